@@ -1,0 +1,55 @@
+# Everything runs from a fresh machine with Python 3.11+ and make; `make setup` alone gives .venv/bin/processor.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+LOCK   := requirements/dev.txt
+STAMP  := $(VENV)/.installed
+
+.PHONY: help setup demo test soak check bench lock clean
+
+help:
+	@echo "make demo   a real search reports through a real Kafka into a real PostgreSQL, is replayed and reconciled"
+	@echo "make test   all tests, on a real broker and a real database started for them"
+	@echo "make check  format, lint, types, import contracts, schema compatibility"
+	@echo "make bench  throughput and latency beside the ceilings      make soak  minutes of random kills"
+	@echo "make setup  only install: .venv/bin/processor               make lock  refresh requirements/*.txt"
+
+setup: $(STAMP)
+
+# uv comes from the package index when it is not there; pip checks the hash of the one wheel it installs
+$(STAMP): $(LOCK) requirements/uv.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK) requirements/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup
+	@$(BIN)/processor demo
+
+test: setup
+	@$(BIN)/python -m pytest
+
+soak: setup
+	@$(BIN)/python -m pytest -m soak --timeout 1800 -s tests/faults
+
+check: setup
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/processor schemas check
+
+bench: setup
+	@$(BIN)/python -m benchmarks
+
+# dev first: production then runs what was tested
+COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
+  --python-version 3.11 --no-emit-package cerebros-processor
+lock: setup
+	@$(COMPILE) --upgrade --group dev --all-extras -o requirements/dev.txt pyproject.toml requirements/build.in
+	@$(COMPILE) -c requirements/dev.txt -o requirements/runtime.txt pyproject.toml
+	@printf 'uv\n' | $(COMPILE) -o requirements/uv.txt -
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

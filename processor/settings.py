@@ -1,0 +1,140 @@
+"""The only reader of environment variables: `Settings`, refused at start when wrong.
+
+Every field is a variable with the prefix ``PROCESSOR_`` (``kafka_bootstrap_servers`` is
+``PROCESSOR_KAFKA_BOOTSTRAP_SERVERS``); a ``.env`` file in the working directory is read too, and the environment
+wins over it. A test checks that the README lists each of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from processor.errors import UsageError
+
+PREFIX = "PROCESSOR_"
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """All settings of the processor. Times are in the unit their name ends with, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+    )
+
+    kafka_bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, host:port, comma-separated")
+    kafka_options: dict[str, str | int | float | bool] = Field(
+        default_factory=dict,
+        description="JSON object of librdkafka properties for every client (TLS, SASL, ...)",
+        repr=False,
+    )
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://localhost:5432/cerebros"),
+        description="Postgres: postgresql://user:password@host:port/database[?sslmode=verify-full&sslrootcert=FILE]",
+    )
+    schema_registry_url: str | None = Field(
+        None, description="Confluent schema registry; without it Confluent-framed Avro is rejected"
+    )
+    schemas_dir: Path | None = Field(None, description="folder of the .avsc files instead of the released ones")
+    raw_topic: str = Field("cerebros.trials.raw", description="topic the reports are read from")
+    events_topic: str = Field("cerebros.trials.events", description="topic the events are published to")
+    dead_letter_topic: str = Field("cerebros.trials.dlq", description="topic dead letters are published to")
+    group_id: str = Field("cerebros-processor", min_length=1, description="consumer group of ingest")
+    group_instance_id: str | None = Field(
+        None, description="static membership: a name for this replica that survives its restart"
+    )
+    group_protocol: Literal["auto", "consumer", "classic"] = Field(
+        "auto", description="auto | consumer (KIP-848) | classic (cooperative-sticky)"
+    )
+    session_timeout_ms: int = Field(
+        6000, ge=1000, le=300_000, description="how long a killed ingest keeps its partitions (classic protocol)"
+    )
+    unknown_run: Literal["create", "reject"] = Field(
+        "create", description="a report for a run that is not in the database: create the run, or reject the report"
+    )
+    max_report_bytes: int = Field(
+        1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="a larger report is rejected"
+    )
+    batch_max_records: int = Field(4000, ge=1, le=100_000, description="reports in one transaction at the most")
+    batch_max_bytes: int = Field(
+        8 * 1024 * 1024, ge=64 * 1024, description="bytes of records in one transaction at the most (one record always fits)"
+    )
+    batch_max_wait_ms: int = Field(
+        0, ge=0, le=60_000, description="wait this long for a fuller batch; 0: write as soon as the database is free"
+    )
+    writers: int = Field(2, ge=1, le=16, description="database connections that write at the same time")
+    database_timeout_ms: int = Field(
+        30_000, ge=1000, le=600_000, description="a statement that takes longer is an outage: it is cancelled and retried"
+    )
+    shutdown_timeout_ms: int = Field(
+        10_000, ge=0, le=600_000, description="on SIGTERM, on revoke: finish and commit within this time"
+    )
+    relay_id: str | None = Field(
+        None, description="transactional id of the relay; default: GROUP_ID + '-relay'. One per outbox."
+    )
+    relay_max_messages: int = Field(10_000, ge=1, le=100_000, description="messages in one Kafka transaction at the most")
+    relay_max_bytes: int = Field(
+        16 * 1024 * 1024, ge=64 * 1024, description="bytes in one Kafka transaction at the most (one packet always fits)"
+    )
+    events_format: Literal["json", "avro"] = Field(
+        "json", description="json, or avro in Confluent wire format (needs SCHEMA_REGISTRY_URL)"
+    )
+    event_source: str = Field("/cerebros/processor", min_length=1, description="ce_source of the events")
+    metrics_port: Port = Field(0, description="HTTP port of /metrics, /live and /ready; 0: none")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="json | console | auto (console on a terminal, json elsewhere)"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        for server in value.split(","):
+            host, _, port = server.strip().rpartition(":")
+            if not host or not port.isdigit():
+                raise ValueError("each server must be host:port, separated by commas")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql://")
+        return value
+
+    @field_validator("raw_topic", "events_topic", "dead_letter_topic")
+    @classmethod
+    def _legal_topic(cls, value: str) -> str:
+        legal = value.replace(".", "").replace("_", "").replace("-", "")
+        if not 0 < len(value) < 250 or not legal.isalnum() or not legal.isascii():
+            raise ValueError("a topic has 1 to 249 characters of a-z A-Z 0-9 . _ -")
+        return value
+
+    @property
+    def transactional_id(self) -> str:
+        return self.relay_id or f"{self.group_id}-relay"
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Reads the environment and ``.env``.
+
+    Raises `UsageError` with one line a wrong variable, naming the variable and never its value.
+    """
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        lines = [
+            f"{PREFIX}{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        ]
+        raise UsageError("wrong settings: " + "; ".join(lines)) from None
+    except ValueError as error:  # pydantic-settings' SettingsError: a variable that is not JSON where JSON is due
+        raise UsageError(f"wrong settings: {error}") from None
+    if settings.events_format == "avro" and not settings.schema_registry_url:
+        raise UsageError(f"wrong settings: {PREFIX}EVENTS_FORMAT=avro needs {PREFIX}SCHEMA_REGISTRY_URL")
+    return settings
