@@ -14,8 +14,6 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-type_json = Any  # what json.loads can return
-
 
 class Reason(StrEnum):
     """Why a report was rejected: the code that people filter dead letters by. Released codes keep their meaning."""
@@ -143,7 +141,7 @@ class OutboxMessage(msgspec.Struct, frozen=True, gc=False, array_like=True):
     id: str
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: Headers
 
 
 class Packet(msgspec.Struct, frozen=True):

@@ -24,10 +24,17 @@ class Settings(BaseSettings):
     """All settings of the processor. Times are in the unit their name ends with, sizes in bytes."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
     )
 
-    kafka_bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, host:port, comma-separated")
+    kafka_bootstrap_servers: str = Field(
+        "localhost:9092", description="Kafka brokers, host:port, comma-separated"
+    )
     kafka_options: dict[str, str | int | float | bool] = Field(
         default_factory=dict,
         description="JSON object of librdkafka properties for every client (TLS, SASL, ...)",
@@ -40,7 +47,9 @@ class Settings(BaseSettings):
     schema_registry_url: str | None = Field(
         None, description="Confluent schema registry; without it Confluent-framed Avro is rejected"
     )
-    schemas_dir: Path | None = Field(None, description="folder of the .avsc files instead of the released ones")
+    schemas_dir: Path | None = Field(
+        None, description="folder of the .avsc files instead of the released ones"
+    )
     raw_topic: str = Field("cerebros.trials.raw", description="topic the reports are read from")
     events_topic: str = Field("cerebros.trials.events", description="topic the events are published to")
     dead_letter_topic: str = Field("cerebros.trials.dlq", description="topic dead letters are published to")
@@ -52,24 +61,38 @@ class Settings(BaseSettings):
         "auto", description="auto | consumer (KIP-848) | classic (cooperative-sticky)"
     )
     session_timeout_ms: int = Field(
-        6000, ge=1000, le=300_000, description="how long a killed ingest keeps its partitions (classic protocol)"
+        6000,
+        ge=1000,
+        le=300_000,
+        description="how long a killed ingest keeps its partitions (classic protocol)",
     )
     unknown_run: Literal["create", "reject"] = Field(
-        "create", description="a report for a run that is not in the database: create the run, or reject the report"
+        "create",
+        description="a report for a run that is not in the database: create the run, or reject the report",
     )
     max_report_bytes: int = Field(
         1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="a larger report is rejected"
     )
-    batch_max_records: int = Field(4000, ge=1, le=100_000, description="reports in one transaction at the most")
+    batch_max_records: int = Field(
+        4000, ge=1, le=100_000, description="reports in one transaction at the most"
+    )
     batch_max_bytes: int = Field(
-        8 * 1024 * 1024, ge=64 * 1024, description="bytes of records in one transaction at the most (one record always fits)"
+        8 * 1024 * 1024,
+        ge=64 * 1024,
+        description="bytes of records in one transaction at the most (one record always fits)",
     )
     batch_max_wait_ms: int = Field(
-        0, ge=0, le=60_000, description="wait this long for a fuller batch; 0: write as soon as the database is free"
+        0,
+        ge=0,
+        le=60_000,
+        description="wait this long for a fuller batch; 0: write as soon as the database is free",
     )
     writers: int = Field(2, ge=1, le=16, description="database connections that write at the same time")
     database_timeout_ms: int = Field(
-        30_000, ge=1000, le=600_000, description="a statement that takes longer is an outage: it is cancelled and retried"
+        30_000,
+        ge=1000,
+        le=600_000,
+        description="a statement that takes longer is an outage: it is cancelled and retried",
     )
     shutdown_timeout_ms: int = Field(
         10_000, ge=0, le=600_000, description="on SIGTERM, on revoke: finish and commit within this time"
@@ -77,9 +100,13 @@ class Settings(BaseSettings):
     relay_id: str | None = Field(
         None, description="transactional id of the relay; default: GROUP_ID + '-relay'. One per outbox."
     )
-    relay_max_messages: int = Field(10_000, ge=1, le=100_000, description="messages in one Kafka transaction at the most")
+    relay_max_messages: int = Field(
+        10_000, ge=1, le=100_000, description="messages in one Kafka transaction at the most"
+    )
     relay_max_bytes: int = Field(
-        16 * 1024 * 1024, ge=64 * 1024, description="bytes in one Kafka transaction at the most (one packet always fits)"
+        16 * 1024 * 1024,
+        ge=64 * 1024,
+        description="bytes in one Kafka transaction at the most (one packet always fits)",
     )
     events_format: Literal["json", "avro"] = Field(
         "json", description="json, or avro in Confluent wire format (needs SCHEMA_REGISTRY_URL)"
@@ -89,7 +116,12 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="json | console | auto (console on a terminal, json elsewhere)"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    test_halt_at: str | None = Field(
+        None, description="for fault tests: halt at this checkpoint until killed"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least level that is logged"
+    )
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod
@@ -133,7 +165,9 @@ def load_settings(**overrides: Any) -> Settings:
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise UsageError("wrong settings: " + "; ".join(lines)) from None
-    except ValueError as error:  # pydantic-settings' SettingsError: a variable that is not JSON where JSON is due
+    except (
+        ValueError
+    ) as error:  # pydantic-settings' SettingsError: a variable that is not JSON where JSON is due
         raise UsageError(f"wrong settings: {error}") from None
     if settings.events_format == "avro" and not settings.schema_registry_url:
         raise UsageError(f"wrong settings: {PREFIX}EVENTS_FORMAT=avro needs {PREFIX}SCHEMA_REGISTRY_URL")

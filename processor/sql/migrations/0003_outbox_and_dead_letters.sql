@@ -12,14 +12,14 @@ create table outbox (
 -- the payload is JSON inside msgpack, read once and deleted: compressing it costs more than the bytes
 alter table outbox alter column payload set storage external;
 
--- events that the broker will never take, until a person has mended the cause (`processor events publish-parked`)
+-- messages that the broker will never take, until a person has mended the cause (`processor parked publish`)
 create table outbox_parked (
-    id        bigint generated always as identity primary key,
-    message   bytea not null,
-    name      text not null,
-    topic     text not null,
-    error     text not null,
-    parked_at timestamptz not null default clock_timestamp()
+    id          bigint generated always as identity primary key,
+    name        text not null,
+    destination text not null,
+    error       text not null,
+    message     bytea not null,
+    parked_at   timestamptz not null default clock_timestamp()
 );
 
 -- The record a rejection came from, stored once however many of its reports were rejected.

@@ -1,0 +1,46 @@
+"""Named points of the durable path, where the fault tests stop a real process and kill it.
+
+In production `reach` costs one comparison. With ``PROCESSOR_TEST_HALT_AT=name[#n]`` the process announces on stdout
+that it got there (for the n-th time) and waits to be killed: no test has to sleep and hope.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+
+POINTS = (
+    "ingest.after_poll",
+    "ingest.before_write",
+    "ingest.after_write",
+    "ingest.after_commit",
+    "relay.after_claim",
+    "relay.after_produce",
+    "relay.after_kafka_commit",
+    "relay.after_mark",
+)
+
+_target: str | None = None
+_remaining = 1
+
+
+def arm(spec: str | None) -> None:
+    """Makes this process halt at ``name`` or ``name#n``; raises `ValueError` for a name that is no point."""
+    global _target, _remaining
+    if spec is None:
+        return
+    name, _, nth = spec.partition("#")
+    if name not in POINTS:
+        raise ValueError(f"{name} is no checkpoint; known are {', '.join(POINTS)}")
+    _target, _remaining = name, int(nth or 1)
+
+
+def reach(name: str) -> None:
+    global _remaining
+    if name != _target:
+        return
+    _remaining -= 1
+    if _remaining == 0:
+        sys.stdout.write(f"HALTED {name}\n")
+        sys.stdout.flush()
+        threading.Event().wait()

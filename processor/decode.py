@@ -1,0 +1,295 @@
+"""RawRecord -> list[TrialReport | Rejection]; pure, and total: whatever a record holds, nothing is raised for it.
+
+Most records take the short way: `msgspec` reads the JSON and three searches over the raw bytes prove that nothing
+in it needs mending (no NUL escape, no integer of 19 digits or more, no deep nesting; NaN, lone surrogates and
+numbers beyond a double it refuses to read). The rest is read by `json`, which takes all that Python writes, and mended.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from processor.catalogue import Catalogue, Problem
+from processor.messages import RawRecord, Reason, Rejection, TrialReport
+from processor.normalise import (
+    MAX_DEPTH,
+    RULES,
+    Refused,
+    Rule,
+    brief,
+    identifier,
+    kind_of,
+    storable,
+    unchanged,
+)
+
+SUBJECT = "trial_report"
+SINGLE_OBJECT_MARKER = b"\xc3\x01"  # Avro specification, "Single-object encoding"
+CONFLUENT_MAGIC = 0
+
+Outcome = TrialReport | Rejection
+#: schema id -> the writer's schema as JSON, None where the registry has no such id; raises TransientError when it is down
+WriterSchemas = Callable[[int], Mapping[str, Any] | None]
+
+_MISSING: Any = object()
+_NO_FIELDS: Mapping[str, Any] = {}
+_DIGITS_TO_ZERO = bytes(ord("0") if ord("0") <= byte <= ord("9") else byte for byte in range(256))
+_LONG_NUMBER = b"0" * 19  # the shortest integer beyond 64 bits has 19 digits
+_PROBLEM_REASONS = {"unknown_schema": Reason.AVRO_UNKNOWN_SCHEMA, "unreadable": Reason.AVRO_UNREADABLE}
+
+
+class Decoder:
+    """Turns records into reports; holds nothing but the compiled schemas, so one serves any number of threads."""
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        *,
+        max_report_bytes: int = 1024 * 1024,
+        writer_schemas: WriterSchemas | None = None,
+    ) -> None:
+        self._catalogue = catalogue
+        self._validate = catalogue.validator(SUBJECT)
+        self._max_report_bytes = max_report_bytes
+        self._writer_schemas = writer_schemas
+        self._read_json = msgspec.json.Decoder().decode
+        defaults = catalogue.defaults(SUBJECT)
+        fields = [name for name in catalogue.fields(SUBJECT) if name not in ("trial_id", "run_id")]
+        self._plan: list[tuple[str, Rule, Any]] = [
+            (name, RULES.get(name, Rule(None, unchanged)), defaults.get(name, _MISSING)) for name in fields
+        ]
+        self._known = frozenset(fields) | {"trial_id", "run_id"}
+
+    def __call__(self, record: RawRecord) -> list[Outcome]:
+        """All reports of the record, each a `TrialReport` or a `Rejection`, in the record's order.
+
+        Raises `TransientError` only, when a schema registry has to be asked and does not answer.
+        """
+        value = record.value
+        try:
+            if not value:
+                raise Refused(Reason.EMPTY_VALUE, "the record has no value")
+            if value[0] == CONFLUENT_MAGIC or value[:2] == SINGLE_OBJECT_MARKER:
+                return self._avro_report(record, value)
+            document, suspect = self._json_document(value)
+            return self._json_reports(record, value, document, suspect)
+        except Refused as refused:
+            return [Rejection(record, -1, refused.reason, refused.detail, refused.path)]
+
+    def _json_document(self, value: bytes) -> tuple[Any, bool]:
+        """The parsed value, and whether it may hold something that Postgres cannot."""
+        try:
+            document = self._read_json(value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
+            return _read_lenient_json(value), True
+        suspect = (
+            b"\\u0000" in value
+            or value.count(b"{") + value.count(b"[") > MAX_DEPTH
+            or _LONG_NUMBER in value.translate(_DIGITS_TO_ZERO)
+        )
+        return document, suspect
+
+    def _json_reports(self, record: RawRecord, value: bytes, document: Any, suspect: bool) -> list[Outcome]:
+        oversized = len(value) > self._max_report_bytes
+        if type(document) is dict and "trials" not in document:
+            if oversized:
+                raise self._too_large(len(value))
+            return [self._outcome(record, 0, document, _NO_FIELDS, suspect, None)]
+        if type(document) is dict:
+            reports, envelope = (
+                document["trials"],
+                {key: document[key] for key in document if key != "trials"},
+            )
+            if type(reports) is not list:
+                raise Refused(Reason.TRIALS_NOT_LIST, f"must be a list, not {kind_of(reports)}", "trials")
+        elif type(document) is list:
+            reports, envelope = document, {}
+        else:
+            raise Refused(Reason.NOT_OBJECT, f"the value is {kind_of(document)}, not an object or a list")
+        return [
+            self._outcome(record, index, report, envelope, suspect, None, measure=oversized)
+            for index, report in enumerate(reports)
+        ]
+
+    def _avro_report(self, record: RawRecord, value: bytes) -> list[Outcome]:
+        if len(value) > self._max_report_bytes:
+            raise self._too_large(len(value))
+        read: tuple[dict[str, Any], int] | Problem
+        if value[0] == CONFLUENT_MAGIC:
+            read = self._read_confluent(value)
+        else:
+            read = self._catalogue.read_single_object(SUBJECT, value)
+        if isinstance(read, Problem):
+            reason = _PROBLEM_REASONS.get(read.kind, Reason.SCHEMA_MISMATCH)
+            raise Refused(reason, read.message, read.path)
+        fields, version = read
+        return [self._outcome(record, 0, fields, _NO_FIELDS, True, version)]
+
+    def _read_confluent(self, value: bytes) -> tuple[dict[str, Any], int] | Problem:
+        if len(value) < 5:
+            return Problem(path="", message="Avro ends before its 4-byte schema id", kind="unreadable")
+        schema_id = int.from_bytes(value[1:5], "big")
+        if self._writer_schemas is None:
+            message = f"Avro with schema id {schema_id}, but no schema registry is set (SCHEMA_REGISTRY_URL)"
+            return Problem(path="", message=message, kind="unknown_schema")
+        writer = self._writer_schemas(schema_id)
+        if writer is None:
+            message = f"the schema registry knows no schema with id {schema_id}"
+            return Problem(path="", message=message, kind="unknown_schema")
+        return self._catalogue.read_confluent(SUBJECT, value, dict(writer))
+
+    def _outcome(
+        self,
+        record: RawRecord,
+        index: int,
+        report: Any,
+        envelope: Mapping[str, Any],
+        suspect: bool,
+        version: int | None,
+        measure: bool = False,
+    ) -> Outcome:
+        try:
+            if type(report) is not dict:
+                raise Refused(Reason.REPORT_NOT_OBJECT, f"the report is {kind_of(report)}, not an object")
+            if measure:
+                self._check_size(report)
+            return self._report(record, index, report, envelope, suspect, version)
+        except Refused as refused:
+            return Rejection(record, index, refused.reason, refused.detail, refused.path)
+
+    def _report(
+        self,
+        record: RawRecord,
+        index: int,
+        raw: dict[str, Any],
+        envelope: Mapping[str, Any],
+        suspect: bool,
+        version: int | None,
+    ) -> TrialReport:
+        trial_id = raw.get("trial_id")
+        if trial_id is None or trial_id == "":
+            raise Refused(Reason.MISSING_TRIAL_ID, "the report has no trial_id", "trial_id")
+        trial_id = _identify(trial_id, "trial_id")
+        run_id, source = _find_run_id(record, raw, envelope)
+        fields = raw
+        bent: list[str] = [] if trial_id is raw["trial_id"] else ["trial_id"]
+        if suspect:
+            fields = storable(raw, MAX_DEPTH + 1)  # the report itself is no level of nesting
+            bent += [
+                name for name in fields if name in self._known and fields[name] != raw.get(name, _MISSING)
+            ]
+            if envelope:
+                envelope = storable(envelope, MAX_DEPTH + 1)
+        content: dict[str, Any] = {"trial_id": trial_id, "run_id": run_id}
+        for name, (plain, bend), default in self._plan:
+            value = fields.get(name, _MISSING)
+            if value is _MISSING:
+                if default is not _MISSING:
+                    content[name] = default
+                else:
+                    content[name] = bend(None)
+            elif type(value) is plain:
+                content[name] = value
+            else:
+                content[name] = self._bend(name, bend, value, bent)
+        problem = self._validate(content)
+        if problem is not None:
+            raise Refused(Reason.SCHEMA_MISMATCH, problem.message, problem.path)
+        if version is None:
+            version = self._catalogue.version_of(SUBJECT, fields.keys())
+        extra, rest = self._leftovers(fields, envelope, source, run_id)
+        return TrialReport(record, index, run_id, trial_id, content, version, extra, rest, tuple(bent))
+
+    @staticmethod
+    def _bend(name: str, bend: Callable[[Any], Any], value: Any, bent: list[str]) -> Any:
+        try:
+            new = bend(value)
+        except Refused as refused:
+            raise Refused(refused.reason, refused.detail, name) from None
+        if new is not value:
+            bent.append(name)
+        return new
+
+    def _leftovers(
+        self, fields: Mapping[str, Any], envelope: Mapping[str, Any], source: str, run_id: str
+    ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+        """What the report and its envelope hold beyond the schema: nothing is dropped."""
+        extra = None
+        if not fields.keys() <= self._known:
+            used = "model_run_id" if source == "report.model_run_id" else None
+            extra = {name: fields[name] for name in fields if name not in self._known and name != used}
+        rest = None
+        if envelope:
+            ids = ("run_id", "model_run_id")
+            rest = {name: envelope[name] for name in envelope if name not in ids or envelope[name] != run_id}
+        return extra or None, rest or None
+
+    def _check_size(self, report: dict[str, Any]) -> None:
+        try:
+            size = len(msgspec.json.encode(report))
+        except (ValueError, OverflowError, RecursionError):  # what only the lenient reader takes
+            size = len(json.dumps(storable(report, MAX_DEPTH + 1)))
+        if size > self._max_report_bytes:
+            raise self._too_large(size)
+
+    def _too_large(self, size: int) -> Refused:
+        limit = self._max_report_bytes
+        return Refused(Reason.TOO_LARGE, f"the report has {size} bytes; MAX_REPORT_BYTES allows {limit}")
+
+
+def _identify(value: Any, path: str) -> str:
+    try:
+        return identifier(value)
+    except Refused as refused:
+        raise Refused(refused.reason, refused.detail, path) from None
+
+
+def _find_run_id(
+    record: RawRecord, report: Mapping[str, Any], envelope: Mapping[str, Any]
+) -> tuple[str, str]:
+    """The run's id and where it was found; the places are looked up in the order that the design fixes."""
+    for place, holder in (("report", report), ("envelope", envelope)):
+        for name in ("run_id", "model_run_id"):
+            value = holder.get(name)
+            if value is not None and value != "":
+                return _identify(value, name if place == "report" else f"envelope.{name}"), f"{place}.{name}"
+    for name, header in record.headers:
+        if name == "run_id" and header:
+            return _identify(_text(header, "headers.run_id"), "headers.run_id"), "header"
+    if record.key:
+        return _identify(_text(record.key, "key"), "key"), "key"
+    raise Refused(
+        Reason.MISSING_RUN_ID,
+        "no run_id in the report, its envelope, the record's headers or its key",
+        "run_id",
+    )
+
+
+def _text(value: bytes, path: str) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise Refused(Reason.INVALID_ID, f"a run id must be UTF-8, not {value[:30]!r}", path) from None
+
+
+def _read_lenient_json(value: bytes) -> Any:
+    """JSON as Python's own writer makes it: NaN, Infinity, lone surrogates, integers of any length."""
+    try:
+        return json.loads(value.decode("utf-8-sig"), parse_int=_read_integer)
+    except RecursionError:
+        raise Refused(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels") from None
+    except UnicodeDecodeError as error:
+        raise Refused(
+            Reason.NOT_JSON, f"not UTF-8 at byte {error.start}: {brief(value[:20].hex())}"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise Refused(Reason.NOT_JSON, f"not JSON: {error.msg} at character {error.pos}") from None
+
+
+def _read_integer(digits: str) -> int | float:
+    """Python refuses integers of more than 4,300 digits, and takes quadratic time below: beyond 64 bits a double will do."""
+    return int(digits) if len(digits) <= 20 else float(digits)

@@ -1,0 +1,152 @@
+"""TrialReport + revision -> OutboxMessage, and a stored rejection -> OutboxMessage; pure.
+
+Events are CloudEvents 1.0 in binary mode (Kafka Protocol Binding, section 3.2): attributes in `ce_` headers, the body
+alone in the value. `ce_id` is a UUIDv5 (RFC 9562, 5.5) of run, trial and revision, so the same history gives the same ids.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from hashlib import sha1
+from typing import Any
+
+import msgspec
+
+from processor.messages import Destination, OutboxMessage, Rejection, TrialReport
+
+#: namespace of every ce_id; never changes
+EVENT_NAMESPACE = uuid.UUID("5b0f2a64-5d0e-5f0b-9a0c-2f6f1d1b7c11")
+COMPLETE = "ml.trial.complete"
+FAILED = "ml.trial.failed"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+_encode = msgspec.json.Encoder().encode
+
+#: body of an event -> bytes, given its type (an Avro encoder where one is set)
+BodyEncoder = Callable[[str, Mapping[str, Any]], bytes]
+
+
+def event_id(run_id: str, trial_id: str, revision: int) -> str:
+    """UUIDv5 of the JSON array [run_id, trial_id, revision]: JSON, so that no two triples share a name."""
+    name = _encode((run_id, trial_id, revision))
+    digest = sha1(
+        EVENT_NAMESPACE.bytes + name, usedforsecurity=False
+    ).hexdigest()  # uuid.uuid5, in a third of the time
+    return (
+        f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANTS[digest[16]]}{digest[17:20]}-{digest[20:32]}"
+    )
+
+
+def timestamp_text(timestamp_ms: int) -> str:
+    """RFC 3339 in UTC with milliseconds, as CloudEvents wants it."""
+    return (
+        (_EPOCH + timedelta(milliseconds=timestamp_ms))
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
+
+
+def encode_json(_type: str, body: Mapping[str, Any]) -> bytes:
+    return _encode(body)
+
+
+class EventWriter:
+    """Makes the events; `source` is ce_source, `encode` turns bodies into bytes of `content_type`."""
+
+    def __init__(
+        self, source: str, *, encode: BodyEncoder = encode_json, content_type: str = "application/json"
+    ) -> None:
+        self._encode = encode
+        self._head = (("ce_specversion", b"1.0"), ("ce_source", source.encode()))
+        self._content_type = ("content-type", content_type.encode())
+
+    def __call__(self, report: TrialReport, revision: int) -> OutboxMessage | None:
+        """The event of this revision; None where the status has none (skipped, cancelled)."""
+        status = report.content["status"]
+        if status == "succeeded":
+            return self._message(report, revision, COMPLETE, complete_body(report, revision))
+        if status == "failed":
+            return self._message(report, revision, FAILED, failed_body(report, revision))
+        return None
+
+    def _message(
+        self, report: TrialReport, revision: int, kind: str, body: Mapping[str, Any]
+    ) -> OutboxMessage:
+        run_id, trial_id = report.run_id, report.trial_id
+        subject = f"{run_id}/{trial_id}"
+        headers = (
+            *self._head,
+            ("ce_id", event_id(run_id, trial_id, revision).encode()),
+            ("ce_type", kind.encode()),
+            ("ce_subject", subject.encode()),
+            ("ce_time", timestamp_text(report.record.timestamp_ms).encode()),
+            self._content_type,
+        )
+        value = self._encode(kind, body)
+        return OutboxMessage(Destination.EVENTS, f"{subject}#{revision}", run_id.encode(), value, headers)
+
+
+def complete_body(report: TrialReport, revision: int) -> dict[str, Any]:
+    """Body of ml.trial.complete/v1; `model_run_id` is the run id that Cerebros sent."""
+    content = report.content
+    return {
+        "event": COMPLETE,
+        "model_run_id": report.run_id,
+        "trial_id": report.trial_id,
+        "spectral_norm": content["spectral_norm"],
+        "mlflow_run_id": content["mlflow_run_id"],
+        "metrics": content["metrics"],
+        "parameters": content["parameters"],
+        "duration_ms": content["duration_ms"],
+        "status": "completed",
+        "artifact_uri": content["artifact_uri"],
+        "rank": content["rank"],
+        "warnings": content["warnings"],
+        "candidate_id": content["candidate_id"],
+        "pulse_id": content["pulse_id"],
+        "revision": revision,
+    }
+
+
+def failed_body(report: TrialReport, revision: int) -> dict[str, Any]:
+    """Body of ml.trial.failed/v1."""
+    content = report.content
+    warnings = content["warnings"]
+    return {
+        "event": FAILED,
+        "model_run_id": report.run_id,
+        "trial_id": report.trial_id,
+        "error_message": warnings[0] if warnings else "Trial failed",
+        "error_type": "trial_failed",
+        "spectral_norm": content["spectral_norm"],
+        "mlflow_run_id": content["mlflow_run_id"],
+        "parameters": content["parameters"],
+        "warnings": warnings,
+        "duration_ms": content["duration_ms"],
+        "status": "failed",
+        "revision": revision,
+    }
+
+
+def dead_letter_message(rejection: Rejection, dead_letter_id: int) -> OutboxMessage:
+    """The rejected record as it came, with `dead_letter_*` headers that say why and where it is stored."""
+    record = rejection.record
+    facts = {
+        "id": dead_letter_id,
+        "reason": rejection.reason.value,
+        "detail": rejection.detail,
+        "path": rejection.path,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "timestamp": timestamp_text(record.timestamp_ms),
+        "report_index": rejection.index,
+    }
+    headers = record.headers + tuple(
+        (f"dead_letter_{name}", str(fact).encode("utf-8", "replace")) for name, fact in facts.items()
+    )
+    return OutboxMessage(
+        Destination.DEAD_LETTERS, f"dead-letter/{dead_letter_id}", record.key, record.value, headers
+    )

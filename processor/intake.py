@@ -1,0 +1,298 @@
+"""Kafka -> RawRecord: poll, assign and revoke, pause, commit; every consumer call on one thread.
+
+Measured with confluent-kafka 2.16: commit() from another thread starves while one loops in consume().
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+import structlog
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    TIMESTAMP_NOT_AVAILABLE,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
+
+from processor import metrics
+from processor.errors import FatalError, SetupError, TransientError
+from processor.kafka import client_properties, explain, raw_headers, translate
+from processor.messages import NextOffsets, RawRecord
+from processor.messages import TopicPartition as Partition
+from processor.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+METADATA_SECONDS = 10.0
+#: year 9999, the last that both Postgres' and Python's dates reach; a producer may send any 64-bit number
+LATEST_TIMESTAMP_MS = 253_402_300_799_999
+#: a killed process must not hold its partitions longer than this (the broker's default for KIP-848 groups is 45 s)
+ACCEPTABLE_SESSION_MS = 10_000
+PREFETCH_KBYTES = 32 * 1024
+
+Release = Callable[[Collection[Partition]], None]
+
+
+def to_record(message: Message) -> RawRecord:
+    kind, timestamp = message.timestamp()
+    if kind == TIMESTAMP_NOT_AVAILABLE or timestamp < 0:
+        timestamp = 0
+    elif timestamp > LATEST_TIMESTAMP_MS:
+        timestamp = LATEST_TIMESTAMP_MS
+    return RawRecord(
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        timestamp,
+        message.key(),
+        message.value(),
+        raw_headers(message.headers()),
+    )
+
+
+def choose_protocol(settings: Settings) -> str:
+    """`consumer` (KIP-848) where the broker has it and frees a killed member's partitions soon enough, else `classic`.
+
+    With KIP-848 the session timeout is the broker's: 45 s by default, so long would a killed ingest block its
+    successor. With the classic protocol it is ours (SESSION_TIMEOUT_MS).
+    """
+    if settings.group_protocol != "auto":
+        return settings.group_protocol
+    try:
+        admin = AdminClient(client_properties(settings))
+        broker = next(iter(admin.list_topics(timeout=METADATA_SECONDS).brokers))
+        resource = ConfigResource(ConfigResource.Type.BROKER, str(broker))
+        configs = admin.describe_configs([resource], request_timeout=METADATA_SECONDS)[resource].result()
+        protocols = configs["group.coordinator.rebalance.protocols"].value
+        session_ms = int(configs["group.consumer.session.timeout.ms"].value)
+    except (KafkaException, KeyError, StopIteration):  # an older broker, or one that does not let us look
+        return "classic"
+    return "consumer" if "consumer" in protocols and session_ms <= ACCEPTABLE_SESSION_MS else "classic"
+
+
+def consumer_properties(settings: Settings, protocol: str) -> dict[str, Any]:
+    own: dict[str, Any] = {
+        "group.id": settings.group_id,
+        "group.protocol": protocol,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "earliest",
+        "allow.auto.create.topics": False,
+        "isolation.level": "read_committed",
+        "enable.partition.eof": False,
+        "fetch.wait.max.ms": 100,
+        "fetch.error.backoff.ms": 50,
+        "queued.max.messages.kbytes": PREFETCH_KBYTES,
+        "queued.min.messages": 20_000,
+        "max.poll.interval.ms": 300_000,
+    }
+    if protocol == "classic":
+        own["partition.assignment.strategy"] = "cooperative-sticky"
+        own["session.timeout.ms"] = settings.session_timeout_ms
+        own["heartbeat.interval.ms"] = max(200, settings.session_timeout_ms // 3)
+    if settings.group_instance_id:
+        own["group.instance.id"] = settings.group_instance_id
+    return client_properties(settings, **own)
+
+
+class KafkaSource:
+    """The live group's source for the pipeline. `release(partitions, lost=...)` is called before partitions go away."""
+
+    def __init__(self, settings: Settings, release: Callable[..., None]) -> None:
+        self._settings, self._release = settings, release
+        self._where = settings.kafka_bootstrap_servers
+        self._paused = False
+        self._failure: KafkaError | None = None
+        self.protocol = choose_protocol(settings)
+        self._consumer = Consumer(
+            {
+                **consumer_properties(settings, self.protocol),
+                "error_cb": self._on_error,
+                "on_commit": self._on_commit,
+            }
+        )
+        self._consumer.subscribe(
+            [settings.raw_topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
+        """At most `limit` records. Raises `FatalError` when the client can never consume again."""
+        try:
+            first = self._consumer.poll(
+                timeout_s
+            )  # returns with the first record; consume() would wait for all
+            if self._failure is not None:
+                raise explain(self._failure, self._where)
+            if first is None:
+                return []
+            messages = [first] if limit == 1 else [first, *self._consumer.consume(limit - 1, 0)]
+        except KafkaException as error:
+            raise self._or_wait(translate(error, self._where)) from error
+        records = []
+        for message in messages:
+            if (error := message.error()) is None:
+                records.append(to_record(message))
+            else:
+                self._judge(error)
+        return records
+
+    def _or_wait(self, error: Exception) -> Exception:
+        return FatalError(str(error)) if isinstance(error, TransientError) else error
+
+    def _judge(self, error: KafkaError) -> None:
+        """Errors that come in place of a record: most pass by themselves, librdkafka keeps trying."""
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            log.warning("topic_missing", topic=self._settings.raw_topic)
+            return
+        problem = explain(error, self._where)
+        if isinstance(problem, FatalError):
+            raise problem
+        log.warning("kafka_error", cause=str(problem))
+
+    def _on_error(self, error: KafkaError) -> None:
+        metrics.LAST_ERROR.set_to_current_time()
+        if error.fatal() or isinstance(explain(error, self._where), SetupError):
+            self._failure = error
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            log.warning("waiting_for_kafka", servers=self._where)
+
+    def _on_commit(self, error: KafkaError | None, _: Sequence[TopicPartition]) -> None:
+        if error is not None and error.code() != KafkaError._NO_OFFSET:
+            log.warning("commit_failed", cause=error.str(), code=error.name())  # the next commit covers it
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.info(
+            "assigned", partitions=[partition.partition for partition in partitions], protocol=self.protocol
+        )
+        consumer.incremental_assign(partitions)
+        if self._paused:
+            consumer.pause(partitions)
+        self._count(consumer)
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.info("revoked", partitions=[partition.partition for partition in partitions])
+        self._release({(one.topic, one.partition) for one in partitions}, lost=False)
+        consumer.incremental_unassign(partitions)
+        self._count(consumer)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.warning("lost", partitions=[partition.partition for partition in partitions])
+        self._release({(one.topic, one.partition) for one in partitions}, lost=True)
+        consumer.incremental_unassign(partitions)
+        self._count(consumer)
+
+    @staticmethod
+    def _count(consumer: Consumer) -> None:
+        metrics.ASSIGNED.set(len(consumer.assignment()))
+
+    def commit(self, next_offsets: NextOffsets, *, wait: bool) -> None:
+        """Commits; a failure is logged, not raised: what is written is written, and will be recognised when read again."""
+        offsets = [
+            TopicPartition(topic, partition, offset) for (topic, partition), offset in next_offsets.items()
+        ]
+        try:
+            self._consumer.commit(offsets=offsets, asynchronous=not wait)
+        except KafkaException as error:
+            problem = translate(error, self._where)
+            log.warning("commit_failed", cause=str(problem))
+
+    def pause(self) -> None:
+        self._paused = True
+        self._consumer.pause(self._consumer.assignment())
+
+    def resume(self) -> None:
+        self._paused = False
+        self._consumer.resume(self._consumer.assignment())
+
+    def close(self) -> None:
+        """Leaves the group, so that others take over at once."""
+        self._consumer.close()
+
+
+def check_topics(settings: Settings, *names: str) -> None:
+    """Raises `SetupError` where a broker can't be reached or a topic is missing, `TransientError` never: for starts."""
+    metadata = _metadata(settings)
+    missing = [
+        name for name in names if name not in metadata.topics or metadata.topics[name].error is not None
+    ]
+    if missing:
+        raise SetupError(
+            f"Kafka at {settings.kafka_bootstrap_servers} has no topic {', '.join(missing)}: run `processor topics create`"
+        )
+
+
+def _metadata(settings: Settings) -> Any:
+    failures: list[KafkaError] = []
+    admin = AdminClient(client_properties(settings, error_cb=failures.append))
+    try:
+        return admin.list_topics(timeout=METADATA_SECONDS)
+    except KafkaException as error:
+        admin.poll(0)
+        for failure in failures:
+            problem = explain(failure, settings.kafka_bootstrap_servers)
+            if isinstance(problem, SetupError):
+                raise problem from None
+        raise TransientError(
+            f"no Kafka broker answers at {settings.kafka_bootstrap_servers} ({error.args[0].str()})"
+        ) from None
+
+
+def create_topics(settings: Settings, *, partitions: int, replication: int) -> list[str]:
+    """Creates those of the three topics that are missing; their names. Raises `SetupError`, `TransientError`."""
+    existing = _metadata(settings).topics
+    wanted = (settings.raw_topic, settings.events_topic, settings.dead_letter_topic)
+    missing = [NewTopic(name, partitions, replication) for name in wanted if name not in existing]
+    if not missing:
+        return []
+    admin = AdminClient(client_properties(settings))
+    for topic, future in admin.create_topics(missing).items():
+        try:
+            future.result(METADATA_SECONDS * 2)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise SetupError(f"topic {topic} can't be created: {error.args[0].str()}") from None
+    return [topic.topic for topic in missing]
+
+
+def read_topic(settings: Settings, topic: str, *, timeout_s: float = 10.0) -> Iterator[RawRecord]:
+    """All records of a topic up to the end it has now, as a read_committed consumer sees them; joins no group.
+
+    Raises `TransientError` when nothing comes for `timeout_s`.
+    """
+    consumer = Consumer(
+        client_properties(
+            settings,
+            **{
+                "group.id": f"{settings.group_id}-reader",
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "enable.partition.eof": True,
+            },
+        )
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=METADATA_SECONDS).topics[topic].partitions
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
+        unfinished, deadline = set(partitions), time.monotonic() + timeout_s
+        while unfinished:
+            for message in consumer.consume(5000, 0.2):
+                deadline = time.monotonic() + timeout_s
+                if (error := message.error()) is None:
+                    yield to_record(message)
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    unfinished.discard(message.partition())
+                else:
+                    raise explain(error, settings.kafka_bootstrap_servers)
+            if time.monotonic() > deadline:
+                raise TransientError(f"Kafka at {settings.kafka_bootstrap_servers} does not answer")
+    except KafkaException as error:
+        raise translate(error, settings.kafka_bootstrap_servers) from error
+    finally:
+        consumer.close()

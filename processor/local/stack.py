@@ -1,0 +1,163 @@
+"""Kafka and PostgreSQL together: started, addressed and stopped as one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from processor.errors import SetupError
+from processor.local.files import last_lines, locked
+from processor.local.kafka import KafkaServer, install_kafka
+from processor.local.postgres import PostgresServer
+from processor.local.server import Server
+
+BUSY_SECONDS = 20.0  # the servers of a stack that was just killed need this long to leave at most
+
+
+class LocalStack:
+    """A context manager: a running Kafka and a running PostgreSQL on free ports of 127.0.0.1.
+
+    data: folder that keeps the data and is made if absent; without it a temporary one, removed at the end.
+    progress: is told in short sentences what takes long.
+    kafka_properties, postgres_options: broker properties and `postgres -c` settings that win over the stack's own.
+    kafka_heap: the broker's largest heap, as in `java -Xmx`.
+
+    Both servers stop when this process ends, in whatever way.
+    Raises: SetupError, on entering, when something is missing or a server does not start.
+    """
+
+    kafka: KafkaServer
+    postgres: PostgresServer
+
+    def __init__(
+        self,
+        data: Path | None = None,
+        *,
+        progress: Callable[[str], None] | None = None,
+        kafka_properties: Mapping[str, str] = {},
+        postgres_options: Mapping[str, str] = {},
+        kafka_heap: str = "512m",
+    ) -> None:
+        self._kept = data
+        self._progress = progress or (lambda _: None)
+        self._kafka_properties, self._postgres_options = kafka_properties, postgres_options
+        self._kafka_heap = kafka_heap
+        self._cleanup = ExitStack()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The broker's address, for `bootstrap.servers`."""
+        return f"127.0.0.1:{self.kafka.port}"
+
+    @property
+    def database_url(self) -> str:
+        """The address of the database `cerebros`."""
+        return self.postgres.url
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings that point the processor at this stack."""
+        return {
+            "PROCESSOR_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
+            "PROCESSOR_DATABASE_URL": self.database_url,
+        }
+
+    def kafka_tool(self, tool: str, *args: str) -> subprocess.CompletedProcess[str]:
+        """Run one of Kafka's own tools, for example `consumer-groups`, against the broker."""
+        return self.kafka.run_tool(tool, *args)
+
+    def __enter__(self) -> Self:
+        """1. make the folder and lock it; 2. install; 3. start both servers at the same time."""
+        with ExitStack() as cleanup:
+            folder = self._open_folder(cleanup)
+            busy = f"{folder} is in use by another local stack"
+            lock = cleanup.enter_context(locked(folder / "lock", BUSY_SECONDS, busy))
+            temporary = self._kept is None
+            jvm = install_kafka(self._progress)
+            self.postgres = PostgresServer(
+                folder / "postgres", lock=lock, temporary=temporary, options=self._postgres_options
+            )
+            self.kafka = KafkaServer(
+                folder / "kafka",
+                jvm,
+                lock=lock,
+                temporary=temporary,
+                properties=self._kafka_properties,
+                heap=self._kafka_heap,
+            )
+            self._progress("starting Apache Kafka and PostgreSQL")
+            cleanup.callback(_together, Server.stop, self.servers)
+            _together(Server.start, self.servers)
+            self._cleanup = cleanup.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._cleanup.close()
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """Both servers."""
+        return (self.kafka, self.postgres)
+
+    def _open_folder(self, cleanup: ExitStack) -> Path:
+        if self._kept is None:
+            folder = Path(tempfile.mkdtemp(prefix="cerebros-processor-")).resolve()
+            cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+            made = True
+        else:
+            folder = self._kept.resolve()
+            made = not folder.exists()
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise SetupError(f"cannot make the folder {folder}: {error.strerror}") from error
+        if made and os.geteuid() == 0:
+            folder.chmod(0o711)  # the account that PostgreSQL runs as has to get to its own folder below
+        return folder
+
+
+def _together(call: Callable[[Server], None], servers: Iterable[Server]) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(call, servers))
+
+
+def serve(data: Path | None, echo: Callable[[str], None]) -> None:
+    """Run a stack until SIGINT or SIGTERM, telling `echo` where it is.
+
+    Raises: SetupError when it does not start, or when one of its servers ends by itself.
+    """
+    with LocalStack(data, progress=echo) as stack, _signals_caught() as asked:
+        for server, address in zip(stack.servers, (stack.bootstrap_servers, stack.database_url), strict=True):
+            echo(f"{server.title} at {address}, log {server.log}")
+        for name, value in stack.environment.items():
+            echo(f"export {name}={value}")
+        echo("Ctrl-C stops both" + ("" if data else " and removes their data"))
+        while not asked.wait(1):
+            for server in stack.servers:
+                if not server.running:
+                    raise SetupError(f"{server.title} has ended, its log ends with:\n{last_lines(server.log)}")
+        echo("stopping")
+
+
+@contextmanager
+def _signals_caught() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set, instead of what they did before."""
+    asked = threading.Event()
+    previous = {n: signal.signal(n, lambda *_: asked.set()) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

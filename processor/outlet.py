@@ -1,0 +1,209 @@
+"""OutboxMessage -> Kafka, in transactions; the only producer of the processor.
+
+A transaction remembers the packets it published in Kafka itself: their ids are the metadata of an offset that
+`send_offsets_to_transaction` writes for a group named after the relay (KIP-98, KIP-447). Either both are visible, or
+neither is, so a relay that died knows what it had published although Postgres was never told.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource
+
+from processor.checkpoints import reach
+from processor.errors import ProcessorError, SetupError, TransientError
+from processor.kafka import client_properties, explain
+from processor.messages import Destination, OutboxMessage
+from processor.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+TIMEOUT_SECONDS = 15.0
+#: a producer's own limit; what a topic takes is asked from the broker (max.message.bytes)
+DEFAULT_MESSAGE_BYTES = 1_048_588
+#: what a record costs on the wire beyond key, value and headers: batch head and varints, rounded up
+RECORD_OVERHEAD = 128
+_NEVER = frozenset(
+    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD}
+)
+_GONE = frozenset(
+    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
+)
+
+
+class Unpublishable(Exception):  # noqa: N818 - no outage: the messages are set aside and the rest goes on
+    """The broker will never take some of these messages; nothing of the transaction can be seen."""
+
+
+def size_of(message: OutboxMessage) -> int:
+    headers = sum(len(name) + len(value or b"") + 4 for name, value in message.headers)
+    return len(message.key or b"") + len(message.value or b"") + headers + RECORD_OVERHEAD
+
+
+class Outlet:
+    """A transactional producer and the memory of what it published. Use it in one thread only.
+
+    Every method raises `TransientError` when the broker is down or another relay took over (then close this and open
+    another), `SetupError` when a person has to act.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._where = settings.kafka_bootstrap_servers
+        self._topics = {
+            Destination.EVENTS: settings.events_topic,
+            Destination.DEAD_LETTERS: settings.dead_letter_topic,
+        }
+        self._failures: list[KafkaError] = []
+        self._setup_failure: KafkaError | None = None
+        self._limits = self._ask_limits(settings)
+        # the memory is the offset of a partition that nobody reads as this group
+        self._memory = TopicPartition(settings.events_topic, 0)
+        self._consumer = Consumer(client_properties(settings, **{"group.id": settings.transactional_id}))
+        self._producer = Producer(
+            client_properties(
+                settings,
+                **{
+                    "transactional.id": settings.transactional_id,
+                    "transaction.timeout.ms": 60_000,
+                    "acks": "all",
+                    "linger.ms": 5,
+                    "message.max.bytes": min(max(self._limits.values()) + 64 * 1024, 1_000_000_000),
+                    # a batch is refused as a whole: it must fit the topic that takes least
+                    "batch.size": min(1_000_000, *self._limits.values()),
+                    "queue.buffering.max.messages": 200_000,
+                    "delivery.report.only.error": True,
+                    "on_delivery": self._on_delivery,
+                    "error_cb": self._on_error,
+                },
+            )
+        )
+
+    def _ask_limits(self, settings: Settings) -> dict[Destination, int]:
+        """max.message.bytes of both topics; the broker's default where it does not let us look."""
+        limits = dict.fromkeys(self._topics, DEFAULT_MESSAGE_BYTES)
+        resources = {
+            ConfigResource(ConfigResource.Type.TOPIC, topic): kind for kind, topic in self._topics.items()
+        }
+        admin = AdminClient(client_properties(settings))
+        for resource, future in admin.describe_configs(list(resources), request_timeout=10).items():
+            try:
+                limits[resources[resource]] = int(future.result()["max.message.bytes"].value)
+            except (KafkaException, KeyError, ValueError):
+                continue
+        return limits
+
+    def _on_delivery(self, error: KafkaError | None, _message: Any) -> None:
+        if error is not None:
+            self._failures.append(error)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if isinstance(explain(error, self._where), SetupError):
+            self._setup_failure = error
+
+    def _broken(self, error: KafkaException) -> ProcessorError:
+        """A producer that failed is thrown away: whatever state it is in, the next one finds out what was published."""
+        failure = self._setup_failure or error.args[0]
+        problem = explain(failure, self._where)
+        return problem if isinstance(problem, SetupError) else TransientError(str(problem))
+
+    def take_over(self) -> list[str]:
+        """Fences every earlier producer of this relay, ends its open transaction; the packets published last."""
+        try:
+            self._producer.init_transactions(TIMEOUT_SECONDS)
+            committed = self._consumer.committed([self._memory], timeout=TIMEOUT_SECONDS)[0]
+        except KafkaException as error:
+            raise self._broken(error) from error
+        if committed.error is not None:
+            raise TransientError(f"Kafka at {self._where}: {committed.error.str()}")
+        return list(json.loads(committed.metadata)) if committed.metadata else []
+
+    def refuses(self, message: OutboxMessage) -> str | None:
+        """Why the broker would never take this message; None where nothing is known against it."""
+        size, limit = size_of(message), self._limits[message.destination]
+        if size > limit:
+            return f"{size} bytes, the topic {self._topics[message.destination]} takes {limit} (max.message.bytes)"
+        return None
+
+    def publish(self, messages: Sequence[OutboxMessage], packet_ids: Sequence[str]) -> None:
+        """One transaction: all messages, and in it the ids of their packets.
+
+        Raises `Unpublishable` where the broker refuses a message for good; then nothing has become visible.
+        """
+        self._failures.clear()
+        try:
+            self._producer.begin_transaction()
+            self._produce(messages)
+            self._producer.flush(
+                TIMEOUT_SECONDS
+            )  # before the offsets: that order is nearly three times as fast
+            self._judge_failures()
+            reach("relay.after_produce")
+            memory = TopicPartition(
+                self._memory.topic, 0, 0, json.dumps(list(packet_ids), separators=(",", ":"))
+            )
+            self._producer.send_offsets_to_transaction(
+                [memory], self._consumer.consumer_group_metadata(), TIMEOUT_SECONDS
+            )
+            self._commit()
+        except KafkaException as error:
+            self._judge_failures()
+            raise self._broken(error) from error
+
+    def _produce(self, messages: Sequence[OutboxMessage]) -> None:
+        produce, topics = self._producer.produce, self._topics
+        for message in messages:
+            topic, headers = topics[message.destination], list(message.headers)
+            while True:
+                try:
+                    produce(topic, message.value, message.key, headers=headers)
+                    break
+                except BufferError:
+                    self._producer.poll(0.05)
+
+    def _judge_failures(self) -> None:
+        """Messages that failed for good end the transaction; anything else is an outage."""
+        if any(failure.code() in _NEVER or failure.code() in _GONE for failure in self._failures):
+            self._producer.abort_transaction(TIMEOUT_SECONDS)
+            raise Unpublishable("; ".join(sorted({failure.str() for failure in self._failures})))
+        if self._failures:
+            raise KafkaException(self._failures[0])
+
+    def _commit(self) -> None:
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while True:
+            try:
+                return self._producer.commit_transaction(TIMEOUT_SECONDS)
+            except KafkaException as error:
+                if not error.args[0].retriable() or time.monotonic() > deadline:
+                    raise
+
+    def try_out(self, messages: Sequence[OutboxMessage]) -> dict[int, str]:
+        """Finds the messages that the broker refuses for good, by halving, in transactions that are always aborted."""
+        self._failures.clear()
+        try:
+            self._producer.begin_transaction()
+            try:
+                self._produce(messages)
+                self._producer.flush(TIMEOUT_SECONDS)
+            finally:
+                self._producer.abort_transaction(TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise self._broken(error) from error
+        reasons = {failure.str() for failure in self._failures if failure.code() in _NEVER | _GONE}
+        if not reasons:
+            return {}
+        if len(messages) == 1:
+            return {0: "; ".join(sorted(reasons))}
+        middle = len(messages) // 2
+        later = self.try_out(messages[middle:])
+        return self.try_out(messages[:middle]) | {middle + place: why for place, why in later.items()}
+
+    def close(self) -> None:
+        """Ends without waiting: an open transaction is aborted by whoever takes over."""
+        self._consumer.close()

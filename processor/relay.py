@@ -1,0 +1,166 @@
+"""Outbox -> Kafka, exactly once: a process of its own.
+
+The durable steps of one round, in this order:
+
+1. claim     read the oldest packets from Postgres; nothing is marked
+2. produce   all their messages, in one Kafka transaction
+3. remember  in the same transaction: the ids of the packets, as offset metadata of the relay's group
+4. commit    the Kafka transaction; now a read_committed consumer sees messages and memory together
+5. delete    the packets from Postgres
+
+Killed before 4, the transaction is aborted (by the successor's `init_transactions`, which also fences a relay that only
+seemed dead) and the packets are claimed again. Killed between 4 and 5, the successor reads the memory before it claims
+anything and deletes those packets. Only the last transaction can be in doubt, because 5 comes before the next 1.
+Nothing relies on the order of sequence numbers: a packet is published because it is there, and gone once it was.
+
+One relay leads, held by an advisory lock of its Postgres session; the others stand by and look every half second.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from processor import metrics
+from processor.checkpoints import reach
+from processor.errors import TransientError
+from processor.messages import Destination, OutboxMessage, Packet
+from processor.outlet import Outlet, Unpublishable
+from processor.store import Outbox
+
+log = structlog.get_logger(__name__)
+
+STANDBY_SECONDS = 0.5
+IDLE_SECONDS = 1.0  # a NOTIFY wakes us at once; this is for one that was lost with its connection
+RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.1, 5.0
+OMITTED = ("dead_letter_value", b"omitted: see the stored dead letter")
+
+
+class Relay:
+    """Publishes until it is told to stop."""
+
+    def __init__(
+        self, outbox: Outbox, open_outlet: Callable[[], Outlet], *, max_messages: int, max_bytes: int
+    ) -> None:
+        self._outbox, self._open_outlet = outbox, open_outlet
+        self._max_messages, self._max_bytes = max_messages, max_bytes
+        self._stopping = threading.Event()
+        self.last_round = time.monotonic()
+
+    def stop(self) -> None:
+        """Finish the round in hand and return; may be called from a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Returns when stopped; raises `SetupError` when a person has to act."""
+        delay, waiting_since = RETRY_FIRST_SECONDS, 0.0
+        while not self._stopping.is_set():
+            try:
+                outlet = self._lead()
+                if outlet is None:
+                    return
+                if waiting_since:
+                    log.info("publishing_again", after_s=round(time.monotonic() - waiting_since, 1))
+                    metrics.OUTAGE.labels("relay").set(0)
+                delay, waiting_since = RETRY_FIRST_SECONDS, 0.0
+                self._serve(outlet)
+            except TransientError as error:
+                metrics.LAST_ERROR.set_to_current_time()
+                if not waiting_since:  # one line, not a thousand
+                    waiting_since = time.monotonic()
+                    metrics.OUTAGES.labels("relay").inc()
+                    metrics.OUTAGE.labels("relay").set(1)
+                    log.warning("waiting", cause=str(error))
+                self.last_round = time.monotonic()
+                self._stopping.wait(delay * random.uniform(0.5, 1.0))
+                delay = min(delay * 2, RETRY_MOST_SECONDS)
+            finally:
+                metrics.RELAY_ACTIVE.set(0)
+
+    def _lead(self) -> Outlet | None:
+        """Waits for the lead, then settles what the predecessor left in doubt."""
+        standing_by = False
+        while not self._outbox.try_lead():
+            if not standing_by:
+                log.info("standing_by")
+                standing_by = True
+            self.last_round = time.monotonic()
+            if self._stopping.wait(STANDBY_SECONDS):
+                return None
+        outlet = self._open_outlet()
+        try:
+            published = outlet.take_over()
+            settled = self._outbox.delete(published) if published else 0
+        except BaseException:
+            outlet.close()
+            raise
+        log.info("leading", settled_packets=settled)
+        metrics.RELAY_ACTIVE.set(1)
+        return outlet
+
+    def _serve(self, outlet: Outlet) -> None:
+        try:
+            while not self._stopping.is_set():
+                self.last_round = time.monotonic()
+                packets = self._outbox.claim(self._max_messages, self._max_bytes)
+                if packets:
+                    reach("relay.after_claim")
+                    self._publish(outlet, packets)
+                else:
+                    self._outbox.wait(IDLE_SECONDS)
+        finally:
+            outlet.close()
+
+    def _publish(self, outlet: Outlet, packets: Sequence[Packet]) -> None:
+        messages = [message for packet in packets for message in packet.messages]
+        if any(outlet.refuses(message) for message in messages):
+            self._set_aside(packets, lambda packet: _known_refusals(outlet, packet))
+            return
+        with metrics.PUBLISH_SECONDS.time():
+            try:
+                outlet.publish(messages, [packet.id for packet in packets])
+            except Unpublishable as problem:
+                log.warning("messages_refused", cause=str(problem))
+                self._set_aside(packets, lambda packet: outlet.try_out(packet.messages))
+                return
+        reach("relay.after_kafka_commit")
+        self._outbox.delete([packet.id for packet in packets])
+        reach("relay.after_mark")
+        for destination in Destination:
+            number = sum(message.destination is destination for message in messages)
+            metrics.PUBLISHED.labels(destination.value).inc(number)
+
+    def _set_aside(self, packets: Sequence[Packet], refusals: Callable[[Packet], dict[int, str]]) -> None:
+        """Parks events that will never be taken, sends dead letters without their value; then the packets go on."""
+        for packet in packets:
+            refused = refusals(packet)
+            if not refused:
+                continue
+            kept: list[OutboxMessage] = []
+            parked: list[tuple[OutboxMessage, str]] = []
+            for place, message in enumerate(packet.messages):
+                if place not in refused:
+                    kept.append(message)
+                elif message.destination is Destination.DEAD_LETTERS and message.value is not None:
+                    kept.append(without_value(message))
+                else:
+                    parked.append((message, refused[place]))
+            self._outbox.rewrite(packet.id, kept, parked)
+            metrics.PARKED.inc(len(parked))
+            for message, why in parked:
+                log.error("message_parked", message=message.id, cause=why)
+
+
+def _known_refusals(outlet: Outlet, packet: Packet) -> dict[int, str]:
+    whys = {place: outlet.refuses(message) for place, message in enumerate(packet.messages)}
+    return {place: why for place, why in whys.items() if why}
+
+
+def without_value(message: OutboxMessage) -> OutboxMessage:
+    """A dead letter too large for its topic: what it says, and where the stored one is, without the bytes."""
+    headers = tuple(header for header in message.headers if header[0].startswith("dead_letter_"))
+    return OutboxMessage(message.destination, message.id, message.key, None, (*headers, OMITTED))

@@ -1,0 +1,190 @@
+"""`ingest`, `relay` and `run` as processes: signals, health, exit codes. Built from the rooms below by cli.py."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import structlog
+
+from processor.catalogue import Catalogue
+from processor.checkpoints import arm
+from processor.decode import Decoder
+from processor.errors import ProcessorError, SetupError
+from processor.events import EventWriter
+from processor.health import serve_health
+from processor.intake import KafkaSource, check_topics
+from processor.outlet import Outlet
+from processor.pipeline import Pipeline
+from processor.registry import SchemaRegistry
+from processor.relay import Relay
+from processor.settings import Settings
+from processor.store import Outbox, Store, TrialStore, check_migrated
+
+log = structlog.get_logger(__name__)
+
+#: no poll for this long means that the process is stuck, whatever it looks like from outside
+STUCK_SECONDS = 60.0
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """The first SIGTERM or SIGINT drains, a second one ends the process at once."""
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        log.info("stopping", signal=signal.Signals(number).name)
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, lambda *_: os._exit(1))
+        stop()
+
+    for one in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(one, on_signal)
+
+
+def open_store(settings: Settings, application: str) -> Store:
+    return Store(
+        settings.database_url.get_secret_value(),
+        timeout_ms=settings.database_timeout_ms,
+        application=application,
+    )
+
+
+def make_decoder(settings: Settings, catalogue: Catalogue) -> Decoder:
+    registry = SchemaRegistry(settings.schema_registry_url) if settings.schema_registry_url else None
+    return Decoder(
+        catalogue,
+        max_report_bytes=settings.max_report_bytes,
+        writer_schemas=registry.writer_schema if registry else None,
+    )
+
+
+def make_event_writer(settings: Settings, catalogue: Catalogue) -> EventWriter:
+    if settings.events_format == "avro" and settings.schema_registry_url:
+        registry = SchemaRegistry(settings.schema_registry_url)
+        encode = registry.body_encoder(catalogue, settings.events_topic)
+        return EventWriter(settings.event_source, encode=encode, content_type="application/avro")
+    return EventWriter(settings.event_source)
+
+
+def open_sink(
+    settings: Settings, event_writer: EventWriter, application: str = "cerebros-ingest"
+) -> TrialStore:
+    return TrialStore(
+        open_store(settings, application), event_writer, create_runs=settings.unknown_run == "create"
+    )
+
+
+def wait_for_start(settings: Settings, check: Callable[[], None], stopping: Callable[[], bool]) -> None:
+    """Runs the start checks; a server that is down is waited for, anything else is said and ends the process."""
+    told = False
+    while not stopping():
+        try:
+            return check()
+        except SetupError:
+            raise
+        except ProcessorError as error:
+            if not told:
+                log.warning("waiting_for_servers", cause=str(error))
+                told = True
+            time.sleep(1.0)
+
+
+def run_ingest(settings: Settings) -> None:
+    """Reads and writes until a signal; raises `FatalError` (and its kinds) when it cannot go on."""
+    arm(settings.test_halt_at)
+    # hand-over between reading and writing threads: the default 5 ms is as long as a whole small batch takes
+    sys.setswitchinterval(0.0005)
+    catalogue = Catalogue.load(settings.schemas_dir)
+    decoder, event_writer = make_decoder(settings, catalogue), make_event_writer(settings, catalogue)
+    stopped: list[bool] = []
+    stop_on_signals(lambda: stopped.append(True))
+
+    def check() -> None:
+        with open_store(settings, "cerebros-check") as store:
+            check_migrated(store)
+        check_topics(settings, settings.raw_topic)
+
+    wait_for_start(settings, check, lambda: bool(stopped))
+    if stopped:
+        return
+    source = KafkaSource(settings, release=lambda partitions, lost: pipeline.release(partitions, lost=lost))
+    pipeline = Pipeline(
+        source,
+        decoder,
+        lambda: open_sink(settings, event_writer),
+        lanes=settings.writers,
+        max_reports=settings.batch_max_records,
+        max_bytes=settings.batch_max_bytes,
+        max_wait_s=settings.batch_max_wait_ms / 1000,
+        shutdown_s=settings.shutdown_timeout_ms / 1000,
+    )
+    stop_on_signals(pipeline.stop)
+    health = serve_health(
+        settings.metrics_port, lambda: pipeline.last_poll, STUCK_SECONDS, lambda: not pipeline.in_outage
+    )
+    gc.freeze()  # what lives from the start on need not be looked at again
+    log.info("ingest_started", topic=settings.raw_topic, group=settings.group_id, protocol=source.protocol)
+    try:
+        pipeline.run()
+    finally:
+        source.close()
+        health.close()
+    log.info("ingest_stopped")
+
+
+def run_relay(settings: Settings) -> None:
+    """Publishes until a signal; raises `FatalError` (and its kinds) when it cannot go on."""
+    arm(settings.test_halt_at)
+    stopped: list[bool] = []
+    stop_on_signals(lambda: stopped.append(True))
+    with open_store(settings, "cerebros-relay") as store:
+
+        def check() -> None:
+            check_migrated(store)
+            check_topics(settings, settings.events_topic, settings.dead_letter_topic)
+
+        wait_for_start(settings, check, lambda: bool(stopped))
+        relay = Relay(
+            Outbox(store),
+            lambda: Outlet(settings),
+            max_messages=settings.relay_max_messages,
+            max_bytes=settings.relay_max_bytes,
+        )
+        stop_on_signals(relay.stop)
+        if stopped:
+            return
+        health = serve_health(settings.metrics_port, lambda: relay.last_round, STUCK_SECONDS, lambda: True)
+        log.info("relay_started", events=settings.events_topic, dead_letters=settings.dead_letter_topic)
+        try:
+            relay.run()
+        finally:
+            health.close()
+    log.info("relay_stopped")
+
+
+def run_both(settings: Settings) -> int:
+    """ingest and relay as two child processes; when one ends the other is stopped. The worse exit code of the two."""
+    environment = dict(os.environ)
+    if settings.metrics_port:
+        environment["PROCESSOR_METRICS_PORT"] = str(settings.metrics_port + 1)
+    command = [sys.executable, "-m", "processor"]
+    children = [
+        subprocess.Popen([*command, "ingest"], start_new_session=True),
+        subprocess.Popen([*command, "relay"], start_new_session=True, env=environment),
+    ]
+
+    def forward() -> None:
+        for child in children:
+            if child.poll() is None:
+                child.terminate()
+
+    stop_on_signals(forward)
+    while all(child.poll() is None for child in children):
+        time.sleep(0.1)
+    forward()
+    return max(abs(child.wait()) for child in children)

@@ -1,0 +1,120 @@
+-- name: lock_runs
+-- Locks the runs of a batch, in one order for everybody, so that one transaction at a time judges the trials of a run.
+select run_id from cerebros_model_runs where run_id = any($1::text[]) order by run_id for no key update
+
+-- name: create_runs
+-- Creates runs that nobody has announced; another process may just have done the same.
+insert into cerebros_model_runs (id, run_id, state, started_at, inserted_at, updated_at)
+select gen_random_uuid(), run_id, 'running', now(), now(), now()
+from unnest($1::text[]) as run_id
+order by run_id
+on conflict (run_id) do nothing
+
+-- name: apply_reports
+-- Judges reports of different trials against the rows held and applies them: 0 inserted, 1 changed, 2 touched (equal but newer: only the position moves), 3 equal, 4 older. Returns what was not simply inserted.
+with judged as materialized (
+    select incoming.*,
+           timestamptz 'epoch' + incoming.source_timestamp_ms * interval '1 millisecond' as source_timestamp,
+           run.id as model_run_id,
+           held.id as held_id,
+           held.revision as held_revision,
+           -- other programs keep keys of their own in bridge_payload; ours are replaced, theirs stay
+           (coalesce(held.bridge_payload, '{}') - 'extra' - 'envelope') || incoming.bridge_payload as payload,
+           case
+               when held.id is null then 0
+               when (timestamptz 'epoch' + incoming.source_timestamp_ms * interval '1 millisecond',
+                     incoming.source_partition, incoming.source_offset, incoming.source_index)
+                    < (held.source_timestamp, held.source_partition, held.source_offset, held.source_index) then 4
+               when (incoming.status, incoming.metrics, incoming.parameters, incoming.spectral_norm,
+                     incoming.mlflow_run_id, incoming.artifact_uri, incoming.duration_ms, incoming.rank,
+                     incoming.warnings, incoming.candidate_id, incoming.pulse_id,
+                     (held.bridge_payload - 'extra' - 'envelope') || incoming.bridge_payload)
+                    is distinct from
+                    (held.status, held.metrics, held.parameters, held.spectral_norm,
+                     held.mlflow_run_id, held.artifact_uri, held.duration_ms, held.rank,
+                     held.warnings, held.candidate_id, held.pulse_id, held.bridge_payload) then 1
+               when (timestamptz 'epoch' + incoming.source_timestamp_ms * interval '1 millisecond',
+                     incoming.source_partition, incoming.source_offset, incoming.source_index)
+                    is distinct from
+                    (held.source_timestamp, held.source_partition, held.source_offset, held.source_index) then 2
+               else 3
+           end as verdict
+    from rows from (jsonb_to_recordset($1::jsonb) as (
+             run_id text, trial_id text, status text, metrics jsonb, parameters jsonb, spectral_norm boolean,
+             mlflow_run_id text, artifact_uri text, duration_ms bigint, rank bigint, warnings text[],
+             candidate_id text, pulse_id text, bridge_payload jsonb, schema_version integer, source_topic text,
+             source_partition integer, source_offset bigint, source_index integer, source_timestamp_ms bigint)
+         ) with ordinality as incoming (
+             run_id, trial_id, status, metrics, parameters, spectral_norm, mlflow_run_id, artifact_uri, duration_ms,
+             rank, warnings, candidate_id, pulse_id, bridge_payload, schema_version, source_topic, source_partition,
+             source_offset, source_index, source_timestamp_ms, place)
+    join cerebros_model_runs run on run.run_id = incoming.run_id
+    left join cerebros_model_trials held
+        on held.model_run_id = run.id and held.trial_id = incoming.trial_id
+),
+inserted as (
+    insert into cerebros_model_trials (
+        model_run_id, trial_id, status, metrics, parameters, spectral_norm, mlflow_run_id, artifact_uri, duration_ms,
+        rank, warnings, candidate_id, pulse_id, bridge_payload, schema_version, revision, source_topic,
+        source_partition, source_offset, source_index, source_timestamp, inserted_at, updated_at)
+    select model_run_id, trial_id, status, metrics, parameters, spectral_norm, mlflow_run_id, artifact_uri,
+           duration_ms, rank, warnings, candidate_id, pulse_id, bridge_payload, schema_version, 1, source_topic,
+           source_partition, source_offset, source_index, source_timestamp, now(), now()
+    from judged where verdict = 0
+),
+changed as (
+    update cerebros_model_trials held
+    set status = judged.status, metrics = judged.metrics, parameters = judged.parameters,
+        spectral_norm = judged.spectral_norm, mlflow_run_id = judged.mlflow_run_id,
+        artifact_uri = judged.artifact_uri, duration_ms = judged.duration_ms, rank = judged.rank,
+        warnings = judged.warnings, candidate_id = judged.candidate_id, pulse_id = judged.pulse_id,
+        bridge_payload = judged.payload, schema_version = judged.schema_version, revision = held.revision + 1,
+        source_topic = judged.source_topic, source_partition = judged.source_partition,
+        source_offset = judged.source_offset, source_index = judged.source_index,
+        source_timestamp = judged.source_timestamp, updated_at = now()
+    from judged where judged.verdict = 1 and held.id = judged.held_id
+),
+touched as (
+    update cerebros_model_trials held
+    set source_topic = judged.source_topic, source_partition = judged.source_partition,
+        source_offset = judged.source_offset, source_index = judged.source_index,
+        source_timestamp = judged.source_timestamp
+    from judged where judged.verdict = 2 and held.id = judged.held_id
+)
+select coalesce(array_agg(place - 1) filter (where verdict <> 0), '{}') as places,
+       coalesce(array_agg(verdict) filter (where verdict <> 0), '{}') as verdicts,
+       coalesce(array_agg(held_revision + 1) filter (where verdict <> 0), '{}') as revisions
+from judged
+
+-- name: insert_dead_letter_records
+-- Keeps the original bytes of rejected records, once each.
+insert into dead_letter_records (topic, "partition", "offset", record_timestamp, key, value, headers)
+select topic, "partition", "offset", timestamptz 'epoch' + ms * interval '1 millisecond', key, value, headers
+from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[], $7::jsonb[])
+     as x (topic, "partition", "offset", ms, key, value, headers)
+order by topic, "partition", "offset"
+on conflict do nothing
+
+-- name: insert_dead_letters
+-- Stores rejections that are not stored yet; returns those, so that each leaves for the dead letter topic once.
+insert into dead_letters (record_id, report_index, reason, detail, path)
+select record.id, x.report_index, x.reason, x.detail, x.path
+from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::text[], $8::text[])
+     as x (topic, "partition", "offset", ms, report_index, reason, detail, path)
+join dead_letter_records record
+    on (record.topic, record."partition", record."offset") = (x.topic, x."partition", x."offset")
+   and record.record_timestamp = timestamptz 'epoch' + x.ms * interval '1 millisecond'
+order by record.id, x.report_index
+on conflict (record_id, report_index) do nothing
+returning id, report_index,
+    (select topic from dead_letter_records r where r.id = record_id) as topic,
+    (select "partition" from dead_letter_records r where r.id = record_id) as "partition",
+    (select "offset" from dead_letter_records r where r.id = record_id) as "offset"
+
+-- name: insert_outbox
+-- Hands packets of messages to the relay.
+insert into outbox (id, messages, payload) select * from unnest($1::uuid[], $2::integer[], $3::bytea[])
+
+-- name: wake_relay
+-- Tells the relay at once that rows have come; delivered when the transaction commits.
+select pg_notify('cerebros_outbox', '')

@@ -1,0 +1,123 @@
+"""The outbox in Postgres: packets of messages that wait for the relay.
+
+A packet is many messages in one row (msgpack): row by row, the outbox cost more than the trials. Packets are read
+oldest first and deleted once Kafka has them; no reader remembers a position, so a transaction that commits late, with a
+`seq` below what was already read, is simply found late. Two packets with messages of one trial never commit in the
+wrong order: the transaction that wrote the second waited for the first one's lock on the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from processor.errors import TransientError
+from processor.messages import OutboxMessage, Packet
+from processor.store.connection import Store
+from processor.store.queries import load_queries
+
+#: a packet's size at the most: small beside the relay's memory, large beside a row's overhead
+PACKET_BYTES = 1024 * 1024
+#: ids that fit, with room to spare, into the 4096 bytes of offset metadata that Kafka keeps by default
+MAX_PACKETS_PER_CLAIM = 64
+CHANNEL = "cerebros_outbox"
+#: 'cerebros' in ASCII: the key of the advisory lock that makes one relay the active one
+RELAY_LOCK = int.from_bytes(b"cerebros", "big")
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(list[OutboxMessage])
+
+
+def seal_packets(messages: Sequence[OutboxMessage]) -> tuple[list[uuid.UUID], list[int], list[bytes]]:
+    """Parameters of `insert_outbox`: ids, numbers of messages, payloads; the order of the messages is kept."""
+    ids, counts, payloads = [], [], []
+    start = size = 0
+    for place, message in enumerate(messages):
+        size += len(message.value or b"") + 400  # headers and key
+        if size >= PACKET_BYTES or place == len(messages) - 1:
+            ids.append(uuid.uuid4())
+            counts.append(place + 1 - start)
+            payloads.append(_encoder.encode(messages[start : place + 1]))
+            start, size = place + 1, 0
+    return ids, counts, payloads
+
+
+class Outbox:
+    """What the relay does with Postgres. Use it in one thread only."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._session = 0
+        self._news = asyncio.Event()
+
+    def try_lead(self) -> bool:
+        """True when this session may publish; it may until the session ends."""
+        leads = bool(self._store.fetch("try_become_relay", RELAY_LOCK)[0]["leads"])
+        if leads:
+            self._store.run(self._listen)
+            self._session = self._store.connections
+        return leads
+
+    async def _listen(self, connection: asyncpg.Connection) -> None:
+        await connection.add_listener(CHANNEL, lambda *_: self._news.set())
+
+    def _check_lead(self) -> None:
+        if self._store.connections != self._session:
+            raise TransientError("the session that held the relay's lock is gone")
+
+    def wait(self, timeout_s: float) -> None:
+        """Returns as soon as rows have come since the last `claim`, at the latest after `timeout_s`."""
+
+        async def until_news(_: asyncpg.Connection) -> None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout_s):
+                    await self._news.wait()
+
+        self._store.run(until_news)
+
+    def claim(self, max_messages: int, max_bytes: int) -> list[Packet]:
+        """The oldest packets, at least one where there is one; nothing is marked, so asking again gives them again.
+
+        Raises `TransientError` where another relay may lead by now.
+        """
+        self._news.clear()
+        rows = self._store.fetch("claim_packets", max_messages, max_bytes, MAX_PACKETS_PER_CLAIM)
+        self._check_lead()
+        return [Packet(row["id"], _decoder.decode(row["payload"])) for row in rows]
+
+    def delete(self, packet_ids: Sequence[str]) -> int:
+        """Forgets published packets; how many of them were still there."""
+        tag = self._store.execute("delete_packets", [uuid.UUID(packet_id) for packet_id in packet_ids])
+        return int(tag.rpartition(" ")[2])
+
+    def rewrite(
+        self, packet_id: str, kept: Sequence[OutboxMessage], parked: Sequence[tuple[OutboxMessage, str]]
+    ) -> None:
+        """Takes messages out of a packet and parks them, in one transaction; an empty packet goes."""
+
+        async def work(connection: asyncpg.Connection) -> None:
+            queries = load_queries()
+            async with connection.transaction():
+                rows = [(_encoder.encode(one), one.id, one.destination.value, why) for one, why in parked]
+                await connection.executemany(queries["park_message"], rows)
+                if kept:
+                    await connection.execute(
+                        queries["rewrite_packet"],
+                        uuid.UUID(packet_id),
+                        len(kept),
+                        _encoder.encode(list(kept)),
+                    )
+                else:
+                    await connection.execute(queries["delete_packets"], [uuid.UUID(packet_id)])
+
+        self._store.run(work)
+
+    def depth(self) -> dict[str, Any]:
+        """packets, messages, oldest_age_s, parked."""
+        return self._store.fetch("outbox_depth")[0]
