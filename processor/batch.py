@@ -44,9 +44,7 @@ class Accumulator:
 
     def _seal(self) -> None:
         if self._records:
-            self._sealed.append(
-                Batch(self._reports, self._rejections, self._next_offsets, self._records, self._bytes)
-            )
+            self._sealed.append(Batch(self._reports, self._rejections, self._next_offsets, self._records, self._bytes))
             self._begin()
 
     def take(self) -> Batch | None:

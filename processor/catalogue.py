@@ -1,7 +1,7 @@
 """schemas/ on disk <-> bytes: what is valid, what bytes mean, and whether old data stays readable.
 
-The .avsc files are the only definition; everything here is compiled from them at start, and a new version is a new
-file. Data is in its plain form throughout: what `json.loads` would give, with nested values as they are.
+The .avsc files are the only definition; everything here is compiled from them at start, and a new version is a
+new file. Data is in its plain form throughout: what `json.loads` would give, nested values as they are.
 Bad data is a `Problem`, returned; a bad schema is a `SchemaError`, raised.
 """
 
@@ -27,7 +27,7 @@ SINGLE_OBJECT_HEADER = 10
 CONFLUENT_HEADER = 5  # a zero byte and the schema's id, big-endian: Confluent wire format
 _WRITERS_KEPT = 256
 
-Validator = Callable[[Mapping[str, Any]], Problem | None]
+Validator = Callable[[dict[str, Any]], Problem | None]
 _ReadAll = Callable[[bytes, int], Any]
 _Writer = tuple[Mapping[str, Any], "tuple[_ReadAll, int] | Problem"]
 
@@ -43,7 +43,7 @@ class Incompatibility(NamedTuple):
 
 
 class Catalogue:
-    """All schemas of one folder, compiled; it never changes after `load` but for a cache of foreign writers."""
+    """All schemas of one folder, compiled; after `load` it never changes but for a cache of foreign writers."""
 
     def __init__(self, subjects: Mapping[str, list[Schema]]) -> None:
         self._subjects = {name: _Subject(versions) for name, versions in subjects.items()}
@@ -71,17 +71,17 @@ class Catalogue:
         return tuple(field["name"] for field in self._subject(subject).latest.parsed.root["fields"])
 
     def defaults(self, subject: str) -> Mapping[str, Any]:
-        """The default of each field of the latest version that has one; lists and dicts are new with each call."""
+        """The default of each field of the latest version that has one; lists and dicts are new in each call."""
         return MappingProxyType({name: make() for name, make in self._subject(subject).defaults})
 
     def validator(self, subject: str) -> Validator:
-        """The function that says what is wrong with a datum by the latest version: None, or the first problem.
+        """A function: it says what is wrong with a datum by the latest version: None, or the first problem.
 
-        A missing field is valid where it has a default; fields that the schema does not know are not looked at.
+        A missing field is valid where it has a default; fields unknown to the schema are not looked at.
         """
         return self._subject(subject).validate
 
-    def check(self, subject: str, datum: Mapping[str, Any]) -> Problem | None:
+    def check(self, subject: str, datum: dict[str, Any]) -> Problem | None:
         """`validator`, once."""
         return self._subject(subject).validate(datum)
 
@@ -90,7 +90,7 @@ class Catalogue:
         return self._subject(subject).version_of(names)
 
     def read_single_object(self, subject: str, value: bytes) -> tuple[dict[str, Any], int] | Problem:
-        """C3 01, fingerprint, body -> the datum as the latest version has it, and the version it was written with."""
+        """C3 01, fingerprint, body -> the datum as the latest version has it, and the version that wrote it."""
         if value[:2] != SINGLE_OBJECT or len(value) < SINGLE_OBJECT_HEADER:
             return Problem("", "Avro ends before its fingerprint, or does not begin with C3 01", "unreadable")
         mark = value[2:SINGLE_OBJECT_HEADER]
@@ -112,11 +112,11 @@ class Catalogue:
         return known if isinstance(known, Problem) else _with_version(known, value, CONFLUENT_HEADER)
 
     def encode(self, subject: str, datum: Mapping[str, Any], version: int | None = None) -> bytes:
-        """The datum's bytes by the latest version, or that one, without any header; missing fields get defaults.
+        """The datum's bytes by the latest version, or that one, with no header; missing fields get defaults.
 
         Raises `ValueError` for a datum that is not valid.
         """
-        return self._subject(subject).writer(version)(datum)
+        return self._subject(subject).writer(version)(dict(datum))
 
     def single_object(self, subject: str, datum: Mapping[str, Any], version: int | None = None) -> bytes:
         """`encode` behind C3 01 and the fingerprint, so that `read_single_object` reads it."""
@@ -149,9 +149,8 @@ class _Subject:
         self.latest = latest = versions[-1]
         self.validate: Validator = compile_validator(latest.parsed)
         self.by_fingerprint: dict[bytes, tuple[_ReadAll, int]] = {}
-        for schema in (
-            versions
-        ):  # versions that differ in docs and defaults only have one fingerprint: the oldest counts
+        for schema in versions:
+            # versions that differ in docs or defaults only share one fingerprint: then the oldest counts
             read, _ = compile_reader(schema.parsed, latest.parsed)
             self.by_fingerprint.setdefault(schema.fingerprint, (read, schema.version))
         names = latest.parsed.names
@@ -162,9 +161,7 @@ class _Subject:
         ]
         fields = [_field_names(schema.parsed) for schema in versions]
         every = frozenset[str]().union(*fields)
-        self._absent = [
-            (schema.version, every - known) for schema, known in zip(versions, fields, strict=True)
-        ]
+        self._absent = [(schema.version, every - known) for schema, known in zip(versions, fields, strict=True)]
         self._writers: dict[int, Callable[[Any], bytes]] = {}
         self._foreign: dict[bytes, _Writer] = {}
 
@@ -188,7 +185,7 @@ class _Subject:
         return self._writers[schema.version]
 
     def foreign(self, schema_id: bytes, writer: Mapping[str, Any]) -> tuple[_ReadAll, int] | Problem:
-        """The reader for a registry's schema; ids never change their schema, but two registries may share an id."""
+        """The reader for a registry's schema. An id never changes its schema, but two registries may share one."""
         kept = self._foreign.get(schema_id)
         if kept is None or kept[0] != writer:
             if len(self._foreign) >= _WRITERS_KEPT:
@@ -212,9 +209,7 @@ def _field_names(parsed: Parsed) -> frozenset[str]:
     return frozenset(field["name"] for field in root["fields"]) if "fields" in root else frozenset()
 
 
-def _with_version(
-    known: tuple[_ReadAll, int], value: bytes, offset: int
-) -> tuple[dict[str, Any], int] | Problem:
+def _with_version(known: tuple[_ReadAll, int], value: bytes, offset: int) -> tuple[dict[str, Any], int] | Problem:
     read, version = known
     datum = read(value, offset)
     return datum if isinstance(datum, Problem) else (datum, version)

@@ -106,9 +106,7 @@ def run() -> None:
 
 @app.command()
 def migrate(
-    check: Annotated[
-        bool, typer.Option("--check", help="change nothing; exit 1 when something is pending")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="change nothing; exit 1 when something is pending")] = False,
 ) -> None:
     """Bring the database up to date; safe to repeat, and on a database that other programs already use."""
     settings = _settings()
@@ -200,19 +198,16 @@ def replay(
         Path | None,
         typer.Option("--from-file", help="lines topic,partition,offset as Kafka's own tool exports them"),
     ] = None,
-    partition: Annotated[
-        list[int] | None, typer.Option(help="only this partition; may be given again")
-    ] = None,
-    execute: Annotated[
-        bool, typer.Option("--execute", help="do it; without this only the plan is shown")
-    ] = False,
+    partition: Annotated[list[int] | None, typer.Option(help="only this partition; may be given again")] = None,
+    execute: Annotated[bool, typer.Option("--execute", help="do it; without this only the plan is shown")] = False,
     format_: Format = "table",
 ) -> None:
-    """Read a part of the raw topic again, by resetting the group's offsets. Harmless: rows and events stay as they are."""
+    """Read a part of the raw topic again by resetting the group's offsets; rows and events stay as they are."""
     choices = (earliest or None, latest or None, moment, duration, shift, offset, file)
     if sum(choice is not None for choice in choices) != 1:
         raise UsageError(
-            "say exactly one of --to-earliest --to-latest --to-datetime --by-duration --shift-by --to-offset --from-file"
+            "say exactly one of --to-earliest --to-latest --to-datetime --by-duration --shift-by --to-offset "
+            "--from-file"
         )
     settings = _settings()
     from processor.replay import GroupOffsets, plan_reset
@@ -258,9 +253,7 @@ def _choice(
 
 @local_app.command("up")
 def local_up(
-    data: Annotated[
-        Path | None, typer.Option(help="keep the data here; without it, it goes when you stop")
-    ] = None,
+    data: Annotated[Path | None, typer.Option(help="keep the data here; without it, it goes when you stop")] = None,
 ) -> None:
     """Start both, print their addresses, stop both on Ctrl-C."""
     from processor.local import serve
@@ -271,9 +264,7 @@ def local_up(
 @app.command()
 def demo(
     trials: Annotated[int, typer.Option(min=10, help="how many trials the search runs")] = 60,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="leave all running and say how to look around")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="leave all running and say how to look around")] = False,
 ) -> None:
     """A real search reports through a real Kafka into a real PostgreSQL; then all is replayed and reconciled."""
     from rich.console import Console

@@ -32,7 +32,7 @@ SINGLE_OBJECT_MARKER = b"\xc3\x01"  # Avro specification, "Single-object encodin
 CONFLUENT_MAGIC = 0
 
 Outcome = TrialReport | Rejection
-#: schema id -> the writer's schema as JSON, None where the registry has no such id; raises TransientError when it is down
+#: schema id -> the writer's schema as JSON, None where the registry has none; raises TransientError when it is down
 WriterSchemas = Callable[[int], Mapping[str, Any] | None]
 
 _MISSING: Any = object()
@@ -179,9 +179,7 @@ class Decoder:
         bent: list[str] = [] if trial_id is raw["trial_id"] else ["trial_id"]
         if suspect:
             fields = storable(raw, MAX_DEPTH + 1)  # the report itself is no level of nesting
-            bent += [
-                name for name in fields if name in self._known and fields[name] != raw.get(name, _MISSING)
-            ]
+            bent += [name for name in fields if name in self._known and fields[name] != raw.get(name, _MISSING)]
             if envelope:
                 envelope = storable(envelope, MAX_DEPTH + 1)
         content: dict[str, Any] = {"trial_id": trial_id, "run_id": run_id}
@@ -248,9 +246,7 @@ def _identify(value: Any, path: str) -> str:
         raise Refused(refused.reason, refused.detail, path) from None
 
 
-def _find_run_id(
-    record: RawRecord, report: Mapping[str, Any], envelope: Mapping[str, Any]
-) -> tuple[str, str]:
+def _find_run_id(record: RawRecord, report: Mapping[str, Any], envelope: Mapping[str, Any]) -> tuple[str, str]:
     """The run's id and where it was found; the places are looked up in the order that the design fixes."""
     for place, holder in (("report", report), ("envelope", envelope)):
         for name in ("run_id", "model_run_id"):
@@ -283,13 +279,11 @@ def _read_lenient_json(value: bytes) -> Any:
     except RecursionError:
         raise Refused(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels") from None
     except UnicodeDecodeError as error:
-        raise Refused(
-            Reason.NOT_JSON, f"not UTF-8 at byte {error.start}: {brief(value[:20].hex())}"
-        ) from None
+        raise Refused(Reason.NOT_JSON, f"not UTF-8 at byte {error.start}: {brief(value[:20].hex())}") from None
     except json.JSONDecodeError as error:
         raise Refused(Reason.NOT_JSON, f"not JSON: {error.msg} at character {error.pos}") from None
 
 
 def _read_integer(digits: str) -> int | float:
-    """Python refuses integers of more than 4,300 digits, and takes quadratic time below: beyond 64 bits a double will do."""
+    """Python takes quadratic time for long integers and refuses some: beyond 64 bits a double will do."""
     return int(digits) if len(digits) <= 20 else float(digits)

@@ -31,21 +31,13 @@ BodyEncoder = Callable[[str, Mapping[str, Any]], bytes]
 def event_id(run_id: str, trial_id: str, revision: int) -> str:
     """UUIDv5 of the JSON array [run_id, trial_id, revision]: JSON, so that no two triples share a name."""
     name = _encode((run_id, trial_id, revision))
-    digest = sha1(
-        EVENT_NAMESPACE.bytes + name, usedforsecurity=False
-    ).hexdigest()  # uuid.uuid5, in a third of the time
-    return (
-        f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANTS[digest[16]]}{digest[17:20]}-{digest[20:32]}"
-    )
+    digest = sha1(EVENT_NAMESPACE.bytes + name, usedforsecurity=False).hexdigest()  # uuid.uuid5, in a third of the time
+    return f"{digest[:8]}-{digest[8:12]}-5{digest[13:16]}-{_VARIANTS[digest[16]]}{digest[17:20]}-{digest[20:32]}"
 
 
 def timestamp_text(timestamp_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds, as CloudEvents wants it."""
-    return (
-        (_EPOCH + timedelta(milliseconds=timestamp_ms))
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z")
-    )
+    return (_EPOCH + timedelta(milliseconds=timestamp_ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def encode_json(_type: str, body: Mapping[str, Any]) -> bytes:
@@ -71,9 +63,7 @@ class EventWriter:
             return self._message(report, revision, FAILED, failed_body(report, revision))
         return None
 
-    def _message(
-        self, report: TrialReport, revision: int, kind: str, body: Mapping[str, Any]
-    ) -> OutboxMessage:
+    def _message(self, report: TrialReport, revision: int, kind: str, body: Mapping[str, Any]) -> OutboxMessage:
         run_id, trial_id = report.run_id, report.trial_id
         subject = f"{run_id}/{trial_id}"
         headers = (
@@ -147,6 +137,4 @@ def dead_letter_message(rejection: Rejection, dead_letter_id: int) -> OutboxMess
     headers = record.headers + tuple(
         (f"dead_letter_{name}", str(fact).encode("utf-8", "replace")) for name, fact in facts.items()
     )
-    return OutboxMessage(
-        Destination.DEAD_LETTERS, f"dead-letter/{dead_letter_id}", record.key, record.value, headers
-    )
+    return OutboxMessage(Destination.DEAD_LETTERS, f"dead-letter/{dead_letter_id}", record.key, record.value, headers)

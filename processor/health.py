@@ -35,9 +35,7 @@ class Health:
             self._server.server_close()
 
 
-def serve_health(
-    port: int, last_sign: Callable[[], float], stuck_s: float, ready: Callable[[], bool]
-) -> Health:
+def serve_health(port: int, last_sign: Callable[[], float], stuck_s: float, ready: Callable[[], bool]) -> Health:
     """Serves on `port` (0: only the watch). /live fails when `last_sign` (monotonic seconds) is older than `stuck_s`."""
 
     def alive() -> bool:
@@ -79,4 +77,4 @@ def _watch(health: Health, alive: Callable[[], bool], stuck_s: float) -> None:
         elif not told:
             told = True
             log.error("stuck", seconds=stuck_s)
-            faulthandler.dump_traceback(file=sys.__stderr__, all_threads=True)
+            faulthandler.dump_traceback(file=sys.stderr.fileno(), all_threads=True)

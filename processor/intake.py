@@ -47,9 +47,9 @@ def to_record(message: Message) -> RawRecord:
     elif timestamp > LATEST_TIMESTAMP_MS:
         timestamp = LATEST_TIMESTAMP_MS
     return RawRecord(
-        message.topic(),
-        message.partition(),
-        message.offset(),
+        message.topic(),  # type: ignore[arg-type] # never None in a record that was read
+        message.partition(),  # type: ignore[arg-type]
+        message.offset(),  # type: ignore[arg-type]
         timestamp,
         message.key(),
         message.value(),
@@ -125,9 +125,7 @@ class KafkaSource:
     def poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
         """At most `limit` records. Raises `FatalError` when the client can never consume again."""
         try:
-            first = self._consumer.poll(
-                timeout_s
-            )  # returns with the first record; consume() would wait for all
+            first = self._consumer.poll(timeout_s)  # returns with the first record; consume() would wait for all
             if self._failure is not None:
                 raise explain(self._failure, self._where)
             if first is None:
@@ -137,10 +135,11 @@ class KafkaSource:
             raise self._or_wait(translate(error, self._where)) from error
         records = []
         for message in messages:
-            if (error := message.error()) is None:
+            problem = message.error()
+            if problem is None:
                 records.append(to_record(message))
             else:
-                self._judge(error)
+                self._judge(problem)
         return records
 
     def _or_wait(self, error: Exception) -> Exception:
@@ -168,9 +167,7 @@ class KafkaSource:
             log.warning("commit_failed", cause=error.str(), code=error.name())  # the next commit covers it
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        log.info(
-            "assigned", partitions=[partition.partition for partition in partitions], protocol=self.protocol
-        )
+        log.info("assigned", partitions=[partition.partition for partition in partitions], protocol=self.protocol)
         consumer.incremental_assign(partitions)
         if self._paused:
             consumer.pause(partitions)
@@ -194,11 +191,12 @@ class KafkaSource:
 
     def commit(self, next_offsets: NextOffsets, *, wait: bool) -> None:
         """Commits; a failure is logged, not raised: what is written is written, and will be recognised when read again."""
-        offsets = [
-            TopicPartition(topic, partition, offset) for (topic, partition), offset in next_offsets.items()
-        ]
+        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in next_offsets.items()]
         try:
-            self._consumer.commit(offsets=offsets, asynchronous=not wait)
+            if wait:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             problem = translate(error, self._where)
             log.warning("commit_failed", cause=str(problem))
@@ -219,9 +217,7 @@ class KafkaSource:
 def check_topics(settings: Settings, *names: str) -> None:
     """Raises `SetupError` where a broker can't be reached or a topic is missing, `TransientError` never: for starts."""
     metadata = _metadata(settings)
-    missing = [
-        name for name in names if name not in metadata.topics or metadata.topics[name].error is not None
-    ]
+    missing = [name for name in names if name not in metadata.topics or metadata.topics[name].error is not None]
     if missing:
         raise SetupError(
             f"Kafka at {settings.kafka_bootstrap_servers} has no topic {', '.join(missing)}: run `processor topics create`"

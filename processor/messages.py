@@ -63,7 +63,7 @@ class Order(NamedTuple):
     timestamp_ms: int
     partition: int
     offset: int
-    index: int
+    place: int
 
 
 class TrialReport(msgspec.Struct, frozen=True, gc=False):

@@ -11,13 +11,9 @@ _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 _SIZE_BUCKETS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
 
 RECORDS = Counter("processor_records", "Kafka records read", registry=REGISTRY)
-REPORTS = Counter(
-    "processor_reports", "reports by what the database did with them", ["result"], registry=REGISTRY
-)
+REPORTS = Counter("processor_reports", "reports by what the database did with them", ["result"], registry=REGISTRY)
 REJECTIONS = Counter("processor_rejections", "reports rejected, by reason", ["reason"], registry=REGISTRY)
-BENT_FIELDS = Counter(
-    "processor_bent_fields", "fields that normalisation had to change", ["field"], registry=REGISTRY
-)
+BENT_FIELDS = Counter("processor_bent_fields", "fields that normalisation had to change", ["field"], registry=REGISTRY)
 EVENTS = Counter("processor_events_stored", "events put into the outbox", registry=REGISTRY)
 BATCH_REPORTS = Histogram(
     "processor_batch_reports", "reports in one transaction", buckets=_SIZE_BUCKETS, registry=REGISTRY
@@ -37,13 +33,9 @@ LATENCY_SECONDS = Histogram(
 )
 LAG = Gauge("processor_lag_records", "records not yet read and written", ["partition"], registry=REGISTRY)
 ASSIGNED = Gauge("processor_assigned_partitions", "partitions this process reads", registry=REGISTRY)
-OUTAGES = Counter(
-    "processor_outages", "times that writing or publishing had to wait", ["where"], registry=REGISTRY
-)
+OUTAGES = Counter("processor_outages", "times that writing or publishing had to wait", ["where"], registry=REGISTRY)
 OUTAGE = Gauge("processor_outage", "1 while waiting for a server that is down", ["where"], registry=REGISTRY)
-LAST_ERROR = Gauge(
-    "processor_last_error_timestamp_seconds", "when the last error happened", registry=REGISTRY
-)
+LAST_ERROR = Gauge("processor_last_error_timestamp_seconds", "when the last error happened", registry=REGISTRY)
 PUBLISHED = Counter("processor_published", "messages published", ["destination"], registry=REGISTRY)
 PUBLISH_SECONDS = Histogram(
     "processor_publish_seconds",
@@ -54,7 +46,5 @@ PUBLISH_SECONDS = Histogram(
 PARKED = Counter("processor_parked", "messages that the broker will not take", registry=REGISTRY)
 OUTBOX_MESSAGES = Gauge("processor_outbox_messages", "messages waiting in the outbox", registry=REGISTRY)
 OUTBOX_AGE = Gauge("processor_outbox_age_seconds", "age of the oldest waiting message", registry=REGISTRY)
-RELAY_ACTIVE = Gauge(
-    "processor_relay_active", "1 where this relay publishes, 0 on standby", registry=REGISTRY
-)
+RELAY_ACTIVE = Gauge("processor_relay_active", "1 where this relay publishes, 0 on standby", registry=REGISTRY)
 REDRIVES = Counter("processor_redrives", "dead letters redriven, by result", ["result"], registry=REGISTRY)

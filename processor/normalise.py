@@ -19,9 +19,7 @@ MAX_DEPTH = 200
 LONG_MAX = 2**63 - 1
 LONG_MIN = -(2**63)
 _REPLACEMENT = "�"
-_UNSTORABLE = re.compile(
-    "[\x00\ud800-\udfff]"
-)  # NUL: Postgres text and jsonb refuse it; surrogates are not UTF-8
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL: Postgres text and jsonb refuse it; surrogates are not UTF-8
 _NUMERIC = re.compile(r"\s*[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,3})?\s*", re.ASCII)
 
 STATUSES = {
@@ -75,9 +73,7 @@ def identifier(value: Any) -> str:
     if type(value) is int:
         return str(value)
     if type(value) is not str:
-        raise Refused(
-            Reason.INVALID_ID, f"an id is a string or an integer, not {kind_of(value)}: {brief(value)}"
-        )
+        raise Refused(Reason.INVALID_ID, f"an id is a string or an integer, not {kind_of(value)}: {brief(value)}")
     if not value:
         raise Refused(Reason.INVALID_ID, "an id must not be empty")
     if _UNSTORABLE.search(value):
@@ -108,9 +104,7 @@ def mlflow_run_id(value: Any) -> str | None:
         return value
     if value == "" and type(value) is str:
         return None
-    raise Refused(
-        Reason.INVALID_TYPE, f"an MLflow run id is a string or null, not {kind_of(value)}: {brief(value)}"
-    )
+    raise Refused(Reason.INVALID_TYPE, f"an MLflow run id is a string or null, not {kind_of(value)}: {brief(value)}")
 
 
 def json_map(value: Any) -> dict[str, Any]:
@@ -161,9 +155,7 @@ def optional_text(value: Any) -> str | None:
         return value
     if type(value) is int:
         return str(value)
-    raise Refused(
-        Reason.INVALID_TYPE, f"must be a string, an integer or null, not {kind_of(value)}: {brief(value)}"
-    )
+    raise Refused(Reason.INVALID_TYPE, f"must be a string, an integer or null, not {kind_of(value)}: {brief(value)}")
 
 
 def unchanged(value: Any) -> Any:
@@ -203,9 +195,7 @@ def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
         if depth == 0:
             raise Refused(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels")
         if kind is dict:
-            return {
-                _UNSTORABLE.sub(_REPLACEMENT, key): storable(item, depth - 1) for key, item in value.items()
-            }
+            return {_UNSTORABLE.sub(_REPLACEMENT, key): storable(item, depth - 1) for key, item in value.items()}
         return [storable(item, depth - 1) for item in value]
     return value
 

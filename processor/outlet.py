@@ -29,12 +29,8 @@ TIMEOUT_SECONDS = 15.0
 DEFAULT_MESSAGE_BYTES = 1_048_588
 #: what a record costs on the wire beyond key, value and headers: batch head and varints, rounded up
 RECORD_OVERHEAD = 128
-_NEVER = frozenset(
-    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD}
-)
-_GONE = frozenset(
-    {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
-)
+_NEVER = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD})
+_GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
 
 class Unpublishable(Exception):  # noqa: N818 - no outage: the messages are set aside and the rest goes on
@@ -87,9 +83,7 @@ class Outlet:
     def _ask_limits(self, settings: Settings) -> dict[Destination, int]:
         """max.message.bytes of both topics; the broker's default where it does not let us look."""
         limits = dict.fromkeys(self._topics, DEFAULT_MESSAGE_BYTES)
-        resources = {
-            ConfigResource(ConfigResource.Type.TOPIC, topic): kind for kind, topic in self._topics.items()
-        }
+        resources = {ConfigResource(ConfigResource.Type.TOPIC, topic): kind for kind, topic in self._topics.items()}
         admin = AdminClient(client_properties(settings))
         for resource, future in admin.describe_configs(list(resources), request_timeout=10).items():
             try:
@@ -139,14 +133,10 @@ class Outlet:
         try:
             self._producer.begin_transaction()
             self._produce(messages)
-            self._producer.flush(
-                TIMEOUT_SECONDS
-            )  # before the offsets: that order is nearly three times as fast
+            self._producer.flush(TIMEOUT_SECONDS)  # before the offsets: that order is nearly three times as fast
             self._judge_failures()
             reach("relay.after_produce")
-            memory = TopicPartition(
-                self._memory.topic, 0, 0, json.dumps(list(packet_ids), separators=(",", ":"))
-            )
+            memory = TopicPartition(self._memory.topic, 0, 0, json.dumps(list(packet_ids), separators=(",", ":")))
             self._producer.send_offsets_to_transaction(
                 [memory], self._consumer.consumer_group_metadata(), TIMEOUT_SECONDS
             )
@@ -158,7 +148,8 @@ class Outlet:
     def _produce(self, messages: Sequence[OutboxMessage]) -> None:
         produce, topics = self._producer.produce, self._topics
         for message in messages:
-            topic, headers = topics[message.destination], list(message.headers)
+            topic: str = topics[message.destination]
+            headers: Any = list(message.headers)  # the stubs want list[str | bytes], which is invariant
             while True:
                 try:
                     produce(topic, message.value, message.key, headers=headers)

@@ -60,9 +60,7 @@ Decode = Callable[[RawRecord], Sequence[TrialReport | Rejection]]
 class Lane:
     """One sink, its thread, and the batches that wait for it."""
 
-    def __init__(
-        self, number: int, open_sink: Callable[[], Sink], accumulator: Accumulator, wait_s: float
-    ) -> None:
+    def __init__(self, number: int, open_sink: Callable[[], Sink], accumulator: Accumulator, wait_s: float) -> None:
         self._open_sink, self._accumulator, self._wait_s = open_sink, accumulator, wait_s
         self._changed = threading.Condition()
         self._in_hand: Batch | None = None
@@ -226,8 +224,7 @@ class Pipeline:
     ) -> None:
         self._source, self._decode = source, decode
         self._lanes = [
-            Lane(number, open_sink, Accumulator(max_reports, max_bytes), max_wait_s)
-            for number in range(lanes)
+            Lane(number, open_sink, Accumulator(max_reports, max_bytes), max_wait_s) for number in range(lanes)
         ]
         self._poll_limit = max(1, min(1000, max_reports))
         self._shutdown_s = shutdown_s

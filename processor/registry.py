@@ -20,9 +20,7 @@ class SchemaRegistry:
         try:
             from confluent_kafka.schema_registry import SchemaRegistryClient
         except ImportError:
-            raise SetupError(
-                "SCHEMA_REGISTRY_URL needs: pip install 'cerebros-processor[registry]'"
-            ) from None
+            raise SetupError("SCHEMA_REGISTRY_URL needs: pip install 'cerebros-processor[registry]'") from None
         self._url = url
         self._client = SchemaRegistryClient({"url": url})
         self._writers: dict[int, Mapping[str, Any] | None] = {}
@@ -43,10 +41,8 @@ class SchemaRegistry:
                 return None
             raise TransientError(f"schema registry at {self._url}: HTTP {error.http_status_code}") from None
         except Exception as error:  # noqa: BLE001 - the client lets its HTTP library's own exceptions through
-            raise TransientError(
-                f"schema registry at {self._url} does not answer ({type(error).__name__})"
-            ) from None
-        document = msgspec.json.decode(schema.schema_str)
+            raise TransientError(f"schema registry at {self._url} does not answer ({type(error).__name__})") from None
+        document = msgspec.json.decode(schema.schema_str or "null")
         return document if isinstance(document, dict) else None
 
     def body_encoder(self, catalogue: Catalogue, topic: str) -> BodyEncoder:
@@ -59,12 +55,10 @@ class SchemaRegistry:
             try:
                 schema_id = self._client.register_schema(f"{topic}-{name}", Schema(text, "AVRO"))
             except Exception as error:  # noqa: BLE001 - as above
-                raise SetupError(
-                    f"schema registry at {self._url} refuses {name}: {type(error).__name__}"
-                ) from None
+                raise SetupError(f"schema registry at {self._url} refuses {name}: {type(error).__name__}") from None
             heads[name] = struct.pack(">bI", 0, schema_id)
 
         def encode(kind: str, body: Mapping[str, Any]) -> bytes:
-            return heads[kind] + catalogue.encode(kind, body)
+            return heads[kind] + catalogue.encode(kind, dict(body))
 
         return encode

@@ -43,9 +43,7 @@ OMITTED = ("dead_letter_value", b"omitted: see the stored dead letter")
 class Relay:
     """Publishes until it is told to stop."""
 
-    def __init__(
-        self, outbox: Outbox, open_outlet: Callable[[], Outlet], *, max_messages: int, max_bytes: int
-    ) -> None:
+    def __init__(self, outbox: Outbox, open_outlet: Callable[[], Outlet], *, max_messages: int, max_bytes: int) -> None:
         self._outbox, self._open_outlet = outbox, open_outlet
         self._max_messages, self._max_bytes = max_messages, max_bytes
         self._stopping = threading.Event()

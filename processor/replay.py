@@ -120,9 +120,7 @@ class GroupOffsets:
         except KafkaException as error:
             raise SetupError(f"no Kafka broker answers at {self._where} ({error.args[0].str()})") from None
         if self._topic not in topics:
-            raise SetupError(
-                f"Kafka at {self._where} has no topic {self._topic}: run `processor topics create`"
-            )
+            raise SetupError(f"Kafka at {self._where} has no topic {self._topic}: run `processor topics create`")
         return sorted(topics[self._topic].partitions)
 
     def offsets_at(self, partitions: Iterable[int], spec: Any) -> dict[int, int]:
@@ -135,9 +133,7 @@ class GroupOffsets:
     def committed(self) -> dict[int, int]:
         """Committed offsets; a partition without one is not in it."""
         request = [ConsumerGroupTopicPartitions(self._group)]
-        future = self._admin.list_consumer_group_offsets(request, request_timeout=TIMEOUT_SECONDS)[
-            self._group
-        ]
+        future = self._admin.list_consumer_group_offsets(request, request_timeout=TIMEOUT_SECONDS)[self._group]
         try:
             found = self._call(future).topic_partitions
         except Exception as error:
@@ -148,16 +144,14 @@ class GroupOffsets:
 
     def bounds(self) -> dict[int, Bounds]:
         partitions = self.partitions()
-        earliest = self.offsets_at(partitions, OffsetSpec.earliest())
-        latest = self.offsets_at(partitions, OffsetSpec.latest())
+        earliest = self.offsets_at(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        latest = self.offsets_at(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         current = self.committed()
         return {one: Bounds(earliest[one], latest[one], current.get(one)) for one in partitions}
 
     def members(self) -> list[str]:
         """client id @ host of every member that consumes as the group just now."""
-        future = self._admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT_SECONDS)[
-            self._group
-        ]
+        future = self._admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT_SECONDS)[self._group]
         try:
             description = future.result(TIMEOUT_SECONDS)
         except KafkaException:  # a group that never was has no members
@@ -177,9 +171,7 @@ class GroupOffsets:
         self.refuse_active()
         offsets = [TopicPartition(self._topic, move.partition, move.target) for move in plan]
         request = [ConsumerGroupTopicPartitions(self._group, offsets)]
-        self._call(
-            self._admin.alter_consumer_group_offsets(request, request_timeout=TIMEOUT_SECONDS)[self._group]
-        )
+        self._call(self._admin.alter_consumer_group_offsets(request, request_timeout=TIMEOUT_SECONDS)[self._group])
 
 
 def plan_reset(
@@ -197,9 +189,7 @@ def plan_reset(
     chosen = {partition: bound for partition, bound in bounds.items() if not only or partition in only}
     wanted = choose(group, chosen)
     return [
-        clamp(partition, chosen[partition], wanted[partition])
-        for partition in sorted(chosen)
-        if partition in wanted
+        clamp(partition, chosen[partition], wanted[partition]) for partition in sorted(chosen) if partition in wanted
     ]
 
 

@@ -88,7 +88,7 @@ class TrialReporter:
             "compression.type": "lz4",
             "linger.ms": 5,
             "client.id": "cerebros-trial-reporter",
-            "logger": log,
+            "log_level": 2,  # librdkafka's own lines on stderr; its errors reach us by error_cb
             **(options or {}),
             "bootstrap.servers": bootstrap_servers,
             "enable.idempotence": True,

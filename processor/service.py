@@ -71,12 +71,8 @@ def make_event_writer(settings: Settings, catalogue: Catalogue) -> EventWriter:
     return EventWriter(settings.event_source)
 
 
-def open_sink(
-    settings: Settings, event_writer: EventWriter, application: str = "cerebros-ingest"
-) -> TrialStore:
-    return TrialStore(
-        open_store(settings, application), event_writer, create_runs=settings.unknown_run == "create"
-    )
+def open_sink(settings: Settings, event_writer: EventWriter, application: str = "cerebros-ingest") -> TrialStore:
+    return TrialStore(open_store(settings, application), event_writer, create_runs=settings.unknown_run == "create")
 
 
 def wait_for_start(settings: Settings, check: Callable[[], None], stopping: Callable[[], bool]) -> None:

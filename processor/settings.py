@@ -32,9 +32,7 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    kafka_bootstrap_servers: str = Field(
-        "localhost:9092", description="Kafka brokers, host:port, comma-separated"
-    )
+    kafka_bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, host:port, comma-separated")
     kafka_options: dict[str, str | int | float | bool] = Field(
         default_factory=dict,
         description="JSON object of librdkafka properties for every client (TLS, SASL, ...)",
@@ -47,9 +45,7 @@ class Settings(BaseSettings):
     schema_registry_url: str | None = Field(
         None, description="Confluent schema registry; without it Confluent-framed Avro is rejected"
     )
-    schemas_dir: Path | None = Field(
-        None, description="folder of the .avsc files instead of the released ones"
-    )
+    schemas_dir: Path | None = Field(None, description="folder of the .avsc files instead of the released ones")
     raw_topic: str = Field("cerebros.trials.raw", description="topic the reports are read from")
     events_topic: str = Field("cerebros.trials.events", description="topic the events are published to")
     dead_letter_topic: str = Field("cerebros.trials.dlq", description="topic dead letters are published to")
@@ -70,12 +66,8 @@ class Settings(BaseSettings):
         "create",
         description="a report for a run that is not in the database: create the run, or reject the report",
     )
-    max_report_bytes: int = Field(
-        1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="a larger report is rejected"
-    )
-    batch_max_records: int = Field(
-        4000, ge=1, le=100_000, description="reports in one transaction at the most"
-    )
+    max_report_bytes: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="a larger report is rejected")
+    batch_max_records: int = Field(4000, ge=1, le=100_000, description="reports in one transaction at the most")
     batch_max_bytes: int = Field(
         8 * 1024 * 1024,
         ge=64 * 1024,
@@ -116,12 +108,8 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="json | console | auto (console on a terminal, json elsewhere)"
     )
-    test_halt_at: str | None = Field(
-        None, description="for fault tests: halt at this checkpoint until killed"
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="least level that is logged"
-    )
+    test_halt_at: str | None = Field(None, description="for fault tests: halt at this checkpoint until killed")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod
@@ -165,9 +153,7 @@ def load_settings(**overrides: Any) -> Settings:
             for problem in error.errors(include_input=False, include_url=False)
         ]
         raise UsageError("wrong settings: " + "; ".join(lines)) from None
-    except (
-        ValueError
-    ) as error:  # pydantic-settings' SettingsError: a variable that is not JSON where JSON is due
+    except ValueError as error:  # pydantic-settings' SettingsError: a variable that is not JSON where JSON is due
         raise UsageError(f"wrong settings: {error}") from None
     if settings.events_format == "avro" and not settings.schema_registry_url:
         raise UsageError(f"wrong settings: {PREFIX}EVENTS_FORMAT=avro needs {PREFIX}SCHEMA_REGISTRY_URL")

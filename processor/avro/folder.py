@@ -15,7 +15,7 @@ _VERSION = re.compile(r"v([1-9][0-9]{0,5})\.avsc")
 
 
 class Schema(NamedTuple):
-    """One version of a subject: `definition` is the file's JSON, `fingerprint` as single-object encoding has it."""
+    """One version of a subject: `definition` is the file's JSON, `fingerprint` that of single-object encoding."""
 
     subject: str
     version: int
@@ -91,7 +91,7 @@ def _check_defaults(parsed: Parsed) -> None:
             place = f"field {field['name']} of {record['name']}"
             try:
                 value = plain_default(type_, field["default"], parsed.names)
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 raise BadSchema(f"{place}: its default does not fit its type") from None
             first = type_[0] if isinstance(type_, list) else type_
             failure = rules.rule(first).check(value)

@@ -1,11 +1,11 @@
-"""(writer's schema, reader's schema) -> a function that reads bytes; "Schema Resolution" is done once, beforehand.
+"""(writer's schema, reader's schema) -> a function that reads bytes; "Schema Resolution" done once.
 
-The bytes may be hostile. Every item of an array or a map costs at least a byte, so time and memory are linear in the
-length of the value; nesting is counted, not left to the stack. What is read is the plain form: a record that the
-reader's schema marks `unwrap` is read as its value.
+The bytes may be hostile. Every item of an array or a map costs at least a byte, so time and memory are linear in
+the length of the value; nesting is counted, not left to the stack. What is read is the plain form: a record that
+the reader's schema marks `unwrap` is read as its value.
 
-Where the two schemas do not fit, the place is noted in `problems` and a reader is put there that refuses: so a union
-branch that never occurs does no harm, and the compatibility check says exactly what reading would.
+Where the two schemas do not fit, the place is noted as a `Misfit` and a reader is put there that refuses: so a
+union branch that never occurs does no harm, and the compatibility check says exactly what reading would.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Misfit(NamedTuple):
 
 
 def compile_reader(writer: Parsed, reader: Parsed) -> tuple[Callable[[bytes, int], Any], list[Misfit]]:
-    """The function that reads one datum that takes all bytes from an offset on, and where the schemas do not fit.
+    """The function that reads the one datum from an offset to the end, and where the schemas do not fit.
 
     The function returns the datum or a `Problem`; it raises nothing.
     """
@@ -73,7 +73,7 @@ def compile_reader(writer: Parsed, reader: Parsed) -> tuple[Callable[[bytes, int
 
 
 class _Compiler:
-    """Compiles each pair of composite types once, before what they contain, so that recursion meets itself."""
+    """Compiles each pair of composite types once, before what they contain: recursion meets itself."""
 
     def __init__(self, writer_names: Names, reader_names: Names) -> None:
         self._writer_names, self._reader_names = writer_names, reader_names
@@ -81,7 +81,7 @@ class _Compiler:
         self.misfits: list[Misfit] = []
 
     def reader(self, writer: Type, reader: Type, path: str) -> Read:
-        """The function that reads what `writer` wrote as `reader` wants it; `path` is the place in the data."""
+        """The function that reads what `writer` wrote as `reader` wants it, at this place in the data."""
         writer_kind, writer = resolve(writer, self._writer_names)
         reader_kind, reader = resolve(reader, self._reader_names)
         key = (id(writer), id(reader))
@@ -131,14 +131,10 @@ class _Compiler:
         branches: dict[int, Read] = {}
         read = self._known[key] = wire.union_reader(branches)
         for index, branch in enumerate(writer):
-            branches[index * 2] = self.reader(
-                branch, reader, path
-            )  # zig-zag: the byte that stands for the index
+            branches[index * 2] = self.reader(branch, reader, path)  # zig-zag: the byte that stands for the index
         return read
 
-    def _array(
-        self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str
-    ) -> Read:
+    def _array(self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str) -> Read:
         if may_be_empty(writer["items"], self._writer_names):
             return self._misfit(path, "an array of items that take no bytes can claim any length")
         item: list[Read] = []
@@ -146,22 +142,16 @@ class _Compiler:
         item.append(self.reader(writer["items"], reader["items"], f"{path}[]"))
         return read
 
-    def _map(
-        self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str
-    ) -> Read:
+    def _map(self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str) -> Read:
         item: list[Read] = []
         read = self._known[key] = wire.map_reader(item)
         item.append(self.reader(writer["values"], reader["values"], f"{path}.*"))
         return read
 
-    def _fixed(
-        self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str
-    ) -> Read:
+    def _fixed(self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str) -> Read:
         return wire.fixed_reader(writer["size"])
 
-    def _enum(
-        self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str
-    ) -> Read:
+    def _enum(self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str) -> Read:
         table: list[str | None] = [
             symbol if symbol in reader["symbols"] else reader.get("default") for symbol in writer["symbols"]
         ]
@@ -172,9 +162,7 @@ class _Compiler:
             )
         return wire.enum_reader(writer["symbols"], table)
 
-    def _record(
-        self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str
-    ) -> Read:
+    def _record(self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str) -> Read:
         prefix = f"{path}." if path else ""
         plain = unwraps(reader)
         if plain and [field["name"] for field in writer["fields"]] == ["value"]:
@@ -184,12 +172,17 @@ class _Compiler:
         read = wire.record_reader(steps, defaults)
         read = self._known[key] = wire.converted(read, lambda record: record["value"]) if plain else read
         wanted = {field["name"]: field for field in reader["fields"]}
-        aliases = {alias: field for field in reader["fields"] for alias in field.get("aliases", ())}
+        written = {field["name"] for field in writer["fields"]}
+        by_alias = {
+            alias: field
+            for field in reader["fields"]
+            for alias in field.get("aliases", ())
+            if field["name"] not in written  # the name itself goes before any alias
+        }
         for field in writer["fields"]:
-            target = wanted.get(field["name"]) or aliases.get(field["name"])
+            target = wanted.get(field["name"]) or by_alias.get(field["name"])
             if target is None or wanted.pop(target["name"], None) is None:
-                skip = _Compiler(self._writer_names, self._writer_names)
-                steps.append((None, skip.reader(field["type"], field["type"], prefix + field["name"])))
+                steps.append((None, self._skip(field["type"], prefix + field["name"])))
             else:
                 name = target["name"]
                 steps.append((name, self.reader(field["type"], target["type"], prefix + name)))
@@ -198,6 +191,13 @@ class _Compiler:
                 defaults.append((name, default_maker(field["type"], field["default"], self._reader_names)))
             else:
                 steps.append((name, self._misfit(prefix + name, "is not in the data and has no default")))
+        return read
+
+    def _skip(self, type_: Type, path: str) -> Read:
+        """What the reader does not want is read as the writer has it, and dropped."""
+        compiler = _Compiler(self._writer_names, self._writer_names)
+        read = compiler.reader(type_, type_, path)
+        self.misfits += compiler.misfits
         return read
 
 

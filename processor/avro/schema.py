@@ -1,4 +1,4 @@
-"""What a schema is: parsed by fastavro, with every name in full, and the few rules that fastavro does not check.
+"""What a schema is: parsed by fastavro, every name in full, and the few rules that fastavro does not check.
 
 Sections named in docstrings are those of the Avro 1.12 specification.
 """
@@ -6,6 +6,7 @@ Sections named in docstrings are those of the Avro 1.12 specification.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -13,13 +14,15 @@ import fastavro.schema
 from fastavro.schema import SchemaParseException
 
 #: A record with this attribute has one field, `value`, and is read, written and validated as that field alone.
-#: Avro lets only named types contain themselves; this keeps the name out of the data ("Schema Declaration" allows
-#: attributes of one's own as long as they leave the bytes alone).
+#: Avro lets only named types contain themselves; this keeps the name out of the data ("Schema Declaration"
+#: allows attributes of one's own as long as they leave the bytes alone).
 UNWRAP = "unwrap"
 PRIMITIVES = frozenset(("null", "boolean", "int", "long", "float", "double", "bytes", "string"))
 NAMED = frozenset(("record", "enum", "fixed"))
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
 LONG_MIN, LONG_MAX = -(2**63), 2**63 - 1
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 Type = Any  # a schema, or a part of one: a name, a list (a union), or an object
 Names = Mapping[str, Any]
@@ -115,7 +118,7 @@ def default_maker(type_: Type, default: Any, names: Names) -> Callable[[], Any]:
 
 
 def may_be_empty(type_: Type, names: Names, within: frozenset[str] = frozenset()) -> bool:
-    """Whether a value of the type can take no bytes at all: an array of such is as long as its writer claims it is."""
+    """Whether a value of the type can take no bytes at all: an array of such is as long as it claims to be."""
     kind, definition = resolve(type_, names)
     if kind == "fixed":
         return bool(definition["size"] == 0)
@@ -138,16 +141,25 @@ def _check(type_: Type, names: Names, path: str, seen: set[str]) -> None:
         _check(definition["items"], names, f"{path}[]", seen)
     elif kind == "map":
         _check(definition["values"], names, f"{path}.*", seen)
+    elif kind == "fixed" and not (type(definition["size"]) is int and definition["size"] >= 0):
+        raise BadSchema(f"{path}: the size of a fixed type is a number of bytes, not {definition['size']!r}")
     elif kind == "record" and definition["name"] not in seen:
         seen.add(definition["name"])
-        fields = [field["name"] for field in definition["fields"]]
-        for name in fields:
-            if fields.count(name) > 1:
-                raise BadSchema(f"{path or definition['name']}: has two fields {name}")
+        _check_names(definition, path)
         if unwraps(definition):
             _check_unwrapped(definition, names, path)
         for field in definition["fields"]:
             _check(field["type"], names, f"{path}.{field['name']}".lstrip("."), seen)
+
+
+def _check_names(record: Mapping[str, Any], path: str) -> None:
+    """Fields have names of their own, in the letters that every language can use ("Names")."""
+    names = [field["name"] for field in record["fields"]]
+    for name in (record["name"], *names):
+        if not _NAME.fullmatch(name):
+            raise BadSchema(f"{path or record['name']}: {name!r} is no Avro name")
+        if names.count(name) > 1:
+            raise BadSchema(f"{path or record['name']}: has two fields {name}")
 
 
 def _check_unwrapped(record: Mapping[str, Any], names: Names, path: str) -> None:
@@ -169,9 +181,7 @@ def _check_union(branches: list[Type], names: Names, path: str) -> None:
             raise BadSchema(f"{path}: a union must not hold {name} twice")
         kind, definition = resolve(branch, names)
         if kind == "record" and unwraps(definition):
-            raise BadSchema(
-                f"{path}: a union must not hold a record to {UNWRAP}: its plain form fits others too"
-            )
+            raise BadSchema(f"{path}: a union must not hold a record to {UNWRAP}: its plain form fits others too")
         seen.add(name)
     if not branches:
         raise BadSchema(f"{path}: a union must hold a type")

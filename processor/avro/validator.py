@@ -8,7 +8,6 @@ double, a double beyond 32 bits is no float; and only lists are arrays, only dic
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -29,6 +28,7 @@ from processor.avro.schema import (
 FLOAT_MAX = 3.4028235677973362e38  # the last double that rounds to a 32-bit float instead of overflowing
 #: the types of the plain form, in the order in which a subclass looks for its own (a bool is an int)
 PLAIN_TYPES = (type(None), bool, int, float, str, bytes, list, dict)
+_NOT_FINITE = frozenset((float("inf"), float("-inf")))
 _MISSING: Any = object()
 
 Check = Callable[[Any], Failure | None]
@@ -85,9 +85,9 @@ class Rules:
             return compile_(definition)
         return self._known[id(definition)]
 
-    def _new(self, definition: Any, expected: str, always: Iterable[type] = (), **checks: Check) -> Rule:
-        by_type = {type_: checks[type_.__name__] for type_ in PLAIN_TYPES if type_.__name__ in checks}
-        rule = self._known[id(definition)] = _make_rule(expected, always, by_type)
+    def _new(self, definition: Any, expected: str, checks: dict[type, Check]) -> Rule:
+        """Makes the rule known before the caller compiles what the type contains."""
+        rule = self._known[id(definition)] = _make_rule(expected, [], checks)
         return rule
 
     def _enum(self, definition: Mapping[str, Any]) -> Rule:
@@ -97,7 +97,7 @@ class Rules:
         def check(value: str) -> Failure | None:
             return None if value in symbols else _not(expected, value)
 
-        return self._new(definition, expected, str=check)
+        return self._new(definition, expected, {str: check})
 
     def _fixed(self, definition: Mapping[str, Any]) -> Rule:
         size = definition["size"]
@@ -105,7 +105,7 @@ class Rules:
         def check(value: bytes) -> Failure | None:
             return None if len(value) == size else Failure(f"must be {size} bytes, not {len(value)}")
 
-        return self._new(definition, f"{size} bytes", bytes=check)
+        return self._new(definition, f"{size} bytes", {bytes: check})
 
     def _array(self, definition: Mapping[str, Any]) -> Rule:
         def check(value: list[Any]) -> Failure | None:
@@ -120,7 +120,7 @@ class Rules:
                     return failure
             return None
 
-        rule = self._new(definition, "a list", list=check)
+        rule = self._new(definition, "a list", {list: check})
         always, checks, otherwise = self.rule(definition["items"])
         return rule
 
@@ -137,13 +137,12 @@ class Rules:
                     return failure
             return None
 
-        rule = self._new(definition, "an object", dict=check)
+        rule = self._new(definition, "an object", {dict: check})
         always, checks, otherwise = self.rule(definition["values"])
         return rule
 
     def _record(self, definition: Mapping[str, Any]) -> Rule:
         fields: list[tuple[str, set[type], dict[type, Check], Check, bool]] = []
-
         gaps = dict.fromkeys((field["name"] for field in definition["fields"]), _MISSING)
 
         def check(value: dict[Any, Any]) -> Failure | None:
@@ -164,12 +163,12 @@ class Rules:
                 return check(gaps | value)
             return None
 
-        rule = self._new(definition, "an object", dict=check)
+        rule = self._new(definition, "an object", {dict: check})
         fields += [(f["name"], *self.rule(f["type"]), "default" in f) for f in definition["fields"]]
         return rule
 
     def _union(self, branches: list[Type]) -> Rule:
-        rule = self._new(branches, " or ".join(named(branch, self._names) for branch in branches))
+        rule = self._new(branches, " or ".join(named(branch, self._names) for branch in branches), {})
         for branch in branches:
             always, checks, _ = self.rule(branch)
             rule.always.update(always)
@@ -209,7 +208,7 @@ def _either(first: Check, second: Check, neither: Check) -> Check:
 
 def _number(expected: str, low: float, high: float, types: tuple[type, ...], *always: type) -> Rule:
     def check(value: Any) -> Failure | None:
-        if low <= value <= high or not math.isfinite(value):
+        if low <= value <= high or value != value or value in _NOT_FINITE:
             return None
         return _not(expected, value)
 

@@ -1,7 +1,7 @@
 """The binary encoding of each kind of type, read ("Binary Encoding" in the specification).
 
-A `Read` takes the bytes, the offset to read at and the levels of nesting still allowed; it returns the value and the
-offset behind it. Past the end, `bytes` indexing raises IndexError by itself; slices do not, so those are measured.
+A `Read` takes the bytes, the offset to read at and the levels of nesting still allowed; it returns the value and
+the offset behind it. Past the end, indexing raises IndexError by itself; slices do not, so those are measured.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def union_reader(branches: Mapping[int, Read]) -> Read:
 
 
 def _block(value: bytes, at: int) -> tuple[int, int]:
-    """The number of items in the block that begins at the offset; a negative one has the block's size behind it."""
+    """The number of items in the block at the offset; behind a negative one stands the block's size in bytes."""
     count, end = read_long(value, at, 0)
     if count < 0:
         count = -count
@@ -209,10 +209,8 @@ def map_reader(item: Sequence[Read]) -> Read:
     return read_map
 
 
-def record_reader(
-    steps: Sequence[tuple[str | None, Read]], defaults: Sequence[tuple[str, Callable[[], Any]]]
-) -> Read:
-    """`steps` are the writer's fields in order, each with the reader's name for it, None where it is left out."""
+def record_reader(steps: Sequence[tuple[str | None, Read]], defaults: Sequence[tuple[str, Callable[[], Any]]]) -> Read:
+    """`steps` are the writer's fields in order, each with the reader's name for it, None to leave it out."""
 
     def read_record(value: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
         if depth <= 0:

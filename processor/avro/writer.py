@@ -1,7 +1,7 @@
-"""A schema -> a function that writes the plain form as bytes ("Binary Encoding"); the data must be valid already.
+"""A schema -> a function that writes the plain form as bytes ("Binary Encoding").
 
-fastavro's writer validates every branch of every union again at each level: a nested value costs its size times its
-depth. Here the type of a value picks its branch.
+fastavro's writer validates every branch of every union again at each level: a nested value costs its size times
+its depth. Here a datum is validated once, and then the type of a value picks its branch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,10 @@ def compile_writer(parsed: Parsed) -> Callable[[Any], bytes]:
         if problem is not None:
             raise ValueError(f"{problem.path} {problem.message}".lstrip())
         out = bytearray()
-        write(out, datum)
+        try:
+            write(out, datum)
+        except RecursionError:
+            raise ValueError("nested too deep") from None
         return bytes(out)
 
     return encode

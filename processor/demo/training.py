@@ -88,6 +88,10 @@ class Result:
         """Share of the validation images that the last epoch got right; 0 where there was none."""
         return float(self.metrics.get("accuracy", 0.0))
 
+    @property
+    def diverged(self) -> bool:
+        return not math.isfinite(self.metrics.get("loss", 0.0))
+
 
 @cache
 def load_data() -> Digits:

@@ -88,7 +88,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def last_lines(log: Path, count: int = 8) -> str:
-    """The end of a log file, for the text of an error."""
+    """The end of a log file without Java's stack frames, for the text of an error."""
     if not log.exists():
         return "(no log)"
-    return "\n".join(log.read_text(errors="replace").splitlines()[-count:])
+    lines = log.read_text(errors="replace").splitlines()
+    return "\n".join([line for line in lines if not line.startswith("\tat ")][-count:])

@@ -111,10 +111,14 @@ def _die_with_guard() -> Callable[[], None] | None:
 
 
 def _wake_on_child_exit() -> int:
-    """A descriptor that becomes readable when a child ends, so that nothing has to be polled for."""
+    """A descriptor that becomes readable when a child ends, so that nothing has to be polled for.
+
+    Signals sent to every process of a session or container are left to the parent, whose end is order enough.
+    """
     read, write = os.pipe()
     os.set_blocking(write, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # not SIG_IGN, which the server would inherit
     signal.set_wakeup_fd(write, warn_on_full_buffer=False)
     return read
 

@@ -72,6 +72,8 @@ class KafkaServer(Server):
     def __init__(
         self,
         folder: Path,
+        port: int,
+        controller_port: int,
         jvm: Jvm,
         *,
         lock: int,
@@ -80,10 +82,9 @@ class KafkaServer(Server):
         heap: str = "512m",
         record: Path | None = None,
     ) -> None:
-        port, self._controller_port = free_ports(2)
         super().__init__(folder, port, lock=lock, temporary=temporary)
         self._jvm, self._heap, self._record = jvm, heap, record
-        self._properties = properties
+        self._controller_port, self._properties = controller_port, properties
 
     def run_tool(self, tool: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run one of Kafka's own command-line tools, named as in `TOOLS`, against this broker."""
@@ -146,7 +147,8 @@ def _write_archive(jvm: Jvm, lock: int) -> None:
     with tempfile.TemporaryDirectory(dir=cache_folder(), prefix="training-") as name:
         folder = Path(name) / "kafka"
         archive = folder / "start.aot"
-        server = KafkaServer(folder, jvm, lock=lock, temporary=True, record=archive)
+        broker, controller = free_ports(2)
+        server = KafkaServer(folder, broker, controller, jvm, lock=lock, temporary=True, record=archive)
         server.start()
         server.stop(timeout=120)
         archive.touch()  # where none could be made an empty one stands for that: ignored, and not tried again

@@ -14,10 +14,12 @@ from importlib.metadata import version
 from pathlib import Path
 
 from processor.errors import SetupError
-from processor.local.files import free_ports, neutral_environment, package_folder
+from processor.local.files import neutral_environment, package_folder
 from processor.local.server import Server
 
 DATABASE = "cerebros"
+FIND_DATABASE = "SELECT 1 FROM pg_database WHERE datname = 'cerebros'"
+CREATE_DATABASE = "CREATE DATABASE cerebros"
 ACCOUNT = "nobody"  # PostgreSQL refuses to run as root, and this one is there on every system
 # a killed server's children need a moment to notice; until then PostgreSQL refuses to start on their data
 AFTERMATH_SECONDS = 15.0
@@ -29,10 +31,12 @@ class PostgresServer(Server):
     title = "PostgreSQL"
     stop_signal = signal.SIGINT  # fast shutdown: it does not wait for clients to leave
 
-    def __init__(self, folder: Path, *, lock: int, temporary: bool, options: Mapping[str, str] = {}) -> None:
-        super().__init__(folder, free_ports(1)[0], lock=lock, temporary=temporary)
+    def __init__(self, folder: Path, port: int, *, lock: int, temporary: bool, options: Mapping[str, str] = {}) -> None:
+        super().__init__(folder, port, lock=lock, temporary=temporary)
         self._account = unprivileged_account()
         self._programs = find_programs(self._account)
+        if self._account is not None:
+            _require_reach(folder.parent, self._account)
         self._options = options
         self._data = folder / "data"
 
@@ -53,8 +57,8 @@ class PostgresServer(Server):
                 if not killed or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
-        if not self._ask(f"SELECT 1 FROM pg_database WHERE datname = '{DATABASE}'"):
-            self._ask(f"CREATE DATABASE {DATABASE}")
+        if not self._ask(FIND_DATABASE):
+            self._ask(CREATE_DATABASE)
 
     def _user(self) -> tuple[int, int] | None:
         return self._account
@@ -62,7 +66,6 @@ class PostgresServer(Server):
     def _commands(self) -> list[list[str]]:
         if self._account is not None:
             os.chown(self.folder, *self._account)
-            _require_reach(self.folder, self._account)
         serve = [str(self._programs / "postgres"), "-D", str(self._data)]
         settings = {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": ""}
         for name, value in {**settings, **self._options}.items():
@@ -113,7 +116,9 @@ def find_programs(account: tuple[int, int] | None) -> Path:
         return programs
     copy = _copy_package(package) / "pginstall" / "bin"
     if not can_run([str(copy / "postgres"), "--version"], account):
-        raise SetupError(f"{ACCOUNT} cannot run {copy / 'postgres'}: set TMPDIR to a folder that every user can enter")
+        raise SetupError(
+            f"the account '{ACCOUNT}' cannot run {copy / 'postgres'}: set TMPDIR to a folder that every user can enter"
+        )
     return copy
 
 
@@ -150,6 +155,6 @@ def _copy_package(package: Path) -> Path:
 def _require_reach(folder: Path, account: tuple[int, int]) -> None:
     if not can_run(["/bin/sh", "-c", 'cd "$0"', str(folder)], account):
         raise SetupError(
-            f"PostgreSQL cannot run as root and {ACCOUNT} cannot enter {folder.parent}: "
+            f"PostgreSQL never runs as root, and the account '{ACCOUNT}' cannot enter {folder}: "
             "choose a data folder that every user can enter, or start as another user"
         )

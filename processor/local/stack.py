@@ -11,12 +11,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from processor.errors import SetupError
-from processor.local.files import last_lines, locked
+from processor.local.files import free_ports, last_lines, locked
+from processor.local.java import Jvm
 from processor.local.kafka import KafkaServer, install_kafka
 from processor.local.postgres import PostgresServer
 from processor.local.server import Server
@@ -82,22 +84,10 @@ class LocalStack:
             folder = self._open_folder(cleanup)
             busy = f"{folder} is in use by another local stack"
             lock = cleanup.enter_context(locked(folder / "lock", BUSY_SECONDS, busy))
-            temporary = self._kept is None
-            jvm = install_kafka(self._progress)
-            self.postgres = PostgresServer(
-                folder / "postgres", lock=lock, temporary=temporary, options=self._postgres_options
-            )
-            self.kafka = KafkaServer(
-                folder / "kafka",
-                jvm,
-                lock=lock,
-                temporary=temporary,
-                properties=self._kafka_properties,
-                heap=self._kafka_heap,
-            )
+            self._make_servers(folder, lock, install_kafka(self._progress))
             self._progress("starting Apache Kafka and PostgreSQL")
-            cleanup.callback(_together, Server.stop, self.servers)
-            _together(Server.start, self.servers)
+            cleanup.callback(_together, "stop", self.servers)
+            _together("start", self.servers)
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -105,6 +95,23 @@ class LocalStack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._cleanup.close()
+
+    def _make_servers(self, folder: Path, lock: int, jvm: Jvm) -> None:
+        temporary = self._kept is None
+        postgres, broker, controller = free_ports(3)
+        self.postgres = PostgresServer(
+            folder / "postgres", postgres, lock=lock, temporary=temporary, options=self._postgres_options
+        )
+        self.kafka = KafkaServer(
+            folder / "kafka",
+            broker,
+            controller,
+            jvm,
+            lock=lock,
+            temporary=temporary,
+            properties=self._kafka_properties,
+            heap=self._kafka_heap,
+        )
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -128,9 +135,9 @@ class LocalStack:
         return folder
 
 
-def _together(call: Callable[[Server], None], servers: Iterable[Server]) -> None:
+def _together(method: str, servers: Iterable[Server]) -> None:
     with ThreadPoolExecutor() as pool:
-        list(pool.map(call, servers))
+        list(pool.map(methodcaller(method), servers))
 
 
 def serve(data: Path | None, echo: Callable[[str], None]) -> None:

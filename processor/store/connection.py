@@ -80,9 +80,7 @@ class Store:
     Every method raises `TransientError` when the world is down and `SetupError` when a person has to act.
     """
 
-    def __init__(
-        self, url: str, *, timeout_ms: int = 30_000, application: str = "cerebros-processor"
-    ) -> None:
+    def __init__(self, url: str, *, timeout_ms: int = 30_000, application: str = "cerebros-processor") -> None:
         self._url, self._timeout_ms, self._application = url, timeout_ms, application
         self.where = place(url)
         self._runner = asyncio.Runner()
@@ -157,7 +155,7 @@ class Store:
             if connection is not None and not connection.is_closed():
                 self._runner.run(connection.close(timeout=2))
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            connection.terminate()
+            pass  # it was to end anyway
         finally:
             self._runner.close()
 

@@ -27,7 +27,5 @@ def load_queries() -> dict[str, str]:
 def migrations() -> list[tuple[str, str]]:
     """(name, SQL) of every migration, oldest first."""
     folder = resources.files("processor.sql") / "migrations"
-    files = sorted(
-        (file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name
-    )
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return [(file.name.removesuffix(".sql"), file.read_text(encoding="utf-8")) for file in files]

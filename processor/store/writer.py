@@ -138,9 +138,7 @@ class TrialStore:
         ]
         return [report for report in reports if report.run_id in known]
 
-    async def _create_one_by_one(
-        self, connection: asyncpg.Connection, run_ids: Sequence[str]
-    ) -> dict[str, str]:
+    async def _create_one_by_one(self, connection: asyncpg.Connection, run_ids: Sequence[str]) -> dict[str, str]:
         """Creates the runs; the database's words by run id for those that it refuses."""
         refusals = {}
         for run_id in run_ids:
@@ -158,9 +156,7 @@ class TrialStore:
         rows = await connection.fetch(self._queries["lock_runs"], list(run_ids))
         return {row[0] for row in rows}
 
-    async def _apply(
-        self, connection: asyncpg.Connection, reports: Sequence[TrialReport], applied: Applied
-    ) -> None:
+    async def _apply(self, connection: asyncpg.Connection, reports: Sequence[TrialReport], applied: Applied) -> None:
         """Applies in waves, each with at most one report a trial, so that later ones meet what earlier ones left."""
         for wave in split_into_waves(reports):
             for part in split_by_size(wave):
@@ -174,9 +170,7 @@ class TrialStore:
         revisions = [1] * len(part)
         other = len(result["places"])
         applied.counts["inserted"] += len(part) - other
-        for place, verdict, revision in zip(
-            result["places"], result["verdicts"], result["revisions"], strict=True
-        ):
+        for place, verdict, revision in zip(result["places"], result["verdicts"], result["revisions"], strict=True):
             applied.counts[VERDICTS[verdict]] += 1
             revisions[place] = revision if verdict == 1 else 0
         event_of, add = self._event_of, applied.messages.append
@@ -218,8 +212,7 @@ class TrialStore:
         """Stores what is not stored yet; the messages for the dead letter topic."""
         records = {place_of(rejection.record): rejection.record for rejection in rejections}
         columns = [
-            (*place, record.key, record.value, headers_json(record.headers))
-            for place, record in records.items()
+            (*place, record.key, record.value, headers_json(record.headers)) for place, record in records.items()
         ]
         await connection.execute(self._queries["insert_dead_letter_records"], *zip(*columns, strict=True))
         letters = [
@@ -227,9 +220,7 @@ class TrialStore:
             for one in rejections
         ]
         rows = await connection.fetch(self._queries["insert_dead_letters"], *zip(*letters, strict=True))
-        ids = {
-            (row["topic"], row["partition"], row["offset"], row["report_index"]): row["id"] for row in rows
-        }
+        ids = {(row["topic"], row["partition"], row["offset"], row["report_index"]): row["id"] for row in rows}
         return [
             dead_letter_message(one, ids[key])
             for one in rejections
@@ -264,9 +255,7 @@ def refused_by_database(report: TrialReport, refusal: str) -> Rejection:
 def row_json(report: TrialReport) -> bytes:
     """One element of the parameter of `apply_reports`."""
     record, content, extra = report.record, report.content, report.extra
-    if len(content) != len(
-        _COLUMNS
-    ):  # a later schema's field without a column of its own is kept all the same
+    if len(content) != len(_COLUMNS):  # a later schema's field without a column of its own is kept all the same
         more = {name: value for name, value in content.items() if name not in _COLUMNS}
         extra = {**more, **(extra or {})}
     payload: dict[str, Any] = {}

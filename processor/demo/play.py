@@ -1,0 +1,130 @@
+"""The course of the demo: search, tables, replay, verdict."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.console import Console
+
+from processor.demo import show
+from processor.demo.ledger import Observed, reconcile
+from processor.demo.scene import Scene, open_scene
+from processor.demo.search import retry, search
+from processor.demo.traffic import Traffic, malformed
+from processor.demo.training import Result
+from processor.reporter import TrialReporter
+
+DELIVERY_SECONDS = 20.0
+MALFORMED_EVERY = 4  # trials
+RANKED = 3  # the best trials of a run get their rank when the run is over
+SEED = 7
+
+
+def play(trials: int, keep: bool, console: Console) -> int:
+    """Plays it once; the exit code: 0, or 1 where anything differs from what must be. Raises `ProcessorError`."""
+    say = show.Steps(console)
+    with open_scene(say) as scene:
+        search_all(scene, trials, console)
+        say(f"{scene.ledger.sent} reports sent; waiting until ingest and relay have dealt with all of them")
+        scene.settle()
+        first, before = scene.observe(), scene.fingerprint()
+        console.print(
+            show.trials_table(scene.by_status()),
+            show.events_table(first.events),
+            show.dead_letters_table(first.dead_letters),
+        )
+        say("stopping ingest, resetting its offsets to the beginning, starting it again")
+        scene.read_all_again()
+        scene.settle()
+        second, after = scene.observe(), scene.fingerprint()
+        facts = summary(before, first), summary(after, second)
+        say("everything was read again")
+        console.print(show.replay_table(*facts))
+        differences = reconcile(scene.ledger, second)
+        differences += [f"the replay changed: {name}" for name in facts[0] if facts[0][name] != facts[1][name]]
+        show.verdict(console, scene.ledger, differences)
+        if keep:
+            show.ways_to_look(console, scene.addresses, str(scene.folder))
+            wait_for_interrupt(scene)
+    return 1 if differences else 0
+
+
+def search_all(scene: Scene, trials: int, console: Console) -> None:
+    """Three searches, reported trial by trial; returns when Kafka has every report, or raises `UndeliveredError`."""
+    settings, wrong = scene.settings, malformed()
+    reporter = TrialReporter(
+        settings.kafka_bootstrap_servers,
+        topic=settings.raw_topic,
+        options=settings.kafka_options,
+        close_timeout_s=DELIVERY_SECONDS,
+    )
+    with reporter, show.SearchProgress(console, trials) as progress:
+        traffic = Traffic(reporter, scene.ledger)
+        for number, run_id in enumerate(_searches(scene, traffic, trials)):
+            if number % MALFORMED_EVERY == 0 and (next_wrong := next(wrong, None)):
+                traffic.send_malformed(run_id, *next_wrong)
+            progress.reach(scene.counts(), trials=1)
+        for next_wrong in wrong:
+            traffic.send_malformed(scene.runs.old, *next_wrong)
+        reporter.flush(DELIVERY_SECONDS)
+        progress.reach(scene.counts())
+
+
+def _searches(scene: Scene, traffic: Traffic, trials: int) -> Iterator[str]:
+    """Every trial of the three searches, reported; yields the run it belongs to."""
+    old = trials // 7
+    sgd = (trials - old) // 2
+    yield from _report_all(traffic, scene.runs.sgd, search("sgd", sgd, seed=SEED))
+    yield from _report_all(traffic, scene.runs.adam, search("adam", trials - old - sgd, seed=SEED))
+    results = []
+    for result in search("adam", old, spectral_norm=False, seed=SEED + 1):
+        results.append(result)
+        if len(results) <= old // 2:
+            traffic.report_old_style(scene.runs.old, result)
+        yield scene.runs.old
+    traffic.report_envelope(scene.runs.old, results[old // 2 :])
+
+
+def _report_all(traffic: Traffic, run_id: str, results: Iterable[Result]) -> Iterator[str]:
+    """Reports each trial as it ends, then what a search reports afterwards."""
+    done: list[Result] = []
+    for result in results:
+        traffic.report(run_id, result)
+        done.append(result)
+        yield run_id
+    traffic.report(run_id, done[-1])  # as after a crash, not knowing that it had arrived: must change nothing
+    if diverged := next((result for result in done if result.diverged), None):
+        traffic.report(run_id, retry(diverged))  # the same trial again: its second revision
+    succeeded = [result for result in done if result.status == "succeeded"]
+    best = sorted(succeeded, key=lambda result: result.accuracy, reverse=True)[:RANKED]
+    for rank, result in enumerate(best, start=1):
+        traffic.report(run_id, result, rank=rank)
+
+
+def summary(fingerprint: dict[str, Any], observed: Observed) -> dict[str, Any]:
+    """What a replay must not change."""
+    content = [(event.key, event.headers, event.value) for event in observed.events]
+    return {
+        "rows": fingerprint["rows"],
+        "revisions": fingerprint["revisions"],
+        "last updated_at": fingerprint["last_change"],
+        "hash of all columns": fingerprint["hash"],
+        "events": len(observed.events),
+        "hash of all events": hashlib.md5(repr(content).encode(), usedforsecurity=False).hexdigest()[:16],
+        "dead letters": len(observed.dead_letters),
+        "dead letters in Kafka": len(observed.dead_letter_records),
+    }
+
+
+def wait_for_interrupt(scene: Scene) -> None:
+    """Returns on Ctrl-C; raises `DemoError` when ingest or relay ends by itself."""
+    try:
+        while True:
+            scene.ingest.check()
+            scene.relay.check()
+            time.sleep(0.5)
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,143 @@
+"""Everything that runs during the demo, and the questions it is asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import SecretStr
+
+from processor.demo.ledger import Ledger, Observed
+from processor.demo.workers import Worker, run
+from processor.errors import UsageError
+from processor.intake import read_topic
+from processor.local import LocalStack
+from processor.messages import RawRecord
+from processor.settings import PREFIX, Settings, load_settings
+from processor.store import Store
+
+SETTLE_SECONDS = 60.0  # for what was sent to arrive; after that the verdict says what is missing
+REFRESH_SECONDS = 0.2
+_SERVERS = ("kafka_bootstrap_servers", "database_url")
+#: what the demo relies on, whatever the settings around it say
+_OWN_SETTINGS = {
+    f"{PREFIX}EVENTS_FORMAT": "json",
+    f"{PREFIX}UNKNOWN_RUN": "create",
+    f"{PREFIX}METRICS_PORT": "0",
+}
+
+
+class Runs(NamedTuple):
+    """Ids of the three searches, new each time: the demo may share its servers with others."""
+
+    sgd: str
+    adam: str
+    old: str
+
+    @property
+    def keys(self) -> list[bytes]:
+        return [run_id.encode() for run_id in self]
+
+
+class Scene(NamedTuple):
+    """Servers, workers and what was sent to them; `addresses` are settings that lead to a local stack."""
+
+    settings: Settings
+    addresses: Mapping[str, str]
+    environment: Mapping[str, str]
+    folder: Path
+    store: Store
+    ingest: Worker
+    relay: Worker
+    runs: Runs
+    ledger: Ledger
+
+    def counts(self) -> dict[str, int]:
+        """See `demo_counts` in demo.sql; raises `DemoError` when a worker has ended by itself."""
+        self.ingest.check()
+        self.relay.check()
+        counts = self.store.fetch("demo_counts", list(self.runs), self.runs.keys)[0]
+        return {name: int(count) for name, count in counts.items()}
+
+    def settle(self) -> bool:
+        """Waits until all that was sent is written, published and committed; False where that takes too long."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        expected = (self.ledger.total_revisions, len(self.ledger.rejected), 0)
+        while time.monotonic() < deadline:
+            counts = self.counts()
+            if (counts["revisions"], counts["dead_letters"], counts["waiting"]) == expected and not self.lag():
+                return True
+            time.sleep(REFRESH_SECONDS)
+        return False
+
+    def lag(self) -> int:
+        """Records that ingest has yet to commit, as `processor status` says."""
+        return int(json.loads(run(self.environment, "status", "-f", "json"))["lag_total"])
+
+    def observe(self) -> Observed:
+        return Observed(
+            self.store.fetch("demo_rows", list(self.runs)),
+            self.store.fetch("demo_dead_letters", self.runs.keys),
+            self._published(self.settings.events_topic),
+            self._published(self.settings.dead_letter_topic),
+        )
+
+    def _published(self, topic: str) -> list[RawRecord]:
+        return [record for record in read_topic(self.settings, topic) if record.key in self.runs.keys]
+
+    def by_status(self) -> list[dict[str, Any]]:
+        return self.store.fetch("demo_by_status", list(self.runs))
+
+    def fingerprint(self) -> dict[str, Any]:
+        return self.store.fetch("demo_fingerprint", list(self.runs))[0]
+
+    def read_all_again(self) -> None:
+        """1. stop ingest; 2. reset its group to the beginning of the topic; 3. start it again."""
+        self.ingest.stop()
+        run(self.environment, "replay", "--to-earliest", "--execute")
+        self.ingest.start()
+
+
+@contextmanager
+def open_scene(say: Callable[[str], None]) -> Iterator[Scene]:
+    """Servers, tables, topics, ingest and relay; stopped in reverse order. Raises `ProcessorError`."""
+    with ExitStack() as cleanup:
+        settings, addresses = _find_servers(cleanup, say)
+        environment = {**os.environ, **addresses, **_OWN_SETTINGS}
+        run(environment, "migrate")
+        run(environment, "topics", "create")
+        folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="cerebros-demo-")))
+        store = cleanup.enter_context(Store(settings.database_url.get_secret_value()))
+        ingest = cleanup.enter_context(Worker("ingest", environment, folder))
+        relay = cleanup.enter_context(Worker("relay", environment, folder))
+        say("tables and topics are there, ingest and relay are running")
+        tag = secrets.token_hex(4)
+        runs = Runs(f"digits-sgd-{tag}", f"digits-adam-{tag}", f"digits-old-{tag}")
+        yield Scene(settings, addresses, environment, folder, store, ingest, relay, runs, Ledger())
+        say("stopping")
+
+
+def _find_servers(cleanup: ExitStack, say: Callable[[str], None]) -> tuple[Settings, dict[str, str]]:
+    """The settings, and the variables that tell other processes of them: none where they come from outside."""
+    settings = load_settings()
+    given = settings.model_fields_set.intersection(_SERVERS)
+    if len(given) == len(_SERVERS):
+        say(f"using Kafka at {settings.kafka_bootstrap_servers} and the given database; group {settings.group_id}")
+        return settings, {}
+    if given:
+        names = " and ".join(PREFIX + name.upper() for name in _SERVERS)
+        raise UsageError(f"set both {names}, or neither: then the demo starts its own")
+    stack = cleanup.enter_context(LocalStack(progress=say))
+    say(f"Apache Kafka at {stack.bootstrap_servers}, PostgreSQL at {stack.database_url}")
+    own = {
+        "kafka_bootstrap_servers": stack.bootstrap_servers,
+        "database_url": SecretStr(stack.database_url),
+    }
+    return settings.model_copy(update=own), dict(stack.environment)

@@ -1,0 +1,129 @@
+"""What the demo prints: steps with their time, live progress, tables and the verdict."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from processor.demo.ledger import Ledger, header
+from processor.messages import RawRecord
+
+_SHOWN = 20  # differences; more would only push the first ones off the screen
+
+
+class Steps:
+    """Prints what happens, each line with the seconds since the demo began."""
+
+    def __init__(self, console: Console) -> None:
+        self._console, self._begin = console, time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        self._console.print(
+            f"[dim]{time.monotonic() - self._begin:5.1f} s[/dim]  {text}", highlight=False, soft_wrap=True
+        )
+
+
+class SearchProgress(Progress):
+    """A live line: trials done, and what has come of them at the other end."""
+
+    def __init__(self, console: Console, trials: int) -> None:
+        super().__init__(
+            SpinnerColumn(finished_text=" "),
+            TextColumn("{task.completed:.0f} of {task.total:.0f} trials"),
+            BarColumn(),
+            TextColumn("{task.fields[reached]}"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._search = self.add_task("search", total=trials, reached="")
+
+    def reach(self, counts: Mapping[str, int], *, trials: int = 0) -> None:
+        """So many more trials are done, and `counts` is what Postgres has by now."""
+        reached = "{rows} rows, {events} events, {dead_letters} dead letters".format_map(counts)
+        self.update(self._search, advance=trials, reached=reached)
+
+
+def trials_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("trials (Postgres)", "status", "spectral_norm", "#trials", "#best accuracy", "#mean accuracy")
+    for row in rows:
+        table.add_row(
+            row["status"],
+            str(row["spectral_norm"]).lower(),
+            str(row["trials"]),
+            *("-" if row[name] is None else f"{row[name]:.3f}" for name in ("best", "mean")),
+        )
+    return table
+
+
+def events_table(events: Sequence[RawRecord]) -> Table:
+    table = _table("events (Kafka, read_committed)", "type", "#events", "#trials")
+    kinds = Counter(header(event, "ce_type") for event in events)
+    trials = Counter(kind for kind, _ in {(header(one, "ce_type"), header(one, "ce_subject")) for one in events})
+    for kind, count in sorted(kinds.items()):
+        table.add_row(kind, str(count), str(trials[kind]))
+    return table
+
+
+def dead_letters_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("dead letters (Postgres and Kafka)", "reason", "#count", "for example")
+    examples = {row["reason"]: row["detail"] for row in reversed(rows)}
+    for reason, count in Counter(row["reason"] for row in rows).most_common():
+        table.add_row(reason, str(count), examples[reason])
+    return table
+
+
+def replay_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
+    table = _table("everything read again", "", "before the replay", "after it", "")
+    for name in before:
+        same = before[name] == after[name]
+        table.add_row(name, str(before[name]), str(after[name]), "same" if same else "[red]differs[/red]")
+    return table
+
+
+def verdict(console: Console, ledger: Ledger, differences: Sequence[str]) -> None:
+    """One sentence and its sum, or what differs."""
+    if differences:
+        console.print(f"\n[bold red]FAILED[/bold red]: {len(differences)} difference(s)")
+        for difference in differences[:_SHOWN]:
+            console.print(f"  - {difference}", markup=False, highlight=False)
+        return
+    changes = ledger.total_revisions - ledger.trials
+    console.print(
+        "\n[bold green]PASSED[/bold green]\n"
+        f"{ledger.sent} reports sent = {ledger.trials} rows + {changes} changes to them + {ledger.repeated}"
+        f" repetitions + {len(ledger.rejected)} dead letters.\n"
+        f"{len(ledger.events())} revisions succeeded or failed: one event each, equal to its row.\n"
+        "The replay changed nothing.",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+_WAYS_TO_LOOK = """
+processor status
+processor dead-letters list
+psql "$PROCESSOR_DATABASE_URL" -c "select * from cerebros_model_trials order by metrics -> 'accuracy' desc limit 5"
+"""
+
+
+def ways_to_look(console: Console, environment: Mapping[str, str], logs: str) -> None:
+    """For --keep: how to reach what is running, and three commands to begin with."""
+    console.print("\n[bold]All of it runs on.[/bold] In another terminal:\n")
+    for name, value in environment.items():
+        console.print(f"export {name}='{value}'", markup=False, highlight=False, soft_wrap=True)
+    console.print(_WAYS_TO_LOOK, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"The logs of ingest and relay are in {logs}. Ctrl-C stops everything.", highlight=False)
+
+
+def _table(title: str, *columns: str) -> Table:
+    """A column whose name begins with # holds numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column.removeprefix("#"), justify="right" if column.startswith("#") else "left")
+    return table

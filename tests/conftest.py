@@ -1,0 +1,129 @@
+"""Fixtures: real servers once a session, a cloned database, topics and a group of its own for each test."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from processor.intake import create_topics
+from processor.settings import Settings
+from processor.store import Store, migrate
+from tests.support.backends import Servers, open_servers
+from tests.support.processes import Process
+
+TEMPLATE = f"processor_template_{os.getpid()}"
+_names = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test's settings come from the test, whatever the shell that runs it has set."""
+    for name in list(os.environ):
+        if name.startswith("PROCESSOR_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    with open_servers() as found:
+        yield found
+
+
+def execute(url: str, *statements: str) -> None:
+    async def work() -> None:
+        connection = await asyncpg.connect(url)
+        for statement in statements:
+            await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(work())
+
+
+def database(url: str, name: str) -> str:
+    head, _, tail = url.rpartition("/")
+    _, question, query = tail.partition("?")
+    return f"{head}/{name}{question}{query}"
+
+
+@pytest.fixture(scope="session")
+def template(servers: Servers) -> Iterator[str]:
+    """A migrated database that each test clones: faster than migrating, and every test starts from nothing."""
+    execute(servers.database_url, f"create database {TEMPLATE}")
+    with Store(database(servers.database_url, TEMPLATE)) as store:
+        migrate(store)
+    yield TEMPLATE
+    execute(servers.database_url, f"drop database {TEMPLATE} with (force)")
+
+
+@pytest.fixture
+def database_url(servers: Servers, template: str) -> Iterator[str]:
+    name = f"test_{os.getpid()}_{next(_names)}"
+    execute(servers.database_url, f"create database {name} template {template}")
+    yield database(servers.database_url, name)
+    execute(servers.database_url, f"drop database if exists {name} with (force)")
+
+
+@pytest.fixture
+def empty_database_url(servers: Servers) -> Iterator[str]:
+    """A database that was never migrated."""
+    name = f"test_{os.getpid()}_{next(_names)}"
+    execute(servers.database_url, f"create database {name}")
+    yield database(servers.database_url, name)
+    execute(servers.database_url, f"drop database if exists {name} with (force)")
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Store]:
+    with Store(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def environment(servers: Servers, database_url: str) -> dict[str, str]:
+    """PROCESSOR_* variables of this test: its own database, topics and group."""
+    name = f"t{os.getpid()}-{next(_names)}"
+    return {
+        "PROCESSOR_KAFKA_BOOTSTRAP_SERVERS": servers.bootstrap_servers,
+        "PROCESSOR_DATABASE_URL": database_url,
+        "PROCESSOR_RAW_TOPIC": f"{name}.raw",
+        "PROCESSOR_EVENTS_TOPIC": f"{name}.events",
+        "PROCESSOR_DEAD_LETTER_TOPIC": f"{name}.dlq",
+        "PROCESSOR_GROUP_ID": name,
+        "PROCESSOR_LOG_FORMAT": "json",
+    }
+
+
+def settings_of(environment: dict[str, str]) -> Settings:
+    values: dict[str, Any] = {key.removeprefix("PROCESSOR_").lower(): value for key, value in environment.items()}
+    return Settings(_env_file=None, **values)
+
+
+@pytest.fixture
+def settings(environment: dict[str, str]) -> Settings:
+    """Settings of this test, its topics created."""
+    made = settings_of(environment)
+    create_topics(made, partitions=4, replication=1)
+    return made
+
+
+@pytest.fixture
+def start(environment: dict[str, str], settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """start("ingest", PROCESSOR_X="...") starts a real process; whatever still runs at the end is killed."""
+    running: list[Process] = []
+
+    def starter(*args: str, **extra: str) -> Process:
+        log = tmp_path / f"{len(running)}-{args[0]}.log"
+        process = Process({**environment, **extra}, log, *args)
+        running.append(process)
+        return process
+
+    yield starter
+    for process in running:
+        process.end()

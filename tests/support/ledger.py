@@ -1,0 +1,105 @@
+"""The one check that every fault test ends with, independent of the code it checks.
+
+It folds what was sent, in the order that the broker gave it, into the rows and events that must exist: every report
+is exactly one row version or one dead letter; every revision that succeeded or failed has exactly one event, in order;
+nothing else exists.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from processor.intake import read_topic
+from processor.messages import RawRecord
+from processor.settings import Settings
+from processor.store import Store
+
+Key = tuple[str, str]
+
+
+class Version(NamedTuple):
+    """What one revision of a trial says."""
+
+    revision: int
+    status: str
+    accuracy: float | None
+
+
+class Expected(NamedTuple):
+    rows: dict[Key, Version]
+    events: dict[Key, list[Version]]
+    dead_letters: int
+
+
+def fold(records: Iterable[RawRecord]) -> Expected:
+    """For reports made by tests/factories.py: valid ones have a trial_id, all others are rejected."""
+    rows: dict[Key, Version] = {}
+    events: dict[Key, list[Version]] = {}
+    dead_letters = 0
+    for record in sorted(records, key=lambda one: (one.timestamp_ms, one.partition, one.offset)):
+        try:
+            report = json.loads(record.value or b"")
+            key = (report["run_id"], report["trial_id"])
+        except (ValueError, KeyError, TypeError):
+            dead_letters += 1
+            continue
+        accuracy = report.get("metrics", {}).get("accuracy")
+        held = rows.get(key)
+        if held is not None and (held.status, held.accuracy) == (report["status"], accuracy):
+            continue
+        version = Version(held.revision + 1 if held else 1, report["status"], accuracy)
+        rows[key] = version
+        if version.status in ("succeeded", "failed"):
+            events.setdefault(key, []).append(version)
+    return Expected(rows, events, dead_letters)
+
+
+def rows_of(settings: Settings) -> dict[Key, Version]:
+    with Store(settings.database_url.get_secret_value()) as store:
+        found = store.fetch("ledger_rows")
+    rows = {
+        (row["run_id"], row["trial_id"]): Version(row["revision"], row["status"], row["metrics"].get("accuracy"))
+        for row in found
+    }
+    assert len(rows) == len(found)
+    return rows
+
+
+def events_of(settings: Settings) -> tuple[dict[Key, list[Version]], Counter[str]]:
+    """Events by trial in the order a read_committed consumer sees them, and how often each ce_id was seen."""
+    events: dict[Key, list[Version]] = {}
+    ids: Counter[str] = Counter()
+    for record in read_topic(settings, settings.events_topic):
+        body: dict[str, Any] = json.loads(record.value or b"{}")
+        ids[dict(record.headers)["ce_id"].decode()] += 1  # type: ignore[union-attr]
+        status = {"completed": "succeeded"}.get(body["status"], body["status"])
+        version = Version(body["revision"], status, body.get("metrics", {}).get("accuracy"))
+        events.setdefault((body["model_run_id"], body["trial_id"]), []).append(version)
+    return events, ids
+
+
+def comparable(events: dict[Key, list[Version]]) -> dict[Key, list[tuple[int, str, float | None]]]:
+    """A failed event carries no metrics, so its accuracy is not compared."""
+    return {
+        key: [(one.revision, one.status, one.accuracy if one.status == "succeeded" else None) for one in versions]
+        for key, versions in events.items()
+    }
+
+
+def check_ledger(settings: Settings) -> Expected:
+    """Compares what the raw topic holds with rows, events and dead letters; returns what was expected."""
+    expected = fold(read_topic(settings, settings.raw_topic))
+    assert rows_of(settings) == expected.rows
+    events, ids = events_of(settings)
+    assert [event_id for event_id, seen in ids.items() if seen > 1] == []
+    assert comparable(events) == comparable(expected.events)
+    with Store(settings.database_url.get_secret_value()) as store:
+        stored = store.fetch("ledger_dead_letters")[0]["count"]
+        waiting = store.fetch("outbox_depth")[0]
+    assert stored == expected.dead_letters
+    assert len(list(read_topic(settings, settings.dead_letter_topic))) == expected.dead_letters
+    assert (waiting["messages"], waiting["parked"]) == (0, 0)
+    return expected
