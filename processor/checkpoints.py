@@ -1,11 +1,12 @@
 """Named points of the durable path, where the fault tests stop a real process and kill it.
 
 In production `reach` costs one comparison. With ``PROCESSOR_TEST_HALT_AT=name[#n]`` the process announces on stdout
-that it got there (for the n-th time) and waits to be killed: no test has to sleep and hope.
+that it got there (for the n-th time) and waits to be killed, or for SIGUSR1: no test has to sleep and hope.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
 
@@ -22,6 +23,7 @@ POINTS = (
 
 _target: str | None = None
 _remaining = 1
+_resumed = threading.Event()
 
 
 def arm(spec: str | None) -> None:
@@ -33,6 +35,7 @@ def arm(spec: str | None) -> None:
     if name not in POINTS:
         raise ValueError(f"{name} is no checkpoint; known are {', '.join(POINTS)}")
     _target, _remaining = name, int(nth or 1)
+    signal.signal(signal.SIGUSR1, lambda *_: _resumed.set())
 
 
 def reach(name: str) -> None:
@@ -41,6 +44,7 @@ def reach(name: str) -> None:
         return
     _remaining -= 1
     if _remaining == 0:
+        _resumed.clear()
         sys.stdout.write(f"HALTED {name}\n")
         sys.stdout.flush()
-        threading.Event().wait()
+        _resumed.wait()

@@ -114,6 +114,21 @@ def settings(environment: dict[str, str]) -> Settings:
 
 
 @pytest.fixture
+def terminate_sessions(servers: Servers, database_url: str) -> Callable[[str], None]:
+    """Ends the Postgres sessions of this test's database that have the application name."""
+
+    def terminate(application: str) -> None:
+        name = database_url.rpartition("/")[2].partition("?")[0]
+        execute(
+            servers.database_url,
+            f"select pg_terminate_backend(pid) from pg_stat_activity "
+            f"where datname = '{name}' and application_name = '{application}'",
+        )
+
+    return terminate
+
+
+@pytest.fixture
 def start(environment: dict[str, str], settings: Settings, tmp_path: Path) -> Iterator[Callable[..., Process]]:
     """start("ingest", PROCESSOR_X="...") starts a real process; whatever still runs at the end is killed."""
     running: list[Process] = []

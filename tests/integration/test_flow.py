@@ -10,22 +10,10 @@ from processor.settings import Settings
 from processor.store import Store
 from tests.factories import load, produce, report
 from tests.support.ledger import check_ledger, events_of, rows_of
-from tests.support.processes import Process, run_command, wait_until
+from tests.support.processes import Process, run_command
+from tests.support.settle import wait_settled
 
 Start = Callable[..., Process]
-
-
-def wait_settled(settings: Settings, environment: dict[str, str], timeout_s: float = 60.0) -> None:
-    """Until the group has read everything and the outbox is empty."""
-
-    def settled() -> bool:
-        done = run_command(environment, "status", "-f", "json")
-        if done.returncode:
-            return False
-        status = json.loads(done.stdout)
-        return status["lag_total"] == 0 and status["outbox"]["messages"] == 0
-
-    wait_until(settled, "lag 0 and an empty outbox", timeout_s)
 
 
 def test_every_report_becomes_a_row_or_a_dead_letter_and_every_revision_an_event(
@@ -33,7 +21,7 @@ def test_every_report_becomes_a_row_or_a_dead_letter_and_every_revision_an_event
 ) -> None:
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(3000))
     ingest, relay = start("ingest"), start("relay")
-    wait_settled(settings, environment)
+    wait_settled(settings)
     expected = check_ledger(settings)
     assert len(expected.rows) > 2000
     assert expected.dead_letters > 10
@@ -45,7 +33,7 @@ def test_replays_from_anywhere_change_no_row_and_emit_no_event_twice(
 ) -> None:
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1500, seed=2))
     ingest, _relay = start("ingest"), start("relay")
-    wait_settled(settings, environment)
+    wait_settled(settings)
     before = fingerprints(store)
     events = events_of(settings)
     for how in (["--to-earliest"], ["--to-offset", "150"], ["--to-earliest"]):
@@ -53,7 +41,7 @@ def test_replays_from_anywhere_change_no_row_and_emit_no_event_twice(
         done = run_command(environment, "replay", *how, "--execute")
         assert done.returncode == 0, done.stderr
         ingest = start("ingest")
-        wait_settled(settings, environment)
+        wait_settled(settings)
         assert fingerprints(store) == before
         assert events_of(settings) == events
     check_ledger(settings)
@@ -76,12 +64,12 @@ def test_a_replay_while_new_reports_arrive_ends_as_if_there_had_been_none(
     messages = list(load(2000, seed=3))
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages[:1000])
     ingest, _relay = start("ingest"), start("relay")
-    wait_settled(settings, environment)
+    wait_settled(settings)
     assert ingest.stop() == 0
     assert run_command(environment, "replay", "--to-earliest", "--execute").returncode == 0
     start("ingest")
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages[1000:])
-    wait_settled(settings, environment)
+    wait_settled(settings)
     check_ledger(settings)
 
 
@@ -97,7 +85,7 @@ def test_an_older_report_never_overwrites_a_newer_one(
             timestamp=1_700_000_000_000 + timestamp,
         )
     start("ingest"), start("relay")
-    wait_settled(settings, environment)
+    wait_settled(settings)
     assert [version.accuracy for version in rows_of(settings).values()] == [0.3]
     assert [[one.accuracy for one in versions] for versions in events_of(settings)[0].values()] == [[0.2, 0.3]]
 
@@ -115,7 +103,7 @@ def test_events_carry_cloudevents_headers_and_the_run_as_key(
     value = json.dumps(report(trial_id="t-1", run_id="r-1")).encode()
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("r-1", value)], timestamp=1_700_000_000_123)
     start("ingest"), start("relay")
-    wait_settled(settings, environment)
+    wait_settled(settings)
     (event,) = read_topic(settings, settings.events_topic)
     headers = {name: (value or b"").decode() for name, value in event.headers}
     assert event.key == b"r-1"

@@ -78,6 +78,10 @@ class Process:
         self._child.send_signal(signal.SIGKILL)
         self._child.wait(10)
 
+    def resume(self) -> None:
+        """Lets a process that halted at a checkpoint go on."""
+        self._child.send_signal(signal.SIGUSR1)
+
     def terminate(self) -> None:
         self._child.send_signal(signal.SIGTERM)
 

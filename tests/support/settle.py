@@ -1,0 +1,34 @@
+"""Waiting until the group has read everything and the outbox is empty."""
+
+from __future__ import annotations
+
+from processor.errors import ProcessorError
+from processor.replay import GroupOffsets
+from processor.settings import Settings
+from processor.store import Outbox, Store
+from tests.support.processes import wait_until
+
+
+def lag(settings: Settings) -> int:
+    bounds = GroupOffsets(settings).bounds().values()
+    return sum(bound.latest - (bound.earliest if bound.current is None else bound.current) for bound in bounds)
+
+
+def outbox_messages(settings: Settings) -> int:
+    with Store(settings.database_url.get_secret_value()) as store:
+        return int(Outbox(store).depth()["messages"])
+
+
+def wait_settled(settings: Settings, timeout_s: float = 60.0) -> None:
+    def settled() -> bool:
+        try:
+            return lag(settings) == 0 and outbox_messages(settings) == 0
+        except ProcessorError:
+            return False
+
+    wait_until(settled, "lag 0 and an empty outbox", timeout_s)
+
+
+def rows(settings: Settings) -> int:
+    with Store(settings.database_url.get_secret_value()) as store:
+        return int(store.fetch("status_rows")[0]["rows"])
