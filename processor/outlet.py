@@ -8,9 +8,10 @@ neither is, so a relay that died knows what it had published although Postgres w
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -24,13 +25,20 @@ from processor.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-TIMEOUT_SECONDS = 15.0
+TIMEOUT_SECONDS = 10.0
+#: a whole transaction; librdkafka 2.16 ignores the timeout of send_offsets_to_transaction and may wait for ever when
+#: the coordinator goes away at that moment (confluentinc/librdkafka issues 5456 and 5511)
+HANG_SECONDS = 20.0
 #: a producer's own limit; what a topic takes is asked from the broker (max.message.bytes)
 DEFAULT_MESSAGE_BYTES = 1_048_588
 #: what a record costs on the wire beyond key, value and headers: batch head and varints, rounded up
 RECORD_OVERHEAD = 128
 _NEVER = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD})
 _GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
+
+
+T = TypeVar("T")
+_given_up: list[Any] = []
 
 
 class Unpublishable(Exception):  # noqa: N818 - no outage: the messages are set aside and the rest goes on
@@ -129,11 +137,39 @@ class Outlet:
 
         Raises `Unpublishable` where the broker refuses a message for good; then nothing has become visible.
         """
+        self._bounded(lambda: self._publish(messages, packet_ids))
+
+    def _bounded(self, work: Callable[[], T]) -> T:
+        """Runs Kafka calls in a thread that is given up when they hang.
+
+        A producer that is given up may still commit later. That does no harm: the next one fences it first and only
+        then asks what was published.
+        """
+        results: list[T] = []
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                results.append(work())
+            except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
+                errors.append(error)
+
+        thread = threading.Thread(target=run, name="outlet", daemon=True)
+        thread.start()
+        thread.join(HANG_SECONDS)
+        if thread.is_alive():
+            _given_up.append(self)  # its destructor would wait for the call that hangs
+            raise TransientError(f"Kafka at {self._where}: a transaction hangs for {HANG_SECONDS:.0f} s")
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    def _publish(self, messages: Sequence[OutboxMessage], packet_ids: Sequence[str]) -> None:
         self._failures.clear()
         try:
             self._producer.begin_transaction()
             self._produce(messages)
-            self._producer.flush(TIMEOUT_SECONDS)  # before the offsets: that order is nearly three times as fast
+            self._flush()  # before the offsets: that order is nearly three times as fast
             self._judge_failures()
             reach("relay.after_produce")
             memory = TopicPartition(self._memory.topic, 0, 0, json.dumps(list(packet_ids), separators=(",", ":")))
@@ -157,6 +193,10 @@ class Outlet:
                 except BufferError:
                     self._producer.poll(0.05)
 
+    def _flush(self) -> None:
+        if self._producer.flush(TIMEOUT_SECONDS):
+            raise TransientError(f"Kafka at {self._where} does not take the messages")
+
     def _judge_failures(self) -> None:
         """Messages that failed for good end the transaction; anything else is an outage."""
         if any(failure.code() in _NEVER or failure.code() in _GONE for failure in self._failures):
@@ -176,24 +216,27 @@ class Outlet:
 
     def try_out(self, messages: Sequence[OutboxMessage]) -> dict[int, str]:
         """Finds the messages that the broker refuses for good, by halving, in transactions that are always aborted."""
+        refused = self._bounded(lambda: self._try_once(messages))
+        if not refused:
+            return {}
+        if len(messages) == 1:
+            return {0: refused}
+        middle = len(messages) // 2
+        later = self.try_out(messages[middle:])
+        return self.try_out(messages[:middle]) | {middle + place: why for place, why in later.items()}
+
+    def _try_once(self, messages: Sequence[OutboxMessage]) -> str:
         self._failures.clear()
         try:
             self._producer.begin_transaction()
             try:
                 self._produce(messages)
-                self._producer.flush(TIMEOUT_SECONDS)
+                self._flush()
             finally:
                 self._producer.abort_transaction(TIMEOUT_SECONDS)
         except KafkaException as error:
             raise self._broken(error) from error
-        reasons = {failure.str() for failure in self._failures if failure.code() in _NEVER | _GONE}
-        if not reasons:
-            return {}
-        if len(messages) == 1:
-            return {0: "; ".join(sorted(reasons))}
-        middle = len(messages) // 2
-        later = self.try_out(messages[middle:])
-        return self.try_out(messages[:middle]) | {middle + place: why for place, why in later.items()}
+        return "; ".join(sorted({failure.str() for failure in self._failures if failure.code() in _NEVER | _GONE}))
 
     def close(self) -> None:
         """Ends without waiting: an open transaction is aborted by whoever takes over."""

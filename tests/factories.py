@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import random
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -76,7 +77,11 @@ def produce(
     bootstrap_servers: str, topic: str, messages: Iterable[tuple[str | bytes | None, bytes | None]], **extra: Any
 ) -> None:
     """Sends (key, value) pairs and waits until the broker has them all."""
-    producer = Producer({"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True})
+    quiet = logging.getLogger("tests.librdkafka")
+    quiet.setLevel(logging.CRITICAL)
+    producer = Producer(
+        {"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True, "logger": quiet}
+    )
     failures: list[Any] = []
     for key, value in messages:
         while True:

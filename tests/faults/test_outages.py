@@ -1,0 +1,236 @@
+"""Outage is not poison: servers stop, die, hang or fill up; nothing is rejected, lost or doubled, and all resumes by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from processor.local import KafkaServer, LocalStack, PostgresServer
+from processor.settings import Settings
+from tests.conftest import execute
+from tests.factories import load, produce
+from tests.support.backends import Servers
+from tests.support.ledger import check_ledger
+from tests.support.processes import Process, wait_until
+from tests.support.proxy import Proxy
+from tests.support.settle import lag, rows, wait_settled
+
+Start = Callable[..., Process]
+DOWN_SECONDS = 3.0
+
+
+@pytest.fixture
+def local(servers: Servers) -> LocalStack:
+    if servers.local is None:
+        pytest.skip("needs servers that the tests may stop: the local stack")
+    return servers.local
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[Proxy]:
+    host, _, port = database_url.rpartition("@")[2].partition("/")[0].partition(":")
+    with Proxy(host, int(port)) as opened:
+        yield opened
+
+
+def through(proxy: Proxy, database_url: str) -> dict[str, str]:
+    """Settings of a process that reaches Postgres through the proxy only."""
+    head, _, tail = database_url.partition("@")
+    return {"PROCESSOR_DATABASE_URL": f"{head}@127.0.0.1:{proxy.port}/{tail.partition('/')[2]}"}
+
+
+class Producing:
+    """Produces a load in the background while servers come and go."""
+
+    def __init__(self, settings: Settings, count: int, seed: int) -> None:
+        self._thread = threading.Thread(target=self._run, args=(settings, count, seed))
+        self._thread.start()
+
+    @staticmethod
+    def _run(settings: Settings, count: int, seed: int) -> None:
+        messages = list(load(count, seed=seed))
+        for begin in range(0, count, 200):
+            produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages[begin : begin + 200])
+            time.sleep(0.2)
+
+    def wait(self) -> None:
+        self._thread.join(120)
+        assert not self._thread.is_alive()
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+@pytest.mark.parametrize("which", ["kafka", "postgres", "both"])
+def test_servers_may_go_and_come_back(
+    how: str, which: str, settings: Settings, start: Start, local: LocalStack
+) -> None:
+    ingest, relay = start("ingest"), start("relay")
+    relay.wait_said("leading")
+    producing = Producing(settings, 2000, seed=21)
+    wait_until(lambda: rows(settings) > 100, "rows arrive")
+    down: list[KafkaServer | PostgresServer] = []
+    if which in ("kafka", "both"):
+        down.append(local.kafka)
+    if which in ("postgres", "both"):
+        down.append(local.postgres)
+    for server in down:
+        server.stop() if how == "stopped" else server.kill()
+    time.sleep(DOWN_SECONDS)
+    for server in down:
+        server.start()
+    producing.wait()
+    wait_settled(settings, 90)
+    assert (ingest.running, relay.running) == (True, True)
+    check_ledger(settings)
+    assert (ingest.stop(), relay.stop()) == (0, 0)
+
+
+def test_a_database_that_accepts_and_never_answers_is_an_outage(
+    settings: Settings, start: Start, proxy: Proxy, database_url: str
+) -> None:
+    short = {**through(proxy, database_url), "PROCESSOR_DATABASE_TIMEOUT_MS": "1000"}
+    ingest, relay = start("ingest", **short), start("relay", **short)
+    relay.wait_said("leading")
+    producing = Producing(settings, 1600, seed=22)
+    wait_until(lambda: rows(settings) > 100, "rows arrive")
+    proxy.hold()
+    ingest.wait_said("waiting_for_database")
+    time.sleep(DOWN_SECONDS)
+    proxy.cut()
+    producing.wait()
+    wait_settled(settings, 90)
+    check_ledger(settings)
+
+
+def test_a_connection_cut_again_and_again_loses_and_doubles_nothing(
+    settings: Settings, start: Start, proxy: Proxy, database_url: str
+) -> None:
+    start("ingest", **through(proxy, database_url))
+    start("relay", **through(proxy, database_url)).wait_said("leading")
+    producing = Producing(settings, 2000, seed=23)
+    for _ in range(15):
+        time.sleep(0.2)
+        proxy.cut()
+    producing.wait()
+    wait_settled(settings, 90)
+    check_ledger(settings)
+
+
+def test_a_long_outage_is_one_line_in_the_log_and_keeps_the_group_membership(
+    settings: Settings, start: Start, proxy: Proxy, database_url: str
+) -> None:
+    ingest = start("ingest", **through(proxy, database_url), PROCESSOR_BATCH_MAX_RECORDS="100")
+    start("relay")
+    ingest.wait_said("assigned")
+    proxy.refuse()
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(3000, seed=24))
+    ingest.wait_said("waiting_for_database")
+    time.sleep(9)  # longer than the session timeout
+    proxy.restore()
+    wait_settled(settings, 90)
+    said = ingest.log.read_text()
+    assert said.count("waiting_for_database") <= 2  # one a writer
+    assert (said.count('"assigned"'), said.count('"revoked"'), said.count('"lost"')) == (1, 0, 0)
+    check_ledger(settings)
+
+
+def test_a_read_only_database_rejects_nothing(
+    settings: Settings, start: Start, servers: Servers, database_url: str
+) -> None:
+    name = database_url.rpartition("/")[2]
+    execute(servers.database_url, f"alter database {name} set default_transaction_read_only = on")
+    ingest, _relay = start("ingest"), start("relay")
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(600, seed=25))
+    ingest.wait_said("waiting_for_database")
+    assert rows(settings) == 0
+    execute(servers.database_url, f"alter database {name} reset default_transaction_read_only")
+    execute(
+        servers.database_url,
+        f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}' and pid <> pg_backend_pid()",
+    )
+    wait_settled(settings, 60)
+    check_ledger(settings)
+
+
+def test_a_full_server_without_connections_to_give_rejects_nothing(
+    settings: Settings, start: Start, servers: Servers, database_url: str
+) -> None:
+    name = database_url.rpartition("/")[2]
+    ingest = start("ingest")
+    ingest.wait_said("assigned")
+    start("relay").wait_said("leading")
+    execute(servers.database_url, f"alter database {name} connection limit 0")
+    role_is_superuser = True  # superusers pass the limit: what they meet instead is a database that takes nobody
+    assert role_is_superuser
+    execute(servers.database_url, f"alter database {name} allow_connections false")
+    execute(
+        servers.database_url,
+        f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}' and pid <> pg_backend_pid()",
+    )
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(600, seed=26))
+    ingest.wait_said("waiting_for_database")
+    execute(servers.database_url, f"alter database {name} allow_connections true")
+    execute(servers.database_url, f"alter database {name} connection limit -1")
+    wait_settled(settings, 60)
+    check_ledger(settings)
+
+
+def test_a_row_that_another_session_holds_delays_and_rejects_nothing(
+    settings: Settings, start: Start, database_url: str
+) -> None:
+    import asyncio
+
+    import asyncpg
+
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(200, seed=27))
+    ingest, _relay = start("ingest", PROCESSOR_DATABASE_TIMEOUT_MS="1000"), start("relay")
+    wait_settled(settings)
+
+    async def hold() -> None:
+        blocker = await asyncpg.connect(database_url)
+        transaction = blocker.transaction()
+        await transaction.start()
+        await blocker.execute("select * from cerebros_model_runs for update")
+        produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=28))
+        await asyncio.to_thread(ingest.wait_said, "waiting_for_database")
+        await transaction.rollback()
+        await blocker.close()
+
+    asyncio.run(hold())
+    wait_settled(settings, 60)
+    check_ledger(settings)
+
+
+def test_a_broker_that_hangs_is_an_outage(settings: Settings, start: Start, local: LocalStack) -> None:
+    ingest, relay = start("ingest"), start("relay")
+    relay.wait_said("leading")
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(800, seed=29))
+    wait_until(lambda: rows(settings) > 0, "rows arrive")
+    pid = local.kafka.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(DOWN_SECONDS)
+    os.kill(pid, signal.SIGCONT)
+    wait_settled(settings, 90)
+    assert (ingest.running, relay.running) == (True, True)
+    check_ledger(settings)
+
+
+def test_processes_started_while_servers_are_down_wait_for_them(
+    settings: Settings, start: Start, local: LocalStack
+) -> None:
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(300, seed=30))
+    local.postgres.stop()
+    local.kafka.stop()
+    ingest, relay = start("ingest"), start("relay")
+    ingest.wait_said("waiting_for_servers")
+    relay.wait_said("waiting_for_servers")
+    local.postgres.start()
+    local.kafka.start()
+    wait_settled(settings, 90)
+    check_ledger(settings)
+    assert lag(settings) == 0
