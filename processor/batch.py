@@ -26,6 +26,10 @@ class Accumulator:
         self._records = self._bytes = 0
 
     def add(self, record: RawRecord, outcomes: Sequence[TrialReport | Rejection]) -> None:
+        # a record costs memory and time even when it is empty; many reports cost more than their bytes
+        size = 200 + len(record.value or b"")
+        if self._collected + len(outcomes) > self._max_reports or self._bytes + size > self._max_bytes:
+            self._seal()
         for outcome in outcomes:
             if type(outcome) is TrialReport:
                 self._reports.append(outcome)
@@ -33,14 +37,13 @@ class Accumulator:
                 self._rejections.append(outcome)  # type: ignore[arg-type]
         self._next_offsets[record.topic, record.partition] = record.offset + 1
         self._records += 1
-        # a record costs memory and time even when it is empty; many reports cost more than their bytes
-        self._bytes += 200 + len(record.value or b"")
-        if (
-            len(self._reports) + len(self._rejections) >= self._max_reports
-            or self._records >= self._max_reports
-            or self._bytes >= self._max_bytes
-        ):
+        self._bytes += size
+        if max(self._collected, self._records) >= self._max_reports or self._bytes >= self._max_bytes:
             self._seal()
+
+    @property
+    def _collected(self) -> int:
+        return len(self._reports) + len(self._rejections)
 
     def _seal(self) -> None:
         if self._records:

@@ -8,8 +8,9 @@ numbers beyond a double it refuses to read). The rest is read by `json`, which t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -23,6 +24,7 @@ from processor.normalise import (
     brief,
     identifier,
     kind_of,
+    optional_text,
     storable,
     unchanged,
 )
@@ -36,10 +38,28 @@ Outcome = TrialReport | Rejection
 WriterSchemas = Callable[[int], Mapping[str, Any] | None]
 
 _MISSING: Any = object()
-_NO_FIELDS: Mapping[str, Any] = {}
 _DIGITS_TO_ZERO = bytes(ord("0") if ord("0") <= byte <= ord("9") else byte for byte in range(256))
 _LONG_NUMBER = b"0" * 19  # the shortest integer beyond 64 bits has 19 digits
-_PROBLEM_REASONS = {"unknown_schema": Reason.AVRO_UNKNOWN_SCHEMA, "unreadable": Reason.AVRO_UNREADABLE}
+_PROBLEM_REASONS = {
+    "unknown_schema": Reason.AVRO_UNKNOWN_SCHEMA,
+    "unreadable": Reason.AVRO_UNREADABLE,
+    "too_deep": Reason.TOO_DEEP,
+}
+#: what lies below an envelope, its list and the deepest report is cut off before `json` has to climb down there
+_CUT_DEPTH = MAX_DEPTH + 8
+_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]++|[\]}]++', re.DOTALL)
+#: an envelope's own fields are stored with each of its reports: together they may be this many times the largest report
+_ENVELOPE_COPIES = 16
+
+
+class Envelope(NamedTuple):
+    """What stands around the reports of one record: `fields` as they came, `kept` as they can be stored."""
+
+    fields: Mapping[str, Any]
+    kept: Mapping[str, Any]
+
+
+_NO_ENVELOPE = Envelope({}, {})
 
 
 class Decoder:
@@ -98,22 +118,30 @@ class Decoder:
         if type(document) is dict and "trials" not in document:
             if oversized:
                 raise self._too_large(len(value))
-            return [self._outcome(record, 0, document, _NO_FIELDS, suspect, None)]
+            return [self._outcome(record, 0, document, _NO_ENVELOPE, suspect, None)]
         if type(document) is dict:
-            reports, envelope = (
-                document["trials"],
-                {key: document[key] for key in document if key != "trials"},
-            )
+            reports = document["trials"]
             if type(reports) is not list:
                 raise Refused(Reason.TRIALS_NOT_LIST, f"must be a list, not {kind_of(reports)}", "trials")
+            envelope = self._envelope(document, len(reports), suspect)
         elif type(document) is list:
-            reports, envelope = document, {}
+            reports, envelope = document, _NO_ENVELOPE
         else:
             raise Refused(Reason.NOT_OBJECT, f"the value is {kind_of(document)}, not an object or a list")
         return [
             self._outcome(record, index, report, envelope, suspect, None, measure=oversized)
             for index, report in enumerate(reports)
         ]
+
+    def _envelope(self, document: dict[str, Any], reports: int, suspect: bool) -> Envelope:
+        fields = {name: value for name, value in document.items() if name != "trials"}
+        kept = _mend(fields) if suspect else fields
+        if not fields.keys() <= {"run_id", "model_run_id"}:
+            size, limit = len(msgspec.json.encode(kept)), _ENVELOPE_COPIES * self._max_report_bytes
+            if size * reports > limit:
+                detail = f"the envelope's own fields, {size} bytes with each of {reports} reports, exceed {limit} bytes"
+                raise Refused(Reason.TOO_LARGE, detail)
+        return Envelope(fields, kept)
 
     def _avro_report(self, record: RawRecord, value: bytes) -> list[Outcome]:
         if len(value) > self._max_report_bytes:
@@ -127,7 +155,7 @@ class Decoder:
             reason = _PROBLEM_REASONS.get(read.kind, Reason.SCHEMA_MISMATCH)
             raise Refused(reason, read.message, read.path)
         fields, version = read
-        return [self._outcome(record, 0, fields, _NO_FIELDS, True, version)]
+        return [self._outcome(record, 0, fields, _NO_ENVELOPE, True, version)]
 
     def _read_confluent(self, value: bytes) -> tuple[dict[str, Any], int] | Problem:
         if len(value) < 5:
@@ -147,7 +175,7 @@ class Decoder:
         record: RawRecord,
         index: int,
         report: Any,
-        envelope: Mapping[str, Any],
+        envelope: Envelope,
         suspect: bool,
         version: int | None,
         measure: bool = False,
@@ -166,7 +194,7 @@ class Decoder:
         record: RawRecord,
         index: int,
         raw: dict[str, Any],
-        envelope: Mapping[str, Any],
+        envelope: Envelope,
         suspect: bool,
         version: int | None,
     ) -> TrialReport:
@@ -174,14 +202,14 @@ class Decoder:
         if trial_id is None or trial_id == "":
             raise Refused(Reason.MISSING_TRIAL_ID, "the report has no trial_id", "trial_id")
         trial_id = _identify(trial_id, "trial_id")
-        run_id, source = _find_run_id(record, raw, envelope)
+        run_id, source, found = _find_run_id(record, raw, envelope.fields)
         fields = raw
         bent: list[str] = [] if trial_id is raw["trial_id"] else ["trial_id"]
+        if found is not run_id:
+            bent.append("run_id")
         if suspect:
-            fields = storable(raw, MAX_DEPTH + 1)  # the report itself is no level of nesting
-            bent += [name for name in fields if name in self._known and fields[name] != raw.get(name, _MISSING)]
-            if envelope:
-                envelope = storable(envelope, MAX_DEPTH + 1)
+            fields = _mend(raw)
+            bent += [name for name, _, _ in self._plan if name in raw and fields[name] != raw[name]]
         content: dict[str, Any] = {"trial_id": trial_id, "run_id": run_id}
         for name, (plain, bend), default in self._plan:
             value = fields.get(name, _MISSING)
@@ -196,10 +224,11 @@ class Decoder:
                 content[name] = self._bend(name, bend, value, bent)
         problem = self._validate(content)
         if problem is not None:
-            raise Refused(Reason.SCHEMA_MISMATCH, problem.message, problem.path)
+            reason = _PROBLEM_REASONS.get(problem.kind, Reason.SCHEMA_MISMATCH)
+            raise Refused(reason, problem.message, problem.path)
         if version is None:
             version = self._catalogue.version_of(SUBJECT, fields.keys())
-        extra, rest = self._leftovers(fields, envelope, source, run_id)
+        extra, rest = self._leftovers(fields, envelope.kept, source, run_id)
         return TrialReport(record, index, run_id, trial_id, content, version, extra, rest, tuple(bent))
 
     @staticmethod
@@ -208,7 +237,7 @@ class Decoder:
             new = bend(value)
         except Refused as refused:
             raise Refused(refused.reason, refused.detail, name) from None
-        if new is not value:
+        if new is not value and name not in bent:
             bent.append(name)
         return new
 
@@ -230,7 +259,7 @@ class Decoder:
         try:
             size = len(msgspec.json.encode(report))
         except (ValueError, OverflowError, RecursionError):  # what only the lenient reader takes
-            size = len(json.dumps(storable(report, MAX_DEPTH + 1)))
+            size = len(msgspec.json.encode(_mend(report)))
         if size > self._max_report_bytes:
             raise self._too_large(size)
 
@@ -246,18 +275,37 @@ def _identify(value: Any, path: str) -> str:
         raise Refused(refused.reason, refused.detail, path) from None
 
 
-def _find_run_id(record: RawRecord, report: Mapping[str, Any], envelope: Mapping[str, Any]) -> tuple[str, str]:
-    """The run's id and where it was found; the places are looked up in the order that the design fixes."""
+def _mend(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields as Postgres can hold them; the report (or the envelope) itself is no level of nesting.
+
+    An integer that is to become text stays as long as it is.
+    """
+    mended = {}
+    for name, value in fields.items():
+        name = storable(name)
+        becomes_text = type(value) is int and name in RULES and RULES[name].bend is optional_text
+        try:
+            mended[name] = value if becomes_text else storable(value)
+        except Refused as refused:
+            raise Refused(refused.reason, refused.detail, name[:200]) from None
+    return mended
+
+
+def _find_run_id(record: RawRecord, report: Mapping[str, Any], envelope: Mapping[str, Any]) -> tuple[str, str, Any]:
+    """The run's id, where it was found, and as what; the places are looked up in the order that the design fixes."""
     for place, holder in (("report", report), ("envelope", envelope)):
         for name in ("run_id", "model_run_id"):
             value = holder.get(name)
             if value is not None and value != "":
-                return _identify(value, name if place == "report" else f"envelope.{name}"), f"{place}.{name}"
+                run_id = _identify(value, name if place == "report" else f"envelope.{name}")
+                return run_id, f"{place}.{name}", value
     for name, header in record.headers:
         if name == "run_id" and header:
-            return _identify(_text(header, "headers.run_id"), "headers.run_id"), "header"
+            run_id = _identify(_text(header, "headers.run_id"), "headers.run_id")
+            return run_id, "header", run_id
     if record.key:
-        return _identify(_text(record.key, "key"), "key"), "key"
+        run_id = _identify(_text(record.key, "key"), "key")
+        return run_id, "key", run_id
     raise Refused(
         Reason.MISSING_RUN_ID,
         "no run_id in the report, its envelope, the record's headers or its key",
@@ -275,9 +323,11 @@ def _text(value: bytes, path: str) -> str:
 def _read_lenient_json(value: bytes) -> Any:
     """JSON as Python's own writer makes it: NaN, Infinity, lone surrogates, integers of any length."""
     try:
-        return json.loads(value.decode("utf-8-sig"), parse_int=_read_integer)
-    except RecursionError:
-        raise Refused(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH} levels") from None
+        text = value.decode("utf-8-sig")
+        try:
+            return json.loads(text, parse_int=_read_integer)
+        except RecursionError:
+            return json.loads(_cut(text), parse_int=_read_integer)
     except UnicodeDecodeError as error:
         raise Refused(Reason.NOT_JSON, f"not UTF-8 at byte {error.start}: {brief(value[:20].hex())}") from None
     except json.JSONDecodeError as error:
@@ -285,5 +335,30 @@ def _read_lenient_json(value: bytes) -> Any:
 
 
 def _read_integer(digits: str) -> int | float:
-    """Python takes quadratic time for long integers and refuses some: beyond 64 bits a double will do."""
-    return int(digits) if len(digits) <= 20 else float(digits)
+    """Python refuses integers of over 4300 digits, because they take quadratic time: a double will do."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
+
+
+def _cut(text: str) -> str:
+    """JSON without what is nested deeper than any valid report, so that the rest of it can be read.
+
+    The report that reached so deep still does reach too deep; the reports beside it are none the worse.
+    """
+    kept: list[str] = []
+    start = level = 0
+    for match in _BRACKETS.finditer(text):
+        at, number = match.start(), match.end() - match.start()
+        if text[at] in "[{":
+            if level <= _CUT_DEPTH < level + number:
+                kept += text[start : at + _CUT_DEPTH - level], "[]"
+            level += number
+        elif text[at] in "]}":
+            if level - number <= _CUT_DEPTH < level:
+                start = at + level - _CUT_DEPTH
+            level -= number
+    if level <= _CUT_DEPTH:
+        kept.append(text[start:])
+    return "".join(kept)

@@ -1,7 +1,8 @@
 """TrialReport + revision -> OutboxMessage, and a stored rejection -> OutboxMessage; pure.
 
-Events are CloudEvents 1.0 in binary mode (Kafka Protocol Binding, section 3.2): attributes in `ce_` headers, the body
-alone in the value. `ce_id` is a UUIDv5 (RFC 9562, 5.5) of run, trial and revision, so the same history gives the same ids.
+Events are CloudEvents 1.0 in binary mode (Kafka Protocol Binding, section 3.2): attributes in `ce_` headers, the
+body alone in the value. `ce_id` is a UUIDv5 (RFC 9562, 5.5) of run, trial and revision: the same history gives the
+same ids.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from processor.errors import SetupError
 from processor.metrics import REGISTRY
 
 log = structlog.get_logger(__name__)
@@ -36,7 +37,10 @@ class Health:
 
 
 def serve_health(port: int, last_sign: Callable[[], float], stuck_s: float, ready: Callable[[], bool]) -> Health:
-    """Serves on `port` (0: only the watch). /live fails when `last_sign` (monotonic seconds) is older than `stuck_s`."""
+    """Serves on `port` (0: only the watch). /live fails when `last_sign` (monotonic seconds) is older than `stuck_s`.
+
+    Raises `SetupError` where the port can't be had.
+    """
 
     def alive() -> bool:
         return time.monotonic() - last_sign() < stuck_s
@@ -61,7 +65,10 @@ def serve_health(port: int, last_sign: Callable[[], float], stuck_s: float, read
         def log_message(self, *_: object) -> None:
             """Probes come every few seconds; they are no news."""
 
-    server = ThreadingHTTPServer(("", port), Answer) if port else None
+    try:
+        server = ThreadingHTTPServer(("", port), Answer) if port else None
+    except OSError as error:
+        raise SetupError(f"PROCESSOR_METRICS_PORT {port} can't be opened: {error.strerror}") from None
     health = Health(server)
     if server is not None:
         threading.Thread(target=server.serve_forever, name="health", daemon=True).start()

@@ -56,9 +56,9 @@ class Rule(NamedTuple):
 def brief(value: object, limit: int = 60) -> str:
     """The value as it stands in a sentence for people: JSON, cut to `limit` characters."""
     try:
-        text = msgspec.json.encode(value).decode()
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        text = repr(type(value).__name__)
+        text = msgspec.json.encode(storable(value)).decode()
+    except Refused:  # nested too deep
+        text = "…"
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
@@ -128,14 +128,15 @@ def _as_text(value: Any) -> str:
 
 
 def count(value: Any) -> int | None:
-    """A non-negative integer of 64 bits; floats are rounded half up, numeric strings are read."""
+    """A non-negative integer of 64 bits; floats are rounded, halves up, and numeric strings are read."""
     if value is None:
         return None
     number = value
     if type(value) is str:
         number = _number_in(value)
     if type(number) is float and math.isfinite(number) and number >= 0:
-        number = math.floor(number + 0.5)
+        whole = math.floor(number)
+        number = whole + (number - whole >= 0.5)  # adding 0.5 to the float itself would round what needs no rounding
     if type(number) is not int or not 0 <= number <= LONG_MAX:
         raise Refused(Reason.INVALID_NUMBER, f"must be a non-negative 64-bit integer, not {brief(value)}")
     return number

@@ -29,13 +29,20 @@ POLL_SECONDS = 0.1
 #: reading may wait this long for a lane before the partitions are paused (a pause throws the prefetched records away)
 PATIENCE_SECONDS = 1.0
 RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.1, 5.0
+#: how long records wait that can't be decoded because the schema registry is down
+DECODE_RETRY_SECONDS = 1.0
+#: decoded reports take some ten times the memory of their bytes: no more than this much at a time is ahead of the lanes
+DECODE_BYTES = 1024 * 1024
 
 
 class Source(Protocol):
     """Where records come from; called by one thread only."""
 
     def poll(self, limit: int, timeout_s: float) -> Sequence[RawRecord] | None:
-        """At most `limit` records, [] after `timeout_s` without any, None when there will never be more."""
+        """At most `limit` records, [] after `timeout_s` without any, None when there will never be more.
+
+        Called while paused too: a record that is returned then counts as read all the same.
+        """
 
     def commit(self, next_offsets: NextOffsets, *, wait: bool) -> None:
         """Remembers that everything below these offsets is written."""
@@ -66,7 +73,7 @@ class Lane:
         self._in_hand: Batch | None = None
         self._orphaned: set[TopicPartition] = set()
         self._done: dict[TopicPartition, int] = {}
-        self._closing = self._abandoned = False
+        self._closing = self._hurried = False
         self.error: BaseException | None = None
         self.in_outage = False
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
@@ -114,21 +121,30 @@ class Lane:
             if self._in_hand is not None:
                 self._orphaned |= partitions_of(self._in_hand) & set(partitions)
 
-    def close(self, timeout_s: float) -> bool:
-        """Writes what is left and ends the thread; False if that took longer than `timeout_s`."""
+    def hurry(self) -> None:
+        """What has gathered is written now, not when the batch is fuller."""
+        with self._changed:
+            self._hurried = True
+            self._changed.notify_all()
+
+    def begin_close(self) -> None:
+        """The thread writes what is left and ends; in an outage it ends at once and leaves the rest unwritten."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
+
+    def join(self, timeout_s: float) -> None:
         self._thread.join(timeout_s)
-        self._abandoned = True
-        return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
             sink = self._open_sink()
             try:
                 while (batch := self._next()) is not None:
-                    self._finish(batch, self._write(sink, batch))
+                    written = self._write(sink, batch)
+                    self._finish(batch, written)
+                    if written is None:  # a later batch must not be written now: its offsets would cover this one
+                        break
             finally:
                 sink.close()
         except BaseException as error:  # noqa: BLE001 - handed to the reading thread, which raises it
@@ -137,13 +153,21 @@ class Lane:
                 self._changed.notify_all()
 
     def _next(self) -> Batch | None:
+        """The next batch as soon as there is one; None when the lane is closing and has no more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or not self._accumulator.empty)
-            if self._wait_s and not self._closing:
-                self._changed.wait_for(lambda: self._closing or self._accumulator.full, self._wait_s)
-            self._in_hand = self._accumulator.take()
-            self._changed.notify_all()
+            while self._in_hand is None:
+                self._changed.wait_for(lambda: self._closing or not self._accumulator.empty)
+                if self._wait_s:
+                    self._changed.wait_for(self._is_ripe, self._wait_s)
+                self._in_hand = self._accumulator.take()  # None where all of it was dropped meanwhile
+                self._hurried = False
+                self._changed.notify_all()
+                if self._closing:
+                    break
             return self._in_hand
+
+    def _is_ripe(self) -> bool:
+        return self._closing or self._hurried or self._accumulator.full
 
     def _finish(self, batch: Batch, written: Written | None) -> None:
         with self._changed:
@@ -229,7 +253,9 @@ class Pipeline:
         self._poll_limit = max(1, min(1000, max_reports))
         self._shutdown_s = shutdown_s
         self._stopping = threading.Event()
-        self._paused = False
+        self._paused = self._ended = self._drained = False
+        self._read: Sequence[RawRecord] = ()  # and not yet decoded
+        self._undecodable_until: float | None = None  # None: the schema registry is not missed
         self.last_poll = time.monotonic()
 
     def stop(self) -> None:
@@ -238,7 +264,7 @@ class Pipeline:
 
     @property
     def in_outage(self) -> bool:
-        return any(lane.in_outage for lane in self._lanes)
+        return self._undecodable_until is not None or any(lane.in_outage for lane in self._lanes)
 
     def run(self) -> None:
         """Returns when stopped and drained; raises what ended a lane or the source."""
@@ -254,22 +280,39 @@ class Pipeline:
     def _step(self) -> bool:
         self._raise_lane_error()
         self._commit(wait=False)
-        if not self._make_room():
-            self._source.poll(1, POLL_SECONDS)  # paused: brings no record, but keeps the group membership
-            self.last_poll = time.monotonic()
+        room = self._make_room()
+        if self._read and (room or self._may_try_again()):
+            self._spread()
             return True
-        with metrics.STAGE_SECONDS.labels("poll").time():
-            records = self._source.poll(self._poll_limit, POLL_SECONDS)
+        if self._ended:
+            return self._await_lanes()
+        with metrics.STAGE_SECONDS.labels("poll" if room else "backpressure").time():
+            # paused: brings hardly a record, but keeps the group membership
+            records = self._source.poll(self._poll_limit if room else 1, POLL_SECONDS)
         self.last_poll = time.monotonic()
         if records is None:
-            return False
-        if records:
+            self._ended = True
+        elif records:
             reach("ingest.after_poll")
-            self._spread(records)
+            self._read = [*self._read, *records]
         return True
 
+    def _may_try_again(self) -> bool:
+        return self._undecodable_until is not None and time.monotonic() >= self._undecodable_until
+
+    def _await_lanes(self) -> bool:
+        """Everything is read: False when it is written too, however long an outage takes."""
+        busy = [lane for lane in self._lanes if not lane.idle]
+        for lane in busy:
+            lane.hurry()
+            lane.wait(lambda lane=lane: lane.idle, POLL_SECONDS)  # type: ignore[misc]
+        if self._read:
+            self._stopping.wait(POLL_SECONDS)
+        self.last_poll = time.monotonic()
+        return bool(busy or self._read)
+
     def _make_room(self) -> bool:
-        """False while a lane has been full for so long that the partitions are paused."""
+        """False while the partitions are paused: a lane has been full for long, or records can't be decoded yet."""
         full = [lane for lane in self._lanes if lane.full]
         if full and not self._paused:
             with metrics.STAGE_SECONDS.labels("backpressure").time():
@@ -277,24 +320,52 @@ class Pipeline:
                 for lane in full:
                     lane.wait(lambda lane=lane: not lane.full, deadline - time.monotonic())  # type: ignore[misc]
             full = [lane for lane in full if lane.full]
-        if full and not self._paused:
+        blocked = bool(full) or self._undecodable_until is not None
+        if blocked and not self._paused:
             self._source.pause()
             self._paused = True
-        elif self._paused and not full:
+        elif self._paused and not blocked:
             self._source.resume()
             self._paused = False
         return not self._paused
 
-    def _spread(self, records: Sequence[RawRecord]) -> None:
-        metrics.RECORDS.inc(len(records))
+    def _spread(self) -> None:
+        """Decodes what was read, or as much of it as fits into memory, and gives each to its partition's lane."""
         share: list[list[tuple[RawRecord, Sequence[TrialReport | Rejection]]]] = [[] for _ in self._lanes]
-        count = len(self._lanes)
-        with metrics.STAGE_SECONDS.labels("decode").time():
-            for record in records:
-                share[record.partition % count].append((record, self._decode(record)))
+        count, done, size = len(self._lanes), 0, 0
+        try:
+            with metrics.STAGE_SECONDS.labels("decode").time():
+                for record in self._read:
+                    share[record.partition % count].append((record, self._decode(record)))
+                    done += 1
+                    size += len(record.value or b"")
+                    if size >= DECODE_BYTES:
+                        break
+            self._note_registry(None)
+        except TransientError as error:
+            self._note_registry(error)
+        self._read = self._read[done:]
+        metrics.RECORDS.inc(done)
         for lane, decoded in zip(self._lanes, share, strict=True):
             if decoded:
                 lane.add(decoded)
+
+    def _note_registry(self, error: TransientError | None) -> None:
+        """Remembers whether the schema registry, which only decoding asks, is there; one line, not a thousand."""
+        was_down = self._undecodable_until is not None
+        if error is None:
+            self._undecodable_until = None
+        else:
+            self._undecodable_until = time.monotonic() + DECODE_RETRY_SECONDS * random.uniform(0.5, 1.0)
+            metrics.LAST_ERROR.set_to_current_time()
+        if was_down == (error is not None):
+            return
+        metrics.OUTAGE.labels("schema_registry").set(error is not None)
+        if error is None:
+            log.info("schema_registry_back")
+        else:
+            metrics.OUTAGES.labels("schema_registry").inc()
+            log.warning("waiting_for_schema_registry", cause=str(error))
 
     def _commit(self, *, wait: bool) -> None:
         done: dict[TopicPartition, int] = {}
@@ -311,10 +382,13 @@ class Pipeline:
         Revoked: one deadline covers finishing and committing what is in hand; what is not written by then is dropped
         uncommitted and the next owner reads it again. Lost: somebody else has them already, nothing is committed.
         """
-        if not lost:
+        gone = set(partitions)
+        self._read = [record for record in self._read if (record.topic, record.partition) not in gone]
+        if not lost and not self._drained:
             deadline = time.monotonic() + self._shutdown_s
             for lane in self._lanes:
                 if not lane.in_outage:
+                    lane.hurry()
                     lane.wait(lambda lane=lane: not lane.holds(partitions), deadline - time.monotonic())  # type: ignore[misc]
             self._commit(wait=True)
         for lane in self._lanes:
@@ -323,7 +397,10 @@ class Pipeline:
     def _drain(self) -> None:
         deadline = time.monotonic() + self._shutdown_s
         for lane in self._lanes:
-            lane.close(max(0.0, deadline - time.monotonic()))
+            lane.begin_close()
+        for lane in self._lanes:
+            lane.join(max(0.0, deadline - time.monotonic()))
+        self._drained = True
         self._commit(wait=True)
 
     def _raise_lane_error(self) -> None:

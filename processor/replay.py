@@ -10,19 +10,16 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
-    IsolationLevel,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from processor.errors import SetupError, UsageError
-from processor.kafka import client_properties, translate
+from processor.kafka import client_properties, explain, translate
 from processor.settings import Settings
+
+T = TypeVar("T")
 
 TIMEOUT_SECONDS = 15.0
 _DURATION = re.compile(
@@ -104,7 +101,7 @@ class GroupOffsets:
     """The live group's offsets on the raw topic, through Kafka's admin interface."""
 
     def __init__(self, settings: Settings) -> None:
-        self._group, self._topic = settings.group_id, settings.raw_topic
+        self._settings, self._group, self._topic = settings, settings.group_id, settings.raw_topic
         self._where = settings.kafka_bootstrap_servers
         self._admin = AdminClient(client_properties(settings))
 
@@ -130,23 +127,34 @@ class GroupOffsets:
         )
         return {one.partition: self._call(future).offset for one, future in futures.items()}
 
-    def committed(self) -> dict[int, int]:
+    def committed(self, partitions: Iterable[int]) -> dict[int, int]:
         """Committed offsets; a partition without one is not in it."""
-        request = [ConsumerGroupTopicPartitions(self._group)]
-        future = self._admin.list_consumer_group_offsets(request, request_timeout=TIMEOUT_SECONDS)[self._group]
+        wanted = [TopicPartition(self._topic, partition) for partition in partitions]
+        found = self._call_consumer(lambda consumer: consumer.committed(wanted, timeout=TIMEOUT_SECONDS))
+        for one in found:
+            if one.error is not None:
+                raise explain(one.error, self._where)
+        return {one.partition: one.offset for one in found if one.offset >= 0}
+
+    def _call_consumer(self, call: Callable[[Consumer], T]) -> T:
+        """Asks as a consumer that joins nothing.
+
+        The admin client's ListConsumerGroupOffsets crashes the process (librdkafka 2.16: rd_kafka_cgrp_op without a
+        group) when the coordinator answers with an error, as one does that is just loading.
+        """
+        consumer = Consumer(client_properties(self._settings, **{"group.id": self._group, "enable.auto.commit": False}))
         try:
-            found = self._call(future).topic_partitions
-        except Exception as error:
-            if "GROUP_ID_NOT_FOUND" in str(error):
-                return {}
-            raise
-        return {one.partition: one.offset for one in found if one.topic == self._topic and one.offset >= 0}
+            return call(consumer)
+        except KafkaException as error:
+            raise translate(error, self._where) from error
+        finally:
+            consumer.close()
 
     def bounds(self) -> dict[int, Bounds]:
         partitions = self.partitions()
         earliest = self.offsets_at(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         latest = self.offsets_at(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        current = self.committed()
+        current = self.committed(partitions)
         return {one: Bounds(earliest[one], latest[one], current.get(one)) for one in partitions}
 
     def members(self) -> list[str]:
@@ -170,8 +178,7 @@ class GroupOffsets:
         """Commits the plan for the group. Raises `SetupError` where the group is active."""
         self.refuse_active()
         offsets = [TopicPartition(self._topic, move.partition, move.target) for move in plan]
-        request = [ConsumerGroupTopicPartitions(self._group, offsets)]
-        self._call(self._admin.alter_consumer_group_offsets(request, request_timeout=TIMEOUT_SECONDS)[self._group])
+        self._call_consumer(lambda consumer: consumer.commit(offsets=offsets, asynchronous=False))
 
 
 def plan_reset(

@@ -7,15 +7,21 @@ wins over it. A test checks that the README lists each of them.
 
 from __future__ import annotations
 
+import json
+import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from processor.errors import UsageError
 
 PREFIX = "PROCESSOR_"
+
+#: what Kubernetes puts into every container for a service whose name begins with `processor`
+_SERVICE_LINK = re.compile(r"^\w*(_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP|SCTP)|_PORT=(tcp|udp|sctp)://)")
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -33,7 +39,7 @@ class Settings(BaseSettings):
     )
 
     kafka_bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, host:port, comma-separated")
-    kafka_options: dict[str, str | int | float | bool] = Field(
+    kafka_options: Annotated[dict[str, str | int | float | bool], NoDecode] = Field(
         default_factory=dict,
         description="JSON object of librdkafka properties for every client (TLS, SASL, ...)",
         repr=False,
@@ -43,7 +49,7 @@ class Settings(BaseSettings):
         description="Postgres: postgresql://user:password@host:port/database[?sslmode=verify-full&sslrootcert=FILE]",
     )
     schema_registry_url: str | None = Field(
-        None, description="Confluent schema registry; without it Confluent-framed Avro is rejected"
+        None, description="Confluent schema registry; without it Confluent-framed Avro is rejected", repr=False
     )
     schemas_dir: Path | None = Field(None, description="folder of the .avsc files instead of the released ones")
     raw_topic: str = Field("cerebros.trials.raw", description="topic the reports are read from")
@@ -116,15 +122,34 @@ class Settings(BaseSettings):
     def _host_and_port(cls, value: str) -> str:
         for server in value.split(","):
             host, _, port = server.strip().rpartition(":")
-            if not host or not port.isdigit():
+            if not host or not _is_port(port):
                 raise ValueError("each server must be host:port, separated by commas")
         return value
+
+    @field_validator("kafka_options", mode="before")
+    @classmethod
+    def _json_object(cls, value: Any) -> Any:
+        try:
+            options = json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            options = None
+        if not isinstance(options, dict):
+            raise ValueError('must be a JSON object of librdkafka properties, such as {"security.protocol": "SSL"}')
+        for name, option in options.items():
+            if not isinstance(option, (str, int, float)):
+                raise ValueError(f"the value of {name} must be a string, a number or a boolean")
+        return options
 
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr) -> SecretStr:
         if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
             raise ValueError("must start with postgresql://")
+        servers = re.split("[/?#]", value.get_secret_value().partition("://")[2])[0].rpartition("@")[2]
+        for server in servers.split(","):
+            _, colon, port = server.rpartition("]")[2].rpartition(":")
+            if colon and port and not _is_port(port):
+                raise ValueError("its port must be a number; write / ? # @ of a password as %2F %3F %23 %40")
         return value
 
     @field_validator("raw_topic", "events_topic", "dead_letter_topic")
@@ -140,21 +165,43 @@ class Settings(BaseSettings):
         return self.relay_id or f"{self.group_id}-relay"
 
 
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) < 65536
+
+
 def load_settings(**overrides: Any) -> Settings:
     """Reads the environment and ``.env``.
 
-    Raises `UsageError` with one line a wrong variable, naming the variable and never its value.
+    Raises `UsageError`, one sentence that names every wrong or unknown variable and never a value.
     """
     try:
+        wrong = _unknown_variables()
         settings = Settings(**overrides)
     except ValidationError as error:
-        lines = [
-            f"{PREFIX}{'.'.join(str(part) for part in problem['loc']).upper()}: {problem['msg']}"
+        wrong += [
+            f"{PREFIX}{str(problem['loc'][0]).upper()}: {problem['msg'].removeprefix('Value error, ')}"
             for problem in error.errors(include_input=False, include_url=False)
         ]
-        raise UsageError("wrong settings: " + "; ".join(lines)) from None
-    except ValueError as error:  # pydantic-settings' SettingsError: a variable that is not JSON where JSON is due
-        raise UsageError(f"wrong settings: {error}") from None
+    except UnicodeDecodeError:
+        wrong = [".env is not UTF-8"]
+    if wrong:
+        raise UsageError("wrong settings: " + "; ".join(wrong))
+    if settings.raw_topic in (settings.events_topic, settings.dead_letter_topic):
+        raise UsageError(f"wrong settings: {PREFIX}RAW_TOPIC is a topic that is written to as well")
     if settings.events_format == "avro" and not settings.schema_registry_url:
         raise UsageError(f"wrong settings: {PREFIX}EVENTS_FORMAT=avro needs {PREFIX}SCHEMA_REGISTRY_URL")
     return settings
+
+
+def _unknown_variables() -> list[str]:
+    """A misspelt variable would be a setting that silently has its default."""
+    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
+    problems = []
+    found = {**DotEnvSettingsSource(Settings).env_vars, **EnvSettingsSource(Settings).env_vars}
+    for name, value in sorted(found.items()):
+        variable = name.upper()
+        if not variable.startswith(PREFIX) or variable in known or _SERVICE_LINK.search(f"{variable}={value}"):
+            continue
+        nearest = get_close_matches(variable, known, 1, 0.0)[0]
+        problems.append(f"{variable} is no setting, the nearest is {nearest}")
+    return problems

@@ -14,7 +14,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from processor.errors import ProcessorError, SetupError
+from processor.errors import ProcessorError, SetupError, UsageError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 
@@ -24,6 +24,7 @@ def run_demo(*, trials: int = 60, keep: bool = False, console: Console) -> int:
 
     It starts a local stack, or uses the servers of PROCESSOR_KAFKA_BOOTSTRAP_SERVERS and PROCESSOR_DATABASE_URL where
     both are set. With `keep` everything runs on until Ctrl-C. Call it in the main thread: it handles signals.
+    Raises `UsageError` where the settings are wrong.
     """
     with _first_signal_only():
         try:
@@ -34,9 +35,10 @@ def run_demo(*, trials: int = 60, keep: bool = False, console: Console) -> int:
         except KeyboardInterrupt:
             console.print("stopped")
             return INTERRUPTED
+        except UsageError:
+            raise
         except ProcessorError as error:
-            console.print(f"[bold red]FAILED[/bold red]: {type(error).__name__}")
-            console.print(str(error), markup=False, highlight=False)
+            console.print(f"FAILED: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
             return 1
 
 

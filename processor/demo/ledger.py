@@ -137,8 +137,9 @@ def _compare_events(ledger: Ledger, events: Sequence[RawRecord]) -> Iterable[str
     latest: dict[Trial, int] = {}
     for event in events:
         name = header(event, "ce_id")
-        if (body := expected.get(name)) is None:
+        if name not in expected:
             continue
+        body = expected[name]
         if json.loads(event.value or b"null", parse_int=float) != body:
             yield f"the body of event {name} differs from what was sent"
         trial = (body["model_run_id"], body["trial_id"])

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 Activation = Literal["relu", "tanh"]
-_WARM_UP = 20  # power iterations on a fresh matrix, whose starting vector knows nothing of it yet
+_EXACT = 50  # power iterations where one is not enough: on a fresh matrix, and before the network is used
 
 
 def power_iteration(weight: Array, left: Array, steps: int = 1) -> tuple[float, Array, Array]:
@@ -44,7 +44,7 @@ class Dense:
         self._left: Array = random.standard_normal(outputs).astype(np.float32)
         self._right: Array = np.zeros(inputs, dtype=np.float32)
         self._inputs: Array = self._right[None]
-        self.normalise(_WARM_UP)
+        self.normalise(_EXACT)
 
     def normalise(self, steps: int = 1) -> None:
         """Brings the estimate of the largest singular value up to date; without spectral_norm it stays 1."""
@@ -93,6 +93,11 @@ class Network:
     @property
     def parameters(self) -> list[Array]:
         return [array for layer in self.layers for array in (layer.weight, layer.bias)]
+
+    def settle(self) -> None:
+        """After training: one iteration a step runs a little behind the weights, now they stand still."""
+        for layer in self.layers:
+            layer.normalise(_EXACT)
 
     def logits(self, inputs: Array) -> Array:
         """(n, features) -> (n, classes), without dropout."""

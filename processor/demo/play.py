@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ from processor.demo.scene import Scene, open_scene
 from processor.demo.search import retry, search
 from processor.demo.traffic import Traffic, malformed
 from processor.demo.training import Result
+from processor.local.postgres import find_programs
 from processor.reporter import TrialReporter
 
 DELIVERY_SECONDS = 20.0
@@ -47,7 +49,10 @@ def play(trials: int, keep: bool, console: Console) -> int:
         differences += [f"the replay changed: {name}" for name in facts[0] if facts[0][name] != facts[1][name]]
         show.verdict(console, scene.ledger, differences)
         if keep:
-            show.ways_to_look(console, scene.addresses, str(scene.folder))
+            # a stack of our own brings its psql along; with given servers it is the user's
+            bundled = scene.addresses and not shutil.which("psql")
+            psql = str(find_programs(None) / "psql") if bundled else "psql"
+            show.ways_to_look(console, scene.addresses, psql, str(scene.folder))
             wait_for_interrupt(scene)
     return 1 if differences else 0
 

@@ -90,7 +90,9 @@ class Scene(NamedTuple):
         )
 
     def _published(self, topic: str) -> list[RawRecord]:
-        return [record for record in read_topic(self.settings, topic) if record.key in self.runs.keys]
+        """What a read_committed consumer finds of the demo's runs, partition by partition."""
+        found = [record for record in read_topic(self.settings, topic) if record.key in self.runs.keys]
+        return sorted(found, key=lambda record: (record.partition, record.offset))
 
     def by_status(self) -> list[dict[str, Any]]:
         return self.store.fetch("demo_by_status", list(self.runs))

@@ -105,20 +105,19 @@ def verdict(console: Console, ledger: Ledger, differences: Sequence[str]) -> Non
     )
 
 
-_WAYS_TO_LOOK = """
-processor status
-processor dead-letters list
-psql "$PROCESSOR_DATABASE_URL" -c "select * from cerebros_model_trials order by metrics -> 'accuracy' desc limit 5"
-"""
+_QUERY = (
+    "select trial_id, status, spectral_norm, metrics -> 'accuracy' as accuracy from cerebros_model_trials"
+    " order by 4 desc nulls last limit 10"
+)
 
 
-def ways_to_look(console: Console, environment: Mapping[str, str], logs: str) -> None:
+def ways_to_look(console: Console, environment: Mapping[str, str], psql: str, logs: str) -> None:
     """For --keep: how to reach what is running, and three commands to begin with."""
-    console.print("\n[bold]All of it runs on.[/bold] In another terminal:\n")
-    for name, value in environment.items():
-        console.print(f"export {name}='{value}'", markup=False, highlight=False, soft_wrap=True)
-    console.print(_WAYS_TO_LOOK, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"The logs of ingest and relay are in {logs}. Ctrl-C stops everything.", highlight=False)
+    lines = ["", "All of it runs on. In another terminal:", ""]
+    lines += [f"export {name}='{value}'" for name, value in environment.items()]
+    lines += ["processor status", "processor dead-letters list", f'{psql} "$PROCESSOR_DATABASE_URL" -c "{_QUERY}"']
+    lines += ["", f"The logs of ingest and relay are in {logs}. Ctrl-C stops everything."]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -180,6 +180,7 @@ def _run_epoch(
             return loss
         optimiser.step(gradients)
         losses.append(loss)
+    network.settle()
     return float(np.mean(losses))
 
 

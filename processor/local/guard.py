@@ -48,7 +48,7 @@ def run(spec: Spec) -> int:
             os.write(1, f"{child.pid}\n".encode())
         if _watch(child, spec["stop_signal"], parent, wakeup):
             if spec["temporary"]:
-                _remove(spec["folder"])
+                _remove_orphaned(spec["folder"])
             return 0
         if child.returncode:
             return child.returncode
@@ -67,17 +67,23 @@ def _watch(child: subprocess.Popen[bytes], stop_signal: int, parent: int, wakeup
             _end(child, stop_signal)
             return True
         if order is not None:
-            child.send_signal(signal.SIGKILL if order == b"k" else stop_signal)
+            _signal(child, signal.SIGKILL if order == b"k" else stop_signal)
     return False
 
 
 def _end(child: subprocess.Popen[bytes], stop_signal: int) -> None:
-    child.send_signal(stop_signal)
+    _signal(child, stop_signal)
     try:
         child.wait(GRACE_SECONDS)
     except subprocess.TimeoutExpired:
-        child.kill()
+        _signal(child, signal.SIGKILL)
         child.wait()
+
+
+def _signal(child: subprocess.Popen[bytes], number: int) -> None:
+    """Signal the child and what it has started in its process group, as initdb does."""
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, number)
 
 
 def _spawn(command: list[str], spec: Spec) -> subprocess.Popen[bytes]:
@@ -92,6 +98,7 @@ def _spawn(command: list[str], spec: Spec) -> subprocess.Popen[bytes]:
         user=uid,
         group=gid,
         extra_groups=[] if spec["user"] else None,
+        process_group=0,
         preexec_fn=_die_with_guard(),
     )
 
@@ -123,13 +130,17 @@ def _wake_on_child_exit() -> int:
     return read
 
 
-def _remove(folder: str) -> None:
-    """Remove the server's folder, and the stack's own when the other server's is gone already."""
-    os.chdir("/")
+def remove_tree(folder: str | os.PathLike[str]) -> None:
+    """Remove a folder in which a killed server's children may write for a moment longer."""
     deadline = time.monotonic() + GRACE_SECONDS
     while os.path.exists(folder) and time.monotonic() < deadline:
-        shutil.rmtree(folder, ignore_errors=True)  # a killed server's children may write for a moment longer
-        time.sleep(0.05)
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.02)
+
+
+def _remove_orphaned(folder: str) -> None:
+    """Remove the server's folder, and the stack's own when the other server's is gone already."""
+    remove_tree(folder)
     stack = os.path.dirname(folder)
     with suppress(OSError):  # the other server's guard may be doing the same
         if set(os.listdir(stack)) <= {"lock"}:

@@ -9,7 +9,7 @@ OPTIONS = (
     "-XX:+UseSerialGC",  # starts fastest, and a broker on two cores with a small heap keeps little alive
     "-XX:+ExitOnOutOfMemoryError",
     "-Xlog:disable",
-    "-Xlog:all=error:stderr",
+    "-Xlog:all=error,aot*=off:stderr",  # an archive that is not used is no error
     "-Djava.awt.headless=true",
     "--enable-native-access=ALL-UNNAMED",
     "--sun-misc-unsafe-memory-access=allow",

@@ -149,8 +149,10 @@ def _write_archive(jvm: Jvm, lock: int) -> None:
         archive = folder / "start.aot"
         broker, controller = free_ports(2)
         server = KafkaServer(folder, broker, controller, jvm, lock=lock, temporary=True, record=archive)
-        server.start()
-        server.stop(timeout=120)
+        try:
+            server.start()
+        finally:
+            server.stop(timeout=120)  # it is the end that writes the archive
         archive.touch()  # where none could be made an empty one stands for that: ignored, and not tried again
         archive.replace(jvm.archive)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from processor.errors import SetupError
 from processor.local.files import neutral_environment, package_folder
+from processor.local.guard import remove_tree
 from processor.local.server import Server
 
 DATABASE = "cerebros"
@@ -70,20 +71,19 @@ class PostgresServer(Server):
         settings = {"listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": ""}
         for name, value in {**settings, **self._options}.items():
             serve += ["-c", f"{name}={value}"]
-        return [serve] if (self._data / "PG_VERSION").exists() else [self._initialise(), serve]
+        return [serve] if self._data.exists() else [*self._initialise(), serve]
 
-    def _initialise(self) -> list[str]:
-        """The same collation and encoding on every machine, whatever its locale."""
+    def _initialise(self) -> list[list[str]]:
+        """Fill another folder and rename it, so that `data` is complete once it exists.
+
+        Collation and encoding are the same on every machine, whatever its locale.
+        """
+        fresh = self.folder / "fresh"
+        remove_tree(fresh)
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         account = ["--username=postgres", "--auth=trust"]
-        return [
-            str(self._programs / "initdb"),
-            "--pgdata",
-            str(self._data),
-            "--no-instructions",
-            *account,
-            *locale,
-        ]
+        initdb = [str(self._programs / "initdb"), "--pgdata", str(fresh), "--no-instructions", *account, *locale]
+        return [initdb, ["mv", str(fresh), str(self._data)]]
 
     def _answers(self) -> bool:
         return self._call("pg_isready").returncode == 0

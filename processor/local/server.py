@@ -52,7 +52,8 @@ class Server(ABC):
     @property
     def running(self) -> bool:
         """Whether the server's process is there."""
-        return self._guard is not None and self._guard.poll() is None
+        process = self._guard
+        return process is not None and process.poll() is None
 
     def start(self) -> None:
         """Start and wait until the server answers; SetupError with the end of its log when it does not."""
@@ -85,7 +86,7 @@ class Server(ABC):
         self.folder.mkdir(exist_ok=True)
         spec = json.dumps(self._spec())
         with self.log.open("ab") as log:
-            self._guard = subprocess.Popen(
+            self._guard = process = subprocess.Popen(
                 [sys.executable, "-I", "-S", guard.__file__, spec],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -93,8 +94,8 @@ class Server(ABC):
                 start_new_session=True,  # Ctrl-C in the terminal is for the parent, which then stops the servers
                 pass_fds=[self._lock],
             )
-        assert self._guard.stdout is not None
-        with self._guard.stdout as answer:
+        assert process.stdout is not None
+        with process.stdout as answer:
             self.pid = int(answer.readline() or 0)
 
     def _spec(self) -> guard.Spec:
@@ -109,12 +110,14 @@ class Server(ABC):
         }
 
     def _order(self, order: bytes) -> None:
-        if self.running and self._guard is not None and self._guard.stdin is not None:
-            with suppress(BrokenPipeError):  # it has ended meanwhile
-                os.write(self._guard.stdin.fileno(), order)
+        process = self._guard
+        if process is not None and process.stdin is not None:
+            with suppress(BrokenPipeError, ValueError):  # it has ended, or another thread has just seen to that
+                os.write(process.stdin.fileno(), order)
 
     def _reap(self, timeout: float | None) -> None:
-        if self._guard is not None and self._guard.stdin is not None:
-            self._guard.wait(timeout)
-            self._guard.stdin.close()
+        process = self._guard
+        if process is not None and process.stdin is not None:
+            process.wait(timeout)
+            process.stdin.close()
             self._guard = None

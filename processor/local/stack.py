@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -18,12 +17,14 @@ from typing import Self
 
 from processor.errors import SetupError
 from processor.local.files import free_ports, last_lines, locked
+from processor.local.guard import remove_tree
 from processor.local.java import Jvm
 from processor.local.kafka import KafkaServer, install_kafka
 from processor.local.postgres import PostgresServer
 from processor.local.server import Server
 
 BUSY_SECONDS = 20.0  # the servers of a stack that was just killed need this long to leave at most
+INTERRUPTED_SECONDS = 5.0
 
 
 class LocalStack:
@@ -121,7 +122,7 @@ class LocalStack:
     def _open_folder(self, cleanup: ExitStack) -> Path:
         if self._kept is None:
             folder = Path(tempfile.mkdtemp(prefix="cerebros-processor-")).resolve()
-            cleanup.callback(shutil.rmtree, folder, ignore_errors=True)
+            cleanup.callback(remove_tree, folder)
             made = True
         else:
             folder = self._kept.resolve()
@@ -136,8 +137,14 @@ class LocalStack:
 
 
 def _together(method: str, servers: Iterable[Server]) -> None:
+    """Call `method` of every server at the same time; when that fails or is interrupted none is left running."""
     with ThreadPoolExecutor() as pool:
-        list(pool.map(methodcaller(method), servers))
+        try:
+            list(pool.map(methodcaller(method), servers))
+        except BaseException:
+            for server in servers:
+                server.stop(INTERRUPTED_SECONDS)
+            raise
 
 
 def serve(data: Path | None, echo: Callable[[str], None]) -> None:

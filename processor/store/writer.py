@@ -7,7 +7,7 @@ database's own words; all the rest is written.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import asyncpg
@@ -32,6 +32,8 @@ from processor.store.queries import load_queries
 
 #: what JSON text of rows one statement gets at the most; Postgres needs several times as much memory to take it apart
 MAX_STATEMENT_BYTES = 16 * 1024 * 1024
+#: dead letters that a batch's reports are compared with one by one; where there are more, all reports are looked up
+MAX_SUSPECTS = 1000
 VERDICTS = ("inserted", "changed", "touched", "unchanged", "stale")
 _COLUMNS = frozenset(
     {
@@ -67,7 +69,7 @@ class TrialStore:
 
         1. locks (and where allowed creates) the runs it names, in one order for everybody
         2. judges and applies its reports, those of one trial one after the other as they came
-        3. stores its rejections with their original bytes
+        3. resolves the dead letters of what is now written, and stores its rejections with their original bytes
         4. puts the events and the new dead letters into the outbox and wakes the relay
         5. commits; only then may anybody commit the offsets
 
@@ -95,6 +97,7 @@ class TrialStore:
             else:
                 await self._apply(connection, reports, applied)
             rejections = (*batch.rejections, *applied.rejections)
+            await self._resolve(connection, batch, applied.rejections)
             letters = await self._store_rejections(connection, rejections) if rejections else []
             if applied.messages or letters:
                 packets = seal_packets([*applied.messages, *letters])
@@ -206,6 +209,20 @@ class TrialStore:
         await self._apply_halving(connection, reports[:middle], applied)
         await self._apply_halving(connection, reports[middle:], applied)
 
+    async def _resolve(self, connection: asyncpg.Connection, batch: Batch, refused: Sequence[Rejection]) -> None:
+        """Resolves dead letters of reports that are written now: a replay or a redrive brought them again.
+
+        Runs behind the locks on the runs and before the batch's own rejections are stored: where nothing comes again it
+        is one look at an index.
+        """
+        spans = spans_of(batch)
+        found = await connection.fetch(self._queries["unresolved_in_spans"], *spans, MAX_SUSPECTS)
+        if found:
+            suspects = {tuple(row) for row in found} if len(found) < MAX_SUSPECTS else None
+            places = settled_places(batch, refused, suspects)
+            if places:
+                await connection.execute(self._queries["resolve_written"], *zip(*places, strict=True))
+
     async def _store_rejections(
         self, connection: asyncpg.Connection, rejections: Sequence[Rejection]
     ) -> list[OutboxMessage]:
@@ -230,6 +247,37 @@ class TrialStore:
 
 def place_of(record: RawRecord) -> tuple[str, int, int, int]:
     return (record.topic, record.partition, record.offset, record.timestamp_ms)
+
+
+def spans_of(batch: Batch) -> tuple[list[str], list[int], list[int], list[int]]:
+    """Parameters of `unresolved_in_spans`: topic, partition, first and last offset of what the batch holds."""
+    offsets: dict[tuple[str, int], list[int]] = {}
+    for outcomes in (batch.reports, batch.rejections):
+        for outcome in outcomes:
+            record = outcome.record
+            offsets.setdefault((record.topic, record.partition), []).append(record.offset)
+    topics, partitions = [topic for topic, _ in offsets], [partition for _, partition in offsets]
+    return topics, partitions, [min(some) for some in offsets.values()], [max(some) for some in offsets.values()]
+
+
+def settled_places(
+    batch: Batch, refused: Sequence[Rejection], suspects: Collection[tuple[Any, ...]] | None
+) -> list[tuple[str, int, int, int, int]]:
+    """(topic, partition, offset, timestamp, index) of what was written, index -1 for a record that is readable now.
+
+    Only of records whose (topic, partition, offset) is among the `suspects`; None: of all.
+    """
+    not_written = {(place_of(one.record), one.index) for one in refused}
+    outcomes: list[TrialReport | Rejection] = [*batch.reports, *batch.rejections]
+    settled: dict[tuple[str, int, int, int, int], None] = {}
+    for outcome in outcomes:
+        place = place_of(outcome.record)
+        if outcome.index < 0 or (suspects is not None and place[:3] not in suspects):
+            continue
+        settled[*place, -1] = None
+        if type(outcome) is TrialReport and (place, outcome.index) not in not_written:
+            settled[*place, outcome.index] = None
+    return list(settled)
 
 
 def headers_json(headers: Headers) -> bytes:

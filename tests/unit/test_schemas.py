@@ -113,7 +113,8 @@ def test_a_new_version_is_a_new_file_and_nothing_else(tmp_path: Path) -> None:
     device = {"name": "device", "type": ["null", "string"], "default": None}
     v3_file = tmp_path / "trial_report" / "v3.avsc"
     v3_file.write_text(json.dumps({**v3, "fields": [*v3["fields"], device]}))
-    report = {"trial_id": "t", "run_id": "r", "status": "succeeded", "metrics": {"m": [1, {"n": None}]}}
+    report: dict[str, Any] = {"trial_id": "t", "run_id": "r", "status": "succeeded"}
+    report["metrics"] = {"m": [1, {"n": None}]}
 
     catalogue = Catalogue.load(tmp_path)
 

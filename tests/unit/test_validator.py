@@ -165,7 +165,7 @@ def schemas_with_data(draw: st.DrawFn) -> tuple[Any, Any, Any]:
 
 
 def oracle(schema: Any, value: Any) -> bool:
-    judged: bool = fastavro.validate(value, schema, raise_errors=False, strict=True, disable_tuple_notation=True)
+    judged: bool = fastavro.validate(value, schema, raise_errors=False, strict=True)
     return judged
 
 
@@ -314,3 +314,47 @@ def test_data_that_nests_beyond_the_stack_is_a_problem() -> None:
     assert problem == ("", "nested too deep", "too_deep")
     with pytest.raises(ValueError, match="nested too deep"):
         CATALOGUE.encode("trial_report", REPORT | {"metrics": {"deep": value}})
+
+
+A = {"type": "record", "name": "A", "fields": [{"name": "x", "type": "long"}]}
+B = {"type": "record", "name": "B", "fields": [{"name": "y", "type": "string"}]}
+
+
+@pytest.mark.parametrize(
+    ("union", "value"),
+    [
+        (["int", "long"], 2**40),
+        (["int", "double"], 2**40),
+        ([{"type": "enum", "name": "E", "symbols": ["a"]}, "string"], "b"),
+        ([{"type": "fixed", "name": "F", "size": 2}, "bytes"], b"abc"),
+        ([A, B], {"y": "s"}),
+        ([A, {"type": "map", "values": "string"}], {"k": "s"}),
+    ],
+)
+def test_of_types_that_look_alike_in_python_a_union_takes_the_first_that_fits(union: Any, value: Any) -> None:
+    schema = {"type": "record", "name": "R", "fields": [{"name": "f", "type": union}]}
+    theirs, ours = io.BytesIO(), compile_writer(parse(schema))({"f": value})
+    fastavro.schemaless_writer(theirs, schema, {"f": value})
+    assert judge(union, value) is None
+    assert theirs.getvalue() == ours
+
+
+def test_what_fits_none_of_several_types_is_told_all_of_them() -> None:
+    assert judge([A, B], {"z": 1}) == ("f", "must be A or B, not an object", "invalid")
+
+
+@pytest.mark.parametrize(
+    ("type_", "data", "expected"),
+    [
+        ("string", b"\x06ab", "byte 0 announces 3 bytes, 2 are left"),
+        ({"type": "fixed", "name": "F", "size": 3}, b"ab", "3 bytes are due at byte 0, 2 are left"),
+        ("int", b"\x80\x80\x80\x80\x10", "byte 0 begins 2147483648, no 32-bit integer"),
+        ("float", b"\x00\x00\x00", "Avro ends too early"),
+        (["null", "long"], b"\x81\x00\x00", "of a union that has 2 types"),
+    ],
+)
+def test_bytes_that_are_not_their_type_are_told_where_and_why(type_: Any, data: bytes, expected: str) -> None:
+    parsed = parse({"type": "record", "name": "R", "fields": [{"name": "f", "type": type_}]})
+    problem = compile_reader(parsed, parsed)[0](data, 0)
+    assert isinstance(problem, Problem)
+    assert expected in problem.message

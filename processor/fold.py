@@ -1,0 +1,141 @@
+"""Reports -> the newest version of each trial, in a temporary SQLite file: memory stays small, whatever the range.
+
+The same rules as the store's, without the store: a report that is older than what is held changes nothing, one that is
+equal in content only moves the position, any other is a new version. Content is compared by a digest; two reports have
+the same one exactly when Postgres finds their rows equal (a property test holds the two together).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from decimal import Decimal
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from processor.messages import Order, TrialReport
+
+DIGEST_BYTES = 16
+#: what SQLite keeps of its file in memory, in KiB
+CACHE_KIB = 32 * 1024
+
+_SCHEMA = """
+create table trials (
+    id integer primary key, key blob not null unique, timestamp_ms integer not null, partition integer not null,
+    offset integer not null, place integer not null, digest blob not null, versions integer not null,
+    ordered integer not null, row blob not null)
+"""
+_SELECT = "select timestamp_ms, partition, offset, place, digest, versions, ordered, row from trials where key = ?"
+_SAVE = """
+insert into trials (key, timestamp_ms, partition, offset, place, digest, versions, ordered, row)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (key) do update set
+    timestamp_ms = excluded.timestamp_ms, partition = excluded.partition, offset = excluded.offset,
+    place = excluded.place, digest = excluded.digest, versions = excluded.versions, ordered = excluded.ordered,
+    row = excluded.row
+"""
+_ALL = "select timestamp_ms, partition, offset, place, digest, versions, ordered, row from trials order by id"
+
+
+class Trial(NamedTuple):
+    """What the reports so far come to; `row` is the newest one as `store.writer.row_json` gives it, or empty.
+
+    `ordered` is True where all its reports lie in one partition: only then does the topic alone say in which order
+    they came, and so how many `versions` there were.
+    """
+
+    order: Order
+    digest: bytes
+    versions: int = 1
+    ordered: bool = True
+    row: bytes = b""
+
+
+def succeed(held: Trial | None, report: TrialReport) -> tuple[str, Trial]:
+    """What one more report makes of a trial: the store's verdict (see store.writer.VERDICTS) and what is then held."""
+    order = report.order
+    if held is None:
+        return "inserted", Trial(order, content_digest(report))
+    ordered = held.ordered and order.partition == held.order.partition
+    if order < held.order:
+        return "stale", held._replace(ordered=ordered)
+    digest = content_digest(report)
+    if digest != held.digest:
+        return "changed", Trial(order, digest, held.versions + 1, ordered)
+    return "touched" if order > held.order else "unchanged", held._replace(order=order, ordered=ordered)
+
+
+def content_digest(report: TrialReport) -> bytes:
+    """16 bytes that are equal exactly where the content is, by the rules of jsonb: 1 = 1.0 = 1e0, 0.0 = -0.0."""
+    content = _canonical([report.content, dict(report.extra or {}), dict(report.envelope or {})])
+    return blake2b(msgspec.json.encode(content, order="deterministic"), digest_size=DIGEST_BYTES).digest()
+
+
+def _canonical(value: Any) -> Any:
+    """Doubles that are whole numbers as integers; Postgres reads a double by its shortest decimal form."""
+    kind = type(value)
+    if kind is float:
+        if not value.is_integer() or not -(2.0**63) <= value < 2.0**64:
+            return value
+        return int(value) if abs(value) < 2.0**53 else int(Decimal(repr(value)))
+    if kind is dict:
+        return {name: _canonical(one) for name, one in value.items()}
+    if kind is list:
+        return [_canonical(one) for one in value]
+    return value
+
+
+class Fold:
+    """The trials by run and trial id. The file lies in the system's temporary folder (TMPDIR) and goes with `close`."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="processor-fold-")
+        self._file = sqlite3.connect(Path(self._folder.name) / "trials", isolation_level=None)
+        for pragma in ("journal_mode = off", "synchronous = off", f"cache_size = -{CACHE_KIB}"):
+            self._file.execute(f"pragma {pragma}")
+        self._file.execute(_SCHEMA)
+        self._file.execute("begin")  # never committed: nobody reads the file again
+
+    def __enter__(self) -> Fold:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+        self._folder.cleanup()
+
+    def get(self, report: TrialReport) -> Trial | None:
+        row = self._file.execute(_SELECT, (_key(report),)).fetchone()
+        return _trial(row) if row else None
+
+    def put(self, report: TrialReport, trial: Trial) -> None:
+        order, digest, versions, ordered, row = trial
+        self._file.execute(_SAVE, (_key(report), *order, digest, versions, ordered, row))
+
+    def pages(self, max_trials: int, max_bytes: int) -> Iterator[list[Trial]]:
+        """All trials as they first came, at most so many and so many bytes of rows a page (one always fits)."""
+        page: list[Trial] = []
+        size = 0
+        for row in self._file.execute(_ALL):
+            trial = _trial(row)
+            if page and (len(page) >= max_trials or size + len(trial.row) > max_bytes):
+                yield page
+                page, size = [], 0
+            page.append(trial)
+            size += len(trial.row)
+        if page:
+            yield page
+
+
+def _trial(row: tuple[Any, ...]) -> Trial:
+    return Trial(Order(*row[:4]), row[4], row[5], bool(row[6]), row[7])
+
+
+def _key(report: TrialReport) -> bytes:
+    return blake2b(msgspec.msgpack.encode((report.run_id, report.trial_id)), digest_size=DIGEST_BYTES).digest()

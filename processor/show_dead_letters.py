@@ -1,0 +1,200 @@
+"""Dead letters on a terminal. Whatever a record holds is printed as text: no markup, no escape sequence of it works."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from processor.dead_letters import Reading, Step
+from processor.events import timestamp_text
+from processor.normalise import brief
+from processor.store.dead_letters import DeadLetter
+
+#: entries of a list or object that are printed, those on the way to the marked place apart
+MAX_ENTRIES = 20
+MAX_TEXT = 200
+#: levels of nesting that are printed beside the way to the marked place
+LEVELS = 3
+#: bytes around the place in a value that can't be read
+BEFORE, BEHIND = 64, 192
+
+Lines = Iterator[tuple[bool, str]]
+
+
+def printable(text: str) -> str:
+    """The text with everything invisible (controls, bidirectional marks, surrogates) as an escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _cell(value: Any) -> Text:
+    if value is None:
+        return Text("-")
+    if isinstance(value, datetime):
+        return Text(f"{value:%Y-%m-%d %H:%M:%S}")
+    return Text(f"{value:,}" if isinstance(value, int) else printable(str(value)))
+
+
+def _bytes(value: bytes | None) -> str:
+    if value is None:
+        return "none"
+    try:
+        text = value.decode()
+    except UnicodeDecodeError:
+        text = f"hex {value.hex()}"
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(value):,} bytes)"
+
+
+def groups_table(rows: Sequence[Mapping[str, Any]], resolved_too: bool) -> Table:
+    """By reason; `rows` as `DeadLetters.groups` gives them."""
+    table = Table(title="dead letters" if resolved_too else "unresolved dead letters", title_justify="left")
+    for name in ("reason", "count", *(("resolved",) if resolved_too else ()), "first seen", "last seen", "example"):
+        table.add_column(name, justify="right" if name in ("count", "resolved") else "left")
+    for row in rows:
+        resolved = [row["resolved"]] if resolved_too else []
+        example = f"{row['example_id']}: {row['example']}"
+        cells = (row["reason"], row["count"], *resolved, row["first_seen"], row["last_seen"], example)
+        table.add_row(*map(_cell, cells))
+    return table
+
+
+def letters_table(rows: Sequence[Mapping[str, Any]], reason: str, resolved_too: bool) -> Table:
+    """One by one; `rows` as `DeadLetters.latest` gives them."""
+    names = ["ID", "record", "report", "place", "sentence", "attempts", "last seen"]
+    table = Table(
+        *names, *(["resolved"] if resolved_too else []), title=f"dead letters: {reason}", title_justify="left"
+    )
+    for row in rows:
+        record = f"{row['topic']}[{row['partition']}]@{row['offset']}"
+        cells = [str(row["id"]), record, _place_in_record(row["report_index"]), row["path"], row["detail"]]
+        more = [row["attempts"], row["last_seen"], *([row["resolved_at"]] if resolved_too else [])]
+        table.add_row(*map(_cell, [*cells, *more]))
+    return table
+
+
+def _place_in_record(index: int) -> str:
+    return "whole record" if index < 0 else str(index)
+
+
+def facts_table(letter: DeadLetter) -> Table:
+    """All but the value; where the place is the key or a header, it is marked."""
+    record = letter.record
+    table = Table("", f"dead letter {letter.id}", show_edge=False)
+    resolved = "no" if letter.resolved_at is None else f"{letter.resolved_at:%Y-%m-%d %H:%M:%S}"
+    seen = f"{letter.first_seen:%Y-%m-%d %H:%M:%S} .. {letter.last_seen:%Y-%m-%d %H:%M:%S}"
+    facts = {
+        "reason": letter.reason,
+        "sentence": letter.detail,
+        "place": letter.path or "-",
+        "attempts": f"{letter.attempts} ({seen})",
+        **({"said last": letter.last_detail} if letter.last_detail else {}),
+        "resolved": resolved,
+        "record": f"{record.topic}, partition {record.partition}, offset {record.offset}",
+        "timestamp": timestamp_text(record.timestamp_ms),
+        "report": _place_in_record(letter.index),
+        "key": _bytes(record.key),
+    }
+    headers = [(f"headers.{name}", _bytes(value)) for name, value in record.headers]
+    for name, fact in (*facts.items(), *headers):
+        table.add_row(Text(printable(name)), _cell(fact), style="bold red" if name == letter.path else None)
+    return table
+
+
+def value_lines(letter: DeadLetter, reading: Reading) -> Lines:
+    """The record's value line by line; True for the line that holds the exact place."""
+    value = letter.record.value or b""
+    note = f": {reading.note}" if reading.note else ""
+    yield False, f"value: {len(value):,} bytes, {reading.kind}{note}"
+    if reading.kind in ("json", "avro"):
+        lines: Lines = document_lines(reading.document, reading.place)
+    elif reading.kind == "text":
+        lines = text_lines(value, reading.at or 0)
+    else:
+        lines = hex_lines(value, reading.at)
+    yield from ((marked, printable(line)) for marked, line in lines)
+
+
+def document_lines(
+    value: Any, place: tuple[Step, ...] | None, label: str = "", indent: str = "", levels: int = LEVELS
+) -> Lines:
+    """Indented JSON; `place` are the steps still to go to the marked spot, None away from it, where less is printed."""
+    if not isinstance(value, (dict, list)) or not value or (place is None and levels == 0):
+        text = brief(value, MAX_TEXT) if isinstance(value, (dict, list)) else _scalar(value)
+        yield place == (), f"{indent}{label}{text}"
+        return
+    is_object = isinstance(value, dict)
+    yield place == (), f"{indent}{label}{'{' if is_object else '['}"
+    on_way = place[0] if place else None
+    skipped = 0
+    entries: Iterable[tuple[Step, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+    for number, (key, item) in enumerate(entries):
+        if key != on_way and number >= MAX_ENTRIES:
+            skipped += 1
+            continue
+        if skipped:
+            yield False, f"{indent}  … {skipped:,} more"
+            skipped = 0
+        name = f"{json.dumps(key, ensure_ascii=False)}: " if is_object else ""
+        further = place[1:] if place and key == on_way else None
+        # a long list's neighbours only show that they are there
+        left = LEVELS if further is not None else 0 if place and not is_object else levels - 1
+        yield from document_lines(item, further, name, indent + "  ", left)
+    if skipped:
+        yield False, f"{indent}  … {skipped:,} more"
+    yield False, indent + ("}" if is_object else "]")
+
+
+def _scalar(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}… ({len(text):,} characters)"
+
+
+def text_lines(value: bytes, at: int) -> Lines:
+    """What stands around the byte, and a caret below it."""
+    before = printable(value[max(0, at - BEFORE) : at].decode(errors="replace"))
+    behind = printable(value[at : at + BEFORE].decode(errors="replace"))
+    start, end = "…" if at > BEFORE else "", "…" if len(value) > at + BEFORE else ""
+    yield False, f"{start}{before}{behind}{end}"
+    yield True, " " * len(start + before) + "^"
+
+
+def hex_lines(value: bytes, at: int | None) -> Lines:
+    """A hex dump of what stands around the byte, or of the beginning."""
+    start = max(0, (at or 0) - BEFORE) // 16 * 16
+    for offset in range(start, min(len(value), start + BEFORE + BEHIND), 16):
+        row = value[offset : offset + 16]
+        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
+        marked = at is not None and offset <= at < offset + 16
+        yield marked, f"{offset:08x}  {row.hex(' '):<47}  {text}"
+
+
+def value_text(letter: DeadLetter, reading: Reading) -> Text:
+    """`value_lines` with the marked one in red behind an arrow."""
+    text = Text()
+    for marked, line in value_lines(letter, reading):
+        text.append(f"{'->' if marked else '  '} {line}\n", style="bold red" if marked else "")
+    return text
+
+
+def tally_table(document: Mapping[str, Any]) -> Table:
+    """What a redrive did, or would do; `document` is `Tally.as_json` and `dry_run`, `resolved_before`."""
+    dry = document["dry_run"]
+    title = "redrive, dry run: nothing was written" if dry else "redrive"
+    table = Table("dead letters", "", title=title, title_justify="left")
+    table.add_row("taken", f"{document['dead_letters']:,}")
+    if document["resolved_before"]:
+        table.add_row("left alone: resolved already", f"{document['resolved_before']:,}")
+    table.add_row("would be resolved" if dry else "resolved", f"{document['resolved']:,}")
+    for reason, count in sorted(document["failed_again"].items()):
+        table.add_row(f"rejected again: {reason}", f"{count:,}")
+    table.add_section()
+    for name, count in document["reports"].items():
+        table.add_row(f"reports {name}", f"{count:,}")
+    table.add_row("events", f"{document['events']:,}")
+    if document["new_dead_letters"]:
+        table.add_row("new dead letters", f"{document['new_dead_letters']:,}")
+    return table

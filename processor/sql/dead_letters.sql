@@ -1,0 +1,92 @@
+-- name: unresolved_in_spans
+-- Where records of these topic partitions and offset ranges have unresolved dead letters, $5 a span at the most; one look at an index where there are none.
+select span.topic, span."partition", found."offset"
+from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) as span (topic, "partition", first, last)
+cross join lateral (
+    select record."offset"
+    from dead_letter_records record
+    where record.topic = span.topic and record."partition" = span."partition"
+      and record."offset" between span.first and span.last
+      and exists (select from dead_letters letter where letter.record_id = record.id and letter.resolved_at is null)
+    limit $5
+) as found
+
+-- name: resolve_written
+-- Marks the dead letters of these reports as resolved.
+update dead_letters letter
+set resolved_at = now()
+from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::integer[])
+     as x (topic, "partition", "offset", ms, report_index)
+join dead_letter_records record
+    on (record.topic, record."partition", record."offset") = (x.topic, x."partition", x."offset")
+   and record.record_timestamp = timestamptz 'epoch' + x.ms * interval '1 millisecond'
+where letter.record_id = record.id and letter.report_index = x.report_index and letter.resolved_at is null
+
+-- name: resolve_letters
+-- Marks these dead letters as resolved.
+update dead_letters set resolved_at = now() where id = any($1::bigint[]) and resolved_at is null
+
+-- name: count_attempts
+-- One more failed attempt of these dead letters, counted from what was read: said twice, it counts once. The first failure stays.
+update dead_letters letter
+set attempts = greatest(letter.attempts, x.attempts + 1), last_seen = now(), last_detail = x.detail
+from unnest($1::bigint[], $2::integer[], $3::text[]) as x (id, attempts, detail)
+where letter.id = x.id and letter.resolved_at is null
+
+-- name: dead_letter_groups
+-- Dead letters by reason, the largest group first, each with its latest one as the example; resolved ones too where $1.
+with groups as (
+    select reason, count(*) as count, count(resolved_at) as resolved, min(first_seen) as first_seen,
+           max(last_seen) as last_seen, max(id) as example_id
+    from dead_letters where $1 or resolved_at is null group by reason
+)
+select groups.*, letter.detail as example
+from groups join dead_letters letter on letter.id = groups.example_id
+order by count desc, reason
+
+-- name: dead_letter_list
+-- The latest dead letters with the reason $1, at most $3; resolved ones too where $2.
+select letter.id, letter.reason, record.topic, record."partition", record."offset", letter.report_index, letter.path,
+       letter.detail, letter.attempts, letter.first_seen, letter.last_seen, letter.resolved_at
+from dead_letters letter join dead_letter_records record on record.id = letter.record_id
+where letter.reason = $1 and ($2 or letter.resolved_at is null)
+order by letter.id desc
+limit $3
+
+-- name: dead_letter_bound
+-- The latest dead letter there is.
+select coalesce(max(id), 0) as id from dead_letters
+
+-- name: dead_letters_known
+-- Which of these dead letters there are.
+select id, resolved_at from dead_letters where id = any($1::bigint[])
+
+-- name: dead_letter_count
+-- How many dead letters a selection holds.
+select count(*) as count
+from dead_letters
+where ($1::text is null or reason = $1)
+  and ($2::bigint is null or first_seen >= timestamptz 'epoch' + $2 * interval '1 millisecond')
+  and ($3::bigint[] is null or id = any($3)) and ($4 or resolved_at is null) and id <= $5
+
+-- name: dead_letter_page
+-- The next $8 dead letters of a selection behind (record $6, report $7), those of one record together; without the bytes, which may be many.
+select letter.*, record.topic, record."partition", record."offset",
+       (extract(epoch from record.record_timestamp) * 1000)::bigint as timestamp_ms,
+       (coalesce(octet_length(record.value), 0) + coalesce(octet_length(record.key), 0)
+        + octet_length(record.headers::text))::bigint as bytes
+from (
+    select * from dead_letters
+    where ($1::text is null or reason = $1)
+      and ($2::bigint is null or first_seen >= timestamptz 'epoch' + $2 * interval '1 millisecond')
+      and ($3::bigint[] is null or id = any($3)) and ($4 or resolved_at is null) and id <= $5
+      and (record_id, report_index) > ($6::bigint, $7::integer)
+    order by record_id, report_index
+    limit $8
+) as letter
+join dead_letter_records record on record.id = letter.record_id
+order by letter.record_id, letter.report_index
+
+-- name: dead_letter_bytes
+-- What these records hold.
+select id, key, value, headers from dead_letter_records where id = any($1::bigint[])

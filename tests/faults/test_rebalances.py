@@ -1,0 +1,90 @@
+"""Processes come and go in the middle of a load; whoever reads a partition, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from processor.settings import Settings
+from tests.factories import load, produce
+from tests.support.ledger import check_ledger
+from tests.support.processes import Process, wait_until
+from tests.support.settle import rows, wait_settled
+
+Start = Callable[..., Process]
+SMALL = {"PROCESSOR_BATCH_MAX_RECORDS": "100"}
+
+
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_scaling_from_one_to_three_and_back_in_the_middle_of_a_load(
+    protocol: str, end: str, settings: Settings, start: Start
+) -> None:
+    extra = {**SMALL, "PROCESSOR_GROUP_PROTOCOL": protocol}
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(4000, seed=41))
+    first = start("ingest", **extra)
+    start("relay")
+    wait_until(lambda: rows(settings) > 50, "the first writes")
+    others = [start("ingest", **extra) for _ in range(2)]
+    for other in others:
+        other.wait_said("assigned")
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(2000, seed=42))
+    for other in others:
+        if end == "stop":
+            assert other.stop() == 0
+        else:
+            other.kill()
+    wait_settled(settings)
+    assert first.running
+    check_ledger(settings)
+
+
+def test_a_rebalance_storm_loses_and_doubles_nothing(settings: Settings, start: Start) -> None:
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(5000, seed=43))
+    start("relay")
+    start("ingest", **SMALL)
+    for _ in range(4):
+        guest = start("ingest", **SMALL)
+        guest.wait_said("assigned")
+        assert guest.stop() == 0
+    wait_settled(settings)
+    check_ledger(settings)
+
+
+def test_a_killed_ingest_has_a_writing_successor_within_ten_seconds(settings: Settings, start: Start) -> None:
+    victim = start("ingest")
+    victim.wait_said("assigned")
+    victim.kill()
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(100, seed=44, bad=0))
+    began = time.monotonic()
+    start("ingest")
+    wait_until(lambda: rows(settings) > 0, "the successor writes", 30)
+    assert time.monotonic() - began < 10  # the promise is this bound, not a speed
+
+
+def test_a_static_member_that_was_killed_comes_back_at_once(settings: Settings, start: Start) -> None:
+    """Kafka refuses a static member of the new protocol that is not yet released; the process waits, and then reads."""
+    static = {"PROCESSOR_GROUP_INSTANCE_ID": "replica-1"}
+    victim = start("ingest", **static)
+    victim.wait_said("assigned")
+    victim.kill()
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(100, seed=45))
+    start("ingest", **static)
+    start("relay")
+    wait_settled(settings, 30)
+    check_ledger(settings)
+
+
+def test_a_second_process_with_the_same_instance_id_does_not_look_alive_and_idle(
+    settings: Settings, start: Start
+) -> None:
+    static = {"PROCESSOR_GROUP_INSTANCE_ID": "replica-1"}
+    one = start("ingest", **static)
+    one.wait_said("assigned")
+    two = start("ingest", **static)
+    wait_until(lambda: not (one.running and two.running), "one of the two ends", 40)
+    ended = two if one.running else one
+    assert ended.wait() == 1
+    assert "GROUP_INSTANCE_ID" in ended.said()

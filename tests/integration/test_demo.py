@@ -1,0 +1,208 @@
+"""`processor demo` proves what it says: it passes on real servers, and each kind of mismatch would be seen."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from processor.demo.ledger import FIELDS, Ledger, Observed, Rejected, reconcile
+from processor.demo.workers import DemoError, Worker, run
+from processor.events import EventWriter, dead_letter_message
+from processor.messages import OutboxMessage, RawRecord, Reason, Rejection, TrialReport
+from tests.support.processes import COMMAND, run_command, wait_until
+
+RUN = "digits-1"
+
+
+def test_the_demo_passes_and_keep_leaves_all_running_until_ctrl_c(environment: dict[str, str], tmp_path: Path) -> None:
+    """Its sum comes out and its tables show every kind; the commands that it prints work while it waits."""
+    with demo(tmp_path, environment, "--keep") as (process, output):
+        wait_until(lambda: "Ctrl-C stops everything" in output.read_text(), "the demo waits", 120)
+        status = json.loads(run_command(environment, "status", "-f", "json").stdout)
+        assert (status["rows"], status["lag_total"], len(status["members"])) == (14, 0, 1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(40) == 0
+    said = output.read_text()
+    assert "37 reports sent = 14 rows + 7 changes to them + 2 repetitions + 14 dead letters." in said
+    for word in ("PASSED", "ml.trial.complete", "ml.trial.failed", "skipped", "unknown_status", "too_deep"):
+        assert word in said
+    assert "differs" not in said
+
+
+@pytest.mark.parametrize(
+    ("given", "number", "moment"),
+    [
+        (False, signal.SIGINT, "starting Apache Kafka"),
+        (True, signal.SIGTERM, "ingest and relay are running"),
+    ],
+)
+def test_a_signal_stops_everything_without_a_traceback(
+    environment: dict[str, str], tmp_path: Path, given: bool, number: int, moment: str
+) -> None:
+    """At any moment: nothing it started is left, and it says that it was stopped; a second signal changes nothing."""
+    with demo(tmp_path, environment if given else {}) as (process, output):
+        wait_until(lambda: moment in output.read_text(), moment, 90)
+        started = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        process.send_signal(number)
+        assert process.wait(40) == 130
+    assert [child for child in started if child.is_running()] == []
+    assert output.read_text().endswith("stopped\n")
+    assert "Traceback" not in output.read_text()
+
+
+@contextmanager
+def demo(folder: Path, environment: dict[str, str], *options: str) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """A running demo and the file that its output goes to."""
+    output = folder / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            [*COMMAND, "demo", "--trials", "14", *options],
+            env={**os.environ, **environment},
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        yield process, output
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_half_of_the_addresses_is_refused(environment: dict[str, str]) -> None:
+    """Kafka of one's own and a database of the demo's is no combination that anybody meant."""
+    del environment["PROCESSOR_DATABASE_URL"]
+    done = run_command(environment, "demo", "--trials", "10")
+    assert done.returncode == 2
+    assert "PROCESSOR_DATABASE_URL" in done.stdout + done.stderr
+
+
+def test_a_worker_that_ends_early_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    """The demo stops with the exit code and the end of the log, instead of waiting for rows that never come."""
+    environment = {**os.environ, "PROCESSOR_RAW_TOPIC": "no/topic"}
+    worker = Worker("ingest", environment, tmp_path)
+    with worker, pytest.raises(DemoError, match=r"(?s)processor ingest ended with exit code 2.*PROCESSOR_RAW_TOPIC"):
+        check_for(worker, seconds=20)
+    with pytest.raises(DemoError, match=r"(?s)processor migrate ended with exit code 2.*PROCESSOR_RAW_TOPIC"):
+        run(environment, "migrate")
+
+
+def check_for(worker: Worker, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        worker.check()
+        time.sleep(0.05)
+
+
+def test_a_worker_ends_with_the_demo_even_when_that_is_killed(tmp_path: Path) -> None:
+    """kill -9 leaves no orphan behind (on Linux, where the kernel sees to it)."""
+    if sys.platform != "linux":
+        pytest.skip("needs PR_SET_PDEATHSIG")
+    start = (
+        "import os, sys, time; from pathlib import Path; from processor.demo.workers import Worker\n"
+        "Worker('ingest', dict(os.environ), Path(sys.argv[1])).start(); time.sleep(60)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", start, str(tmp_path)])
+    wait_until(lambda: bool(psutil.Process(parent.pid).children()), "the worker runs")
+    [worker] = psutil.Process(parent.pid).children()
+    wait_until(lambda: "processor" in worker.cmdline(), "the worker is tethered")
+    parent.kill()
+    parent.wait()
+    assert psutil.wait_procs([worker], timeout=10)[0] == [worker]
+
+
+class World:
+    """What was sent, and what must be found of it where nothing went wrong: made by the processor's own rooms."""
+
+    def __init__(self) -> None:
+        self.ledger = Ledger()
+        self.rows: list[dict[str, Any]] = []
+        self.events: list[RawRecord] = []
+        self.send("trial-1", {"status": "succeeded", "metrics": {"accuracy": 0.5, "norms": [1e30, {"raw": 1}]}})
+        self.send("trial-1", {"status": "succeeded", "metrics": {"accuracy": 0.5, "norms": [1e30, {"raw": 1}]}})
+        self.send("trial-1", {"status": "succeeded", "metrics": {"accuracy": 0.75}})
+        self.send("trial-2", {"status": "failed", "metrics": {"loss": float("nan")}, "warnings": ["loss is NaN"]})
+        self.send("trial-3", {"status": "skipped"})
+        self.ledger.expect_rejection(Rejected(b"no JSON", -1, "not_json"))
+        self.dead_letters = [{"id": 7, "reason": "not_json", "detail": "", "report_index": -1, "value": b"no JSON"}]
+        rejection = Rejection(record(b"no JSON"), -1, Reason.NOT_JSON, "")
+        self.published = [published(dead_letter_message(rejection, 7), 0)]
+
+    def send(self, trial_id: str, said: dict[str, Any]) -> None:
+        content = dict.fromkeys(FIELDS) | {"spectral_norm": False, "warnings": [], "metrics": {}} | said
+        before = self.ledger.total_revisions
+        self.ledger.expect(RUN, trial_id, content)
+        if self.ledger.total_revisions == before:
+            return
+        stored = json.loads(json.dumps(content), parse_constant=str)
+        self.rows = [row for row in self.rows if row["trial_id"] != trial_id]
+        revision = len(self.ledger.revisions[RUN, trial_id])
+        self.rows.append({"run_id": RUN, "trial_id": trial_id, "revision": revision, **stored})
+        report = TrialReport(record(b""), 0, RUN, trial_id, stored, 2)
+        if (event := EventWriter("/test")(report, revision)) is not None:
+            self.events.append(published(event, len(self.events)))
+
+    def differences(self) -> list[str]:
+        return reconcile(self.ledger, Observed(self.rows, self.dead_letters, self.events, self.published))
+
+
+def record(value: bytes) -> RawRecord:
+    return RawRecord("raw", 0, 0, 0, RUN.encode(), value)
+
+
+def published(message: OutboxMessage, offset: int) -> RawRecord:
+    return RawRecord("out", 0, offset, 0, message.key, message.value, message.headers)
+
+
+def test_what_must_be_there_reconciles() -> None:
+    """No difference: rows, events and dead letters as the processor makes them are what the ledger expects."""
+    world = World()
+    assert world.differences() == []
+    assert (world.ledger.sent, world.ledger.trials, world.ledger.repeated) == (6, 3, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda world: world.rows.pop(), "trial digits-1/trial-3 was sent, but has no row"),
+        (lambda world: world.rows.append({**world.rows[0], "trial_id": "x"}), "row digits-1/x was never sent"),
+        (lambda world: world.rows[0].update(revision=3), "row digits-1/trial-1 has revision 3 instead of 2"),
+        (lambda world: world.rows[0].update(metrics={}), "row digits-1/trial-1: metrics differs from what was sent"),
+        (lambda world: world.rows[1].update(warnings=[]), "row digits-1/trial-2: warnings differs from what was sent"),
+        (lambda world: world.events.pop(0), "no event for digits-1/trial-1 revision 1"),
+        (lambda world: world.events.append(world.events[2]), "is there 2 times"),
+        (lambda world: world.events.reverse(), "events of digits-1/trial-1 are out of order"),
+        (lambda world: world.ledger.revisions.popitem(), "row digits-1/trial-3 was never sent"),
+        (lambda world: world.ledger.revisions.pop((RUN, "trial-2")), "belongs to no revision"),
+        (lambda world: world.dead_letters.pop(), "no dead letter for not_json: b'no JSON'"),
+        (lambda world: world.dead_letters[0].update(value=b"?"), "unexpected dead letter, not_json: b'?'"),
+        (lambda world: world.dead_letters[0].update(reason="too_deep"), "unexpected dead letter, too_deep"),
+        (lambda world: world.published.pop(), "dead letter 7 was never published"),
+        (lambda world: world.published.append(world.published[0]), "dead letter 7 was published 2 times"),
+    ],
+)
+def test_every_mismatch_is_seen(change: Callable[[World], object], sentence: str) -> None:
+    """Each kind of loss, repetition or alteration makes a sentence that says what it is."""
+    world = World()
+    change(world)
+    assert any(sentence in difference for difference in world.differences()), world.differences()
+
+
+def test_an_event_whose_body_was_changed_is_seen() -> None:
+    """One field that differs is enough."""
+    world = World()
+    body = json.loads(world.events[0].value or b"") | {"rank": 1}
+    world.events[0] = RawRecord("out", 0, 0, 0, RUN.encode(), json.dumps(body).encode(), world.events[0].headers)
+    [difference] = world.differences()
+    assert "differs from what was sent" in difference

@@ -1,0 +1,389 @@
+"""`processor replay --window` on real servers: beside the live group, resumable, to a fixed end; and its dry run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka import Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from processor.catalogue import Catalogue
+from processor.decode import Decoder
+from processor.errors import TransientError
+from processor.messages import Batch, Written
+from processor.pipeline import Pipeline
+from processor.replay import GroupOffsets
+from processor.settings import Settings
+from processor.store import Store
+from processor.window import WindowSource, read
+from processor.window_plan import WindowProgress, parse_window, plan_window
+from tests.factories import load, produce, report
+from tests.integration.test_flow import fingerprints, wait_settled
+from tests.support.ledger import check_ledger, events_of, rows_of
+from tests.support.processes import Process, wait_until
+
+Start = Callable[..., Process]
+
+#: the two commands as cli.py mounts them
+COMMANDS = """
+import sys
+import typer
+from processor.cli_window import verify, window_replay
+from processor.errors import ProcessorError, UsageError
+from processor.logs import configure_logs
+from processor.settings import load_settings
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+@app.command("replay")
+def replay_command(
+    window: str = typer.Option(...), partition: list[int] = typer.Option([]), dry_run: bool = False,
+    resume: bool = True, format_: str = typer.Option("table", "-f"),
+) -> None:
+    window_replay(settings, window, partitions=partition, dry_run=dry_run, format_=format_, resume=resume)
+
+@app.command("verify")
+def verify_command(
+    window: str = typer.Option(None), partition: list[int] = typer.Option([]), format_: str = typer.Option("table", "-f"),
+) -> None:
+    verify(settings, window=window, partitions=partition, format_=format_)
+
+settings = load_settings()
+configure_logs(settings, "cli")
+try:
+    app()
+except ProcessorError as error:
+    print(f"processor: {error}", file=sys.stderr)
+    sys.exit(2 if isinstance(error, UsageError) else 1)
+"""
+
+
+def command(environment: dict[str, str], *args: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    """The command's end: its exit code and what it said."""
+    return subprocess.run(
+        [sys.executable, "-c", COMMANDS, *args],
+        env={**os.environ, **environment, **extra},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def replayed(environment: dict[str, str], window: str, *args: str) -> dict[str, Any]:
+    """What a window replay that must succeed says."""
+    done = command(environment, "replay", "--window", window, "-f", "json", *args)
+    assert done.returncode == 0, done.stderr
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@contextmanager
+def running(environment: dict[str, str], log: Path, *args: str, **extra: str) -> Iterator[subprocess.Popen[str]]:
+    with log.open("w") as file:
+        child = subprocess.Popen(
+            [sys.executable, "-c", COMMANDS, *args],
+            env={**os.environ, **environment, **extra},
+            stdout=subprocess.PIPE,
+            stderr=file,
+            text=True,
+        )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def progress_of(settings: Settings, window: str) -> int:
+    """Records that the window's own group has committed."""
+    parsed = parse_window(window)
+    ranges = WindowProgress(settings, parsed).resume(plan_window(settings, parsed))
+    return sum(one.at - one.begin for one in ranges)
+
+
+def live_offsets(settings: Settings) -> dict[int, int]:
+    return GroupOffsets(settings).committed(range(4))
+
+
+def groups_of(settings: Settings) -> set[str]:
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    found = admin.list_consumer_groups(request_timeout=10).result().valid
+    return {one.group_id for one in found if one.group_id.startswith(settings.group_id)}
+
+
+def offsets_read(source: WindowSource) -> list[tuple[int, int]]:
+    try:
+        return [(record.partition, record.offset) for records in read(source) for record in records]
+    finally:
+        source.close()
+
+
+def test_a_window_beside_live_ingest_changes_nothing_and_never_moves_the_live_offsets(
+    settings: Settings, environment: dict[str, str], start: Start, store: Store
+) -> None:
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1500, seed=5))
+    ingest, _relay = start("ingest"), start("relay")
+    wait_settled(settings, environment)
+    rows, events, offsets = fingerprints(store), events_of(settings), live_offsets(settings)
+    document = replayed(environment, "..")
+    assert document["records"] == document["done"] == document["total"] == 1500
+    assert {name: number for name, number in document["results"].items() if number} == {
+        "stale": document["results"]["stale"],
+        "unchanged": document["results"]["unchanged"],
+        "rejected": document["results"]["rejected"],
+    }
+    assert (document["events"], document["new_dead_letters"]) == (0, 0)
+    assert (fingerprints(store), events_of(settings), live_offsets(settings)) == (rows, events, offsets)
+    assert groups_of(settings) == {settings.group_id}
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(300, seed=6))  # the live group still reads
+    wait_settled(settings, environment)
+    assert ingest.running
+    check_ledger(settings)
+
+
+def test_rows_that_were_lost_come_back_without_the_live_group(
+    settings: Settings, environment: dict[str, str], start: Start, store: Store
+) -> None:
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=7))
+    start("ingest"), start("relay")
+    wait_settled(settings, environment)
+    expected, offsets = rows_of(settings), live_offsets(settings)
+    store.run(lambda connection: connection.execute("delete from cerebros_model_runs where run_id < 'run-4'"))
+    lost = len(expected) - len(rows_of(settings))
+    document = replayed(environment, "..")
+    assert lost > 50
+    assert document["results"]["inserted"] == lost
+    assert (rows_of(settings), live_offsets(settings)) == (expected, offsets)
+
+
+def test_a_killed_window_goes_on_where_it_stopped_and_starts_anew_once_it_is_done(
+    settings: Settings, environment: dict[str, str], start: Start, tmp_path: Path
+) -> None:
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1000, seed=8))
+    small = {"PROCESSOR_BATCH_MAX_RECORDS": "20", "PROCESSOR_TEST_HALT_AT": "ingest.after_commit#12"}
+    with running(environment, tmp_path / "log", "replay", "--window", "..", **small) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "HALTED ingest.after_commit\n"
+        wait_until(lambda: progress_of(settings, "..") >= 100, "progress is committed")
+        child.kill()
+        child.wait(10)
+    before = progress_of(settings, "..")
+    again = command(environment, "replay", "--window", "..", "-f", "json")
+    assert again.returncode == 0, again.stderr
+    assert f"resumed: {before:,} of 1,000 records were done before" in again.stderr
+    assert json.loads(again.stdout)["records"] == 1000 - before
+    assert groups_of(settings) == set()
+    start("relay")
+    wait_until(lambda: command_status(environment)["outbox"]["messages"] == 0, "the outbox is empty")
+    check_ledger(settings)
+    assert replayed(environment, "..")["records"] == 1000
+
+
+def command_status(environment: dict[str, str]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "processor", "status", "-f", "json"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        check=True,
+    )
+    status: dict[str, Any] = json.loads(done.stdout)
+    return status
+
+
+def test_a_stopped_window_says_how_to_go_on_and_can_be_told_to_start_anew(
+    settings: Settings, environment: dict[str, str], tmp_path: Path
+) -> None:
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(6000, seed=9))
+    log = tmp_path / "log"
+    with running(environment, log, "replay", "--window", "0..", PROCESSOR_BATCH_MAX_RECORDS="10") as child:
+        wait_until(lambda: progress_of(settings, "0..") > 0, "progress is committed")
+        child.terminate()
+        assert child.wait(20) == 1
+    assert "the same command goes on from there" in log.read_text()
+    assert 0 < progress_of(settings, "0..") < 6000
+    assert replayed(environment, "0..", "--no-resume")["records"] == 6000
+
+
+def test_a_window_ends_where_it_did_at_its_start_however_the_topic_grows(settings: Settings) -> None:
+    servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
+    produce(servers, topic, [("k", b"{}")] * 50, partition=1)
+    ranges = plan_window(settings, parse_window(".."))
+    produce(servers, topic, [("k", b"{}")] * 50, partition=1)
+    produce(servers, topic, [("k", b"{}")] * 50, partition=2)
+    assert offsets_read(WindowSource(settings, ranges)) == [(1, offset) for offset in range(50)]
+
+
+def test_a_window_ends_though_its_last_offsets_are_never_delivered(settings: Settings) -> None:
+    servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
+    producer = Producer({"bootstrap.servers": servers, "transactional.id": topic})
+    producer.init_transactions()
+    for number, end in ((10, producer.commit_transaction), (5, producer.abort_transaction)):
+        producer.begin_transaction()
+        for _ in range(number):
+            producer.produce(topic, b"{}", partition=0)
+        producer.flush()
+        end()
+    producer.begin_transaction()
+    producer.produce(topic, b"{}", partition=0)
+    producer.flush()
+    ranges = plan_window(settings, parse_window(".."))  # 10, a marker, 5 aborted, a marker; the open one is not there
+    assert ranges[0].end == 17
+    source = WindowSource(settings, ranges)
+    assert offsets_read(source) == [(0, offset) for offset in range(10)]
+    assert (source.done, source.finished) == (17, True)
+    producer.abort_transaction()
+    gap = [one for one in plan_window(settings, parse_window("11..16")) if one.size]
+    assert offsets_read(WindowSource(settings, gap)) == []
+
+
+def test_what_retention_took_away_is_said_and_the_rest_is_read(settings: Settings) -> None:
+    servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
+    produce(servers, topic, [("k", b"{}")] * 50, partition=0)
+    produce(servers, topic, [("k", b"{}")] * 50, partition=1)
+    ranges = plan_window(settings, parse_window("..40"))
+    admin = AdminClient({"bootstrap.servers": servers})
+    gone = [TopicPartition(topic, 0, 30), TopicPartition(topic, 1, 50)]
+    for future in admin.delete_records(gone).values():
+        future.result(10)
+    source = WindowSource(settings, ranges)
+    assert offsets_read(source) == [(0, offset) for offset in range(30, 40)]
+    assert sorted(source.notes) == [
+        "partition 0: 0..30 was deleted by retention before it was read",
+        "partition 1: 0..40 was deleted by retention before it was read",
+    ]
+    assert (source.done, source.finished) == (80, True)
+    assert plan_window(settings, parse_window("..40"))[0].note == "partition 0 holds 30..50: 30..40 is read"
+
+
+def test_times_and_partitions_choose_what_is_read(settings: Settings) -> None:
+    servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
+    noon = 1_777_636_800_000
+    for partition in range(4):
+        for minute in range(3):
+            produce(servers, topic, [("k", b"{}")], partition=partition, timestamp=noon + minute * 60_000)
+    ranges = plan_window(settings, parse_window("2026-05-01T12:00:30Z..2026-05-01T12:02:00Z"), [1, 3])
+    assert [(one.partition, one.begin, one.end, one.note) for one in ranges] == [(1, 1, 2, ""), (3, 1, 2, "")]
+    later = plan_window(settings, parse_window("2030-01-01.."))
+    assert [(one.size, one.note) for one in later] == [(0, "")] * 4
+
+
+def test_a_partition_added_between_two_starts_is_read_by_the_second(settings: Settings) -> None:
+    servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
+    produce(servers, topic, [("k", b"{}")] * 5, partition=0)
+    source = WindowSource(settings, plan_window(settings, parse_window("..")))
+    for future in (
+        AdminClient({"bootstrap.servers": servers}).create_partitions([NewPartitions(topic, 5)]).values()
+    ):
+        future.result(10)
+    assert offsets_read(source) == [(0, offset) for offset in range(5)]
+    wait_until(lambda: len(plan_window(settings, parse_window(".."))) == 5, "the new partition is there")
+
+
+def test_an_outage_at_the_end_of_a_window_is_waited_out_and_not_taken_for_its_end(settings: Settings) -> None:
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("k", b"{}")] * 20, partition=0)
+    written: list[int] = []
+
+    class LateSink:
+        """Down for longer than the shutdown timeout when everything has been read."""
+
+        back = time.monotonic() + 2.0
+
+        def write(self, batch: Batch) -> Written:
+            if time.monotonic() < self.back:
+                raise TransientError("down")
+            written.extend(rejection.record.offset for rejection in batch.rejections)
+            return Written()
+
+        def close(self) -> None: ...
+
+    source = WindowSource(settings, plan_window(settings, parse_window("..")))
+    try:
+        Pipeline(source, Decoder(Catalogue.load()), LateSink, shutdown_s=0.1).run()
+    finally:
+        source.close()
+    assert written == list(range(20))
+    assert source.finished
+
+
+def everything(store: Store) -> list[Any]:
+    """Every row and sequence that a replay could touch, with the transaction that last wrote it."""
+    tables = ("cerebros_model_runs", "cerebros_model_trials", "dead_letters", "dead_letter_records", "outbox")
+    rows = [
+        store.run(lambda connection, table=table: connection.fetch(f"select xmin, t::text from {table} t order by 2"))  # type: ignore[misc]
+        for table in tables
+    ]
+    sequences = store.run(lambda connection: connection.fetch("select sequencename, last_value from pg_sequences"))
+    return [*rows, sorted(map(tuple, sequences))]
+
+
+def test_a_dry_run_writes_nothing_and_foretells_exactly_what_the_replay_does(
+    settings: Settings, environment: dict[str, str], store: Store
+) -> None:
+    servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
+    now = 1_777_636_800_000
+    messages = list(load(1200, seed=10, again=0.4))
+    for part, shift in ((messages[:400], 0), (messages[400:800], 60_000), (messages[800:], -60_000)):
+        produce(servers, topic, part, timestamp=now + shift)  # the last third is older than the others
+    first = replayed(environment, "..60", "--partition", "0", "--partition", "1", "--partition", "2")
+    assert first["results"]["inserted"] > 50
+    store.run(
+        lambda connection: connection.execute(
+            "update cerebros_model_trials set status = 'cancelled', metrics = metrics || '{\"by\": \"hand\"}' "
+            "where trial_id like '%7'"
+        )
+    )
+    before = everything(store)
+    forecast = replayed(environment, "..", "--dry-run")
+    assert everything(store) == before
+    assert groups_of(settings) == set()
+    done = replayed(environment, "..")
+    assert forecast["results"] == done["results"]
+    assert min(done["results"].values()) > 0
+    assert (forecast["events"], forecast["new_dead_letters"]) == (done["events"], done["new_dead_letters"])
+    assert forecast["records"] == 1200
+    assert forecast["rows_to_change"] == forecast["new_rows"] + forecast["changed_rows"]
+    assert forecast["new_rows"] == done["results"]["inserted"]
+    assert len(forecast["changes"]) == 10
+    assert replayed(environment, "..", "--dry-run")["rows_to_change"] == 0
+
+
+def test_a_dry_run_names_what_differs(settings: Settings, environment: dict[str, str], store: Store) -> None:
+    value = json.dumps(report(trial_id="t", run_id="r", status="failed", rank=2)).encode()
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("r", value)])
+    replayed(environment, "..")
+    assert replayed(environment, "..", "--dry-run")["changes"] == []
+    store.run(
+        lambda connection: connection.execute("update cerebros_model_trials set rank = 7, metrics = '{}', revision = 4")
+    )
+    (change,) = replayed(environment, "..", "--dry-run")["changes"]
+    assert change == {"run_id": "r", "trial_id": "t", "from_revision": 4, "fields": ["metrics", "rank"]}
+    shown = command(environment, "replay", "--window", "..", "--dry-run").stdout
+    assert "1 rows would change" in " ".join(shown.split())
+    assert "metrics, rank" in shown
+
+
+def test_a_dry_run_rejects_reports_of_unknown_runs_where_the_settings_say_so(
+    settings: Settings, environment: dict[str, str]
+) -> None:
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(20, bad=0))
+    environment = {**environment, "PROCESSOR_UNKNOWN_RUN": "reject"}
+    forecast = replayed(environment, "..", "--dry-run")
+    assert (forecast["results"]["rejected"], forecast["rows_to_change"], forecast["new_dead_letters"]) == (20, 0, 20)
+    assert replayed(environment, "..")["results"] == forecast["results"]
+
+
+def test_a_window_that_is_wrong_is_refused_with_exit_code_2(settings: Settings, environment: dict[str, str]) -> None:
+    for args in (["--window", "5..1"], ["--window", "..", "--partition", "9"], ["--window", "..", "-f", "xml"]):
+        done = command(environment, "replay", *args)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("processor: ")
+        assert done.stderr.count("\n") == 1
