@@ -30,6 +30,7 @@ RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 4.0)
 _INDEX = re.compile(r"\[(\d+)\]")
 
 Step = str | int
+_Read = tuple[dict[str, Any], int] | Problem
 
 
 @dataclass
@@ -121,21 +122,19 @@ def decode_again(letters: Sequence[DeadLetter], decode: Decode) -> list[Outcome]
 
     Where the record as a whole was rejected and can be read now, all its reports are new.
     """
-    record = letters[0].record
+    record, wanted = letters[0].record, [letter.index for letter in letters]
     outcomes = list(decode(record))
-    wanted = [letter.index for letter in letters]
     whole = next((one for one in outcomes if isinstance(one, Rejection) and one.index < 0), None)
     if whole is not None:
         return [Rejection(record, index, whole.reason, whole.detail, whole.path) for index in wanted]
-    if -1 in wanted:
-        return outcomes
     found = {one.index: one for one in outcomes}
     gone = f"the record now holds {len(outcomes)} reports, none at this place"
-    return [found.get(index) or Rejection(record, index, Reason.REPORT_NOT_OBJECT, gone) for index in wanted]
+    again = [found.get(index) or Rejection(record, index, Reason.REPORT_NOT_OBJECT, gone) for index in wanted]
+    return again if -1 not in wanted else outcomes + [one for one in again if one.index not in (-1, *found)]
 
 
 def write_patiently(sink: RedriveStore, attempt: Attempt) -> Redriven:
-    """Tries again a few times where the world is down; whatever an attempt left behind may be written again."""
+    """Tries again where the world is down, a few times; whatever an attempt left behind may be written again."""
     for delay in RETRY_SECONDS:
         try:
             return sink.redrive(*attempt)
@@ -182,9 +181,7 @@ def read_value(letter: DeadLetter, catalogue: Catalogue, writer_schemas: WriterS
     return _read_json(value, letter)
 
 
-def _read_avro(
-    value: bytes, catalogue: Catalogue, writer_schemas: WriterSchemas | None
-) -> tuple[dict[str, Any], int] | Problem:
+def _read_avro(value: bytes, catalogue: Catalogue, writer_schemas: WriterSchemas | None) -> _Read:
     if value[:2] == SINGLE_OBJECT_MARKER:
         return catalogue.read_single_object(SUBJECT, value)
     writer = writer_schemas(int.from_bytes(value[1:5], "big")) if writer_schemas else None

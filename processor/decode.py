@@ -24,7 +24,6 @@ from processor.normalise import (
     brief,
     identifier,
     kind_of,
-    optional_text,
     storable,
     unchanged,
 )
@@ -278,14 +277,14 @@ def _identify(value: Any, path: str) -> str:
 def _mend(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields as Postgres can hold them; the report (or the envelope) itself is no level of nesting.
 
-    An integer that is to become text stays as long as it is.
+    A bare number under a name that has a rule is left to the rule: a long id is not to become a double, nor NaN a text.
     """
     mended = {}
     for name, value in fields.items():
         name = storable(name)
-        becomes_text = type(value) is int and name in RULES and RULES[name].bend is optional_text
+        ruled = type(value) in (int, float) and name in RULES
         try:
-            mended[name] = value if becomes_text else storable(value)
+            mended[name] = value if ruled else storable(value)
         except Refused as refused:
             raise Refused(refused.reason, refused.detail, name[:200]) from None
     return mended

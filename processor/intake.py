@@ -23,18 +23,19 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from processor import metrics
 from processor.errors import FatalError, SetupError, TransientError
-from processor.kafka import client_properties, explain, raw_headers, translate
+from processor.kafka import METADATA_SECONDS, client_properties, explain, list_topics, raw_headers, translate
 from processor.messages import NextOffsets, RawRecord
 from processor.messages import TopicPartition as Partition
 from processor.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-METADATA_SECONDS = 10.0
 #: year 9999, the last that both Postgres' and Python's dates reach; a producer may send any 64-bit number
 LATEST_TIMESTAMP_MS = 253_402_300_799_999
 #: a killed process must not hold its partitions longer than this (the broker's default for KIP-848 groups is 45 s)
 ACCEPTABLE_SESSION_MS = 10_000
+#: how long a static member may be refused before its name is taken to be in use for good
+UNRELEASED_SECONDS = 30.0
 PREFETCH_KBYTES = 32 * 1024
 
 Release = Callable[[Collection[Partition]], None]
@@ -108,22 +109,39 @@ class KafkaSource:
     def __init__(self, settings: Settings, release: Callable[..., None]) -> None:
         self._settings, self._release = settings, release
         self._where = settings.kafka_bootstrap_servers
-        self._paused = False
+        self._paused = self._ever_assigned = False
         self._failure: KafkaError | None = None
         self.protocol = choose_protocol(settings)
-        self._consumer = Consumer(
-            {
-                **consumer_properties(settings, self.protocol),
-                "error_cb": self._on_error,
-                "on_commit": self._on_commit,
-            }
+        self._patience = time.monotonic() + UNRELEASED_SECONDS
+        self._consumer = self._join()
+
+    def _join(self) -> Consumer:
+        callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
+        consumer = Consumer({**consumer_properties(self._settings, self.protocol), **callbacks})
+        consumer.subscribe(
+            [self._settings.raw_topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
-        self._consumer.subscribe(
-            [settings.raw_topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        return consumer
 
     def poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
         """At most `limit` records. Raises `FatalError` when the client can never consume again."""
+        try:
+            return self._poll(limit, timeout_s)
+        except FatalError:
+            if not self._may_be_unreleased():
+                raise
+        self._consumer.close()
+        time.sleep(1.0)
+        self._failure = None
+        self._consumer = self._join()
+        return []
+
+    def _may_be_unreleased(self) -> bool:
+        """A static member that was killed is refused under its old name until its session ends (KIP-848)."""
+        waiting = self._settings.group_instance_id is not None and not self._ever_assigned
+        return waiting and time.monotonic() < self._patience
+
+    def _poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
         try:
             first = self._consumer.poll(timeout_s)  # returns with the first record; consume() would wait for all
             if self._failure is not None:
@@ -168,6 +186,7 @@ class KafkaSource:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("assigned", partitions=[partition.partition for partition in partitions], protocol=self.protocol)
+        self._ever_assigned = True
         consumer.incremental_assign(partitions)
         if self._paused:
             consumer.pause(partitions)
@@ -215,8 +234,8 @@ class KafkaSource:
 
 
 def check_topics(settings: Settings, *names: str) -> None:
-    """Raises `SetupError` where a broker can't be reached or a topic is missing, `TransientError` never: for starts."""
-    metadata = _metadata(settings)
+    """Raises `SetupError` where a topic is missing or the broker refuses us, `TransientError` when none answers."""
+    metadata = list_topics(settings)
     missing = [name for name in names if name not in metadata.topics or metadata.topics[name].error is not None]
     if missing:
         raise SetupError(
@@ -224,25 +243,9 @@ def check_topics(settings: Settings, *names: str) -> None:
         )
 
 
-def _metadata(settings: Settings) -> Any:
-    failures: list[KafkaError] = []
-    admin = AdminClient(client_properties(settings, error_cb=failures.append))
-    try:
-        return admin.list_topics(timeout=METADATA_SECONDS)
-    except KafkaException as error:
-        admin.poll(0)
-        for failure in failures:
-            problem = explain(failure, settings.kafka_bootstrap_servers)
-            if isinstance(problem, SetupError):
-                raise problem from None
-        raise TransientError(
-            f"no Kafka broker answers at {settings.kafka_bootstrap_servers} ({error.args[0].str()})"
-        ) from None
-
-
 def create_topics(settings: Settings, *, partitions: int, replication: int) -> list[str]:
     """Creates those of the three topics that are missing; their names. Raises `SetupError`, `TransientError`."""
-    existing = _metadata(settings).topics
+    existing = list_topics(settings).topics
     wanted = (settings.raw_topic, settings.events_topic, settings.dead_letter_topic)
     missing = [NewTopic(name, partitions, replication) for name in wanted if name not in existing]
     if not missing:

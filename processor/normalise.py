@@ -124,7 +124,8 @@ def warnings(value: Any) -> list[str]:
 
 
 def _as_text(value: Any) -> str:
-    return value if type(value) is str else msgspec.json.encode(value).decode()
+    mended = storable(value)  # a bare NaN comes as it is, and would be null
+    return mended if type(mended) is str else msgspec.json.encode(mended).decode()
 
 
 def count(value: Any) -> int | None:

@@ -151,8 +151,7 @@ class TrialReporter:
         if not run_id or not trial_id:
             raise ValueError(f"a report needs a run_id and a trial_id, not {run_id!r} and {trial_id!r}")
         self._check_usable()
-        report = Undelivered(run_id, trial_id, "no confirmation yet", value)
-        sequence, timestamp_ms = self._remember(report)
+        sequence, timestamp_ms = self._remember(report := Undelivered(run_id, trial_id, "no confirmation yet", value))
         try:
             self._produce(sequence, run_id, timestamp_ms, value)
         except KafkaException as error:
@@ -245,4 +244,5 @@ def _plain(value: Any) -> Any:
 
 
 def _log_error(error: KafkaError) -> None:
-    log.warning("Kafka: %s", error.str())
+    if error.code() != KafkaError._TRANSPORT:  # comes with every attempt to connect; the outage is told once
+        log.warning("Kafka: %s", error.str())

@@ -79,9 +79,8 @@ def clamp_range(partition: int, holds: tuple[int, int], wanted: tuple[int, int])
     first, end = holds
     begin = min(max(wanted[0], first), end)
     stop = max(begin, min(wanted[1], end))
-    note = ""
-    if (begin, stop) != wanted:
-        note = f"partition {partition} holds {first}..{end}: {wanted[0]}..{wanted[1]} is read as {begin}..{stop}"
+    what = f"{begin}..{stop} is read" if begin < stop else "nothing is read"
+    note = "" if (begin, stop) == wanted else f"partition {partition} holds {first}..{end}: {what}"
     return Range(partition, begin, stop, begin, note)
 
 

@@ -26,9 +26,10 @@ from processor.store import Store
 from processor.window import WindowSource, read
 from processor.window_plan import WindowProgress, parse_window, plan_window
 from tests.factories import load, produce, report
-from tests.integration.test_flow import fingerprints, wait_settled
+from tests.integration.test_flow import fingerprints
 from tests.support.ledger import check_ledger, events_of, rows_of
 from tests.support.processes import Process, wait_until
+from tests.support.settle import wait_settled
 
 Start = Callable[..., Process]
 
@@ -52,7 +53,8 @@ def replay_command(
 
 @app.command("verify")
 def verify_command(
-    window: str = typer.Option(None), partition: list[int] = typer.Option([]), format_: str = typer.Option("table", "-f"),
+    window: str = typer.Option(None), partition: list[int] = typer.Option([]),
+    format_: str = typer.Option("table", "-f"),
 ) -> None:
     verify(settings, window=window, partitions=partition, format_=format_)
 
@@ -114,10 +116,10 @@ def live_offsets(settings: Settings) -> dict[int, int]:
     return GroupOffsets(settings).committed(range(4))
 
 
-def groups_of(settings: Settings) -> set[str]:
+def window_groups(settings: Settings) -> set[str]:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
-    found = admin.list_consumer_groups(request_timeout=10).result().valid
-    return {one.group_id for one in found if one.group_id.startswith(settings.group_id)}
+    found = {one.group_id for one in admin.list_consumer_groups(request_timeout=10).result().valid}
+    return {one for one in found if one.startswith(f"{settings.group_id}-window")}
 
 
 def offsets_read(source: WindowSource) -> list[tuple[int, int]]:
@@ -132,7 +134,7 @@ def test_a_window_beside_live_ingest_changes_nothing_and_never_moves_the_live_of
 ) -> None:
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1500, seed=5))
     ingest, _relay = start("ingest"), start("relay")
-    wait_settled(settings, environment)
+    wait_settled(settings)
     rows, events, offsets = fingerprints(store), events_of(settings), live_offsets(settings)
     document = replayed(environment, "..")
     assert document["records"] == document["done"] == document["total"] == 1500
@@ -143,9 +145,9 @@ def test_a_window_beside_live_ingest_changes_nothing_and_never_moves_the_live_of
     }
     assert (document["events"], document["new_dead_letters"]) == (0, 0)
     assert (fingerprints(store), events_of(settings), live_offsets(settings)) == (rows, events, offsets)
-    assert groups_of(settings) == {settings.group_id}
+    assert window_groups(settings) == set()
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(300, seed=6))  # the live group still reads
-    wait_settled(settings, environment)
+    wait_settled(settings)
     assert ingest.running
     check_ledger(settings)
 
@@ -155,7 +157,7 @@ def test_rows_that_were_lost_come_back_without_the_live_group(
 ) -> None:
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=7))
     start("ingest"), start("relay")
-    wait_settled(settings, environment)
+    wait_settled(settings)
     expected, offsets = rows_of(settings), live_offsets(settings)
     store.run(lambda connection: connection.execute("delete from cerebros_model_runs where run_id < 'run-4'"))
     lost = len(expected) - len(rows_of(settings))
@@ -181,7 +183,7 @@ def test_a_killed_window_goes_on_where_it_stopped_and_starts_anew_once_it_is_don
     assert again.returncode == 0, again.stderr
     assert f"resumed: {before:,} of 1,000 records were done before" in again.stderr
     assert json.loads(again.stdout)["records"] == 1000 - before
-    assert groups_of(settings) == set()
+    assert window_groups(settings) == set()
     start("relay")
     wait_until(lambda: command_status(environment)["outbox"]["messages"] == 0, "the outbox is empty")
     check_ledger(settings)
@@ -261,7 +263,7 @@ def test_what_retention_took_away_is_said_and_the_rest_is_read(settings: Setting
         "partition 1: 0..40 was deleted by retention before it was read",
     ]
     assert (source.done, source.finished) == (80, True)
-    assert plan_window(settings, parse_window("..40"))[0].note == "partition 0 holds 30..50: 30..40 is read"
+    assert plan_window(settings, parse_window("0..40"))[0].note == "partition 0 holds 30..50: 30..40 is read"
 
 
 def test_times_and_partitions_choose_what_is_read(settings: Settings) -> None:
@@ -280,9 +282,8 @@ def test_a_partition_added_between_two_starts_is_read_by_the_second(settings: Se
     servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
     produce(servers, topic, [("k", b"{}")] * 5, partition=0)
     source = WindowSource(settings, plan_window(settings, parse_window("..")))
-    for future in (
-        AdminClient({"bootstrap.servers": servers}).create_partitions([NewPartitions(topic, 5)]).values()
-    ):
+    admin = AdminClient({"bootstrap.servers": servers})
+    for future in admin.create_partitions([NewPartitions(topic, 5)]).values():
         future.result(10)
     assert offsets_read(source) == [(0, offset) for offset in range(5)]
     wait_until(lambda: len(plan_window(settings, parse_window(".."))) == 5, "the new partition is there")
@@ -331,8 +332,11 @@ def test_a_dry_run_writes_nothing_and_foretells_exactly_what_the_replay_does(
     servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
     now = 1_777_636_800_000
     messages = list(load(1200, seed=10, again=0.4))
-    for part, shift in ((messages[:400], 0), (messages[400:800], 60_000), (messages[800:], -60_000)):
-        produce(servers, topic, part, timestamp=now + shift)  # the last third is older than the others
+    parts = messages[:400], messages[400:800], messages[800:], messages[:100]
+    for part, shift in zip(
+        parts, (0, 60_000, -60_000, 120_000), strict=True
+    ):  # the third is older, the last the first again
+        produce(servers, topic, part, timestamp=now + shift)
     first = replayed(environment, "..60", "--partition", "0", "--partition", "1", "--partition", "2")
     assert first["results"]["inserted"] > 50
     store.run(
@@ -344,12 +348,12 @@ def test_a_dry_run_writes_nothing_and_foretells_exactly_what_the_replay_does(
     before = everything(store)
     forecast = replayed(environment, "..", "--dry-run")
     assert everything(store) == before
-    assert groups_of(settings) == set()
+    assert window_groups(settings) == set()
     done = replayed(environment, "..")
     assert forecast["results"] == done["results"]
     assert min(done["results"].values()) > 0
     assert (forecast["events"], forecast["new_dead_letters"]) == (done["events"], done["new_dead_letters"])
-    assert forecast["records"] == 1200
+    assert forecast["records"] == 1300
     assert forecast["rows_to_change"] == forecast["new_rows"] + forecast["changed_rows"]
     assert forecast["new_rows"] == done["results"]["inserted"]
     assert len(forecast["changes"]) == 10

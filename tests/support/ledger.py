@@ -43,7 +43,7 @@ def fold(records: Iterable[RawRecord]) -> Expected:
         try:
             report = json.loads(record.value or b"")
             key = (report["run_id"], report["trial_id"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             dead_letters += 1
             continue
         accuracy = report.get("metrics", {}).get("accuracy")

@@ -100,12 +100,12 @@ REFUSED: list[Case] = [
     *all_to(Reason.MISSING_RUN_ID, "run_id", MISSING, None, ""),
     *all_to(Reason.INVALID_ID, "trial_id run_id", "a\0", "a\ud800", 1.5, 1e400, True, False, ["a"], [], {}, NAN),
     *all_to(Reason.UNKNOWN_STATUS, "status", "done", "", "succeede", "suc ceeded", "failed\0", 1, True, ["failed"]),
-    *all_to(Reason.INVALID_TYPE, "mlflow_run_id", 5, 5.5, True, ["a"], {}),
+    *all_to(Reason.INVALID_TYPE, f"mlflow_run_id {TEXTS}", 1.5, True, [], {}, NAN, INFINITY, 1e300),
     *all_to(Reason.NOT_A_MAP, MAPS, [], "a", "", "{}", 1, 1.5, False, NAN),
     *all_to(Reason.INVALID_NUMBER, NUMBERS, -1, -0.1, "-1", True, [], {}, 2**63, 1e19, NAN, INFINITY, -INFINITY),
     *all_to(Reason.INVALID_NUMBER, NUMBERS, "", "x", "1 2", "1_000", "NaN", "Infinity", "0x1", "٣", "1e999", "9" * 41),
     *all_to(Reason.INVALID_NUMBER, NUMBERS, "9223372036854775808", "1e", ".", "--1"),
-    *all_to(Reason.INVALID_TYPE, TEXTS, 1.5, True, [], {}),
+    *all_to(Reason.INVALID_TYPE, "mlflow_run_id", 5, 2**70),
 ]
 
 
