@@ -99,7 +99,7 @@ def export(
 
 @app.command("redrive")
 def redrive(
-    ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=1, max=LARGEST_ID)] = None,
+    ids: Annotated[list[int] | None, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)] = None,
     reason: Reason = None,
     since: Since = None,
     most: Annotated[int | None, typer.Option("--max", min=1, help="so many at the most")] = None,

@@ -22,11 +22,11 @@ from processor.service import make_decoder, make_event_writer, open_sink, open_s
 from processor.settings import Settings
 from processor.show_window import (
     check_format,
-    findings_tables,
-    forecast_tables,
+    findings_of,
+    forecast_of,
     meter,
     show,
-    summary_tables,
+    summary_of,
     tell_notes,
 )
 from processor.store import Store, check_migrated
@@ -95,14 +95,14 @@ def window_replay(
         tell_notes([one.note for one in ranges if one.note])
         if dry_run:
             document = foretell(settings, store, ranges)
-            show(format_, document, lambda: forecast_tables(window, document))
+            show(format_, document, lambda: forecast_of(window, document))
             return
     tell_notes(ahead_of_live(settings, ranges))
     progress = WindowProgress(settings, parsed, partitions)
     if not resume:
         progress.forget()
     document = replay_window(settings, progress.resume(ranges), progress)
-    show(format_, document, lambda: summary_tables(window, document))
+    show(format_, document, lambda: summary_of(window, document))
     if not document["finished"]:
         raise ProcessorError(
             f"stopped at {document['done']:,} of {document['total']:,} records; the same command goes on from there "
@@ -195,7 +195,7 @@ def verify(
         tell_notes([*(one.note for one in ranges if one.note), *unread])
         document = compare_all(settings, store, ranges, whole=not partitions)
     document["notes"] += unread
-    show(format_, document, lambda: findings_tables(settings.raw_topic, document))
+    show(format_, document, lambda: findings_of(settings.raw_topic, document))
     if document["differences"]:
         raise ProcessorError(f"{document['differences']:,} differences between {settings.raw_topic} and {store.where}")
 

@@ -36,6 +36,7 @@ LATEST_TIMESTAMP_MS = 253_402_300_799_999
 ACCEPTABLE_SESSION_MS = 10_000
 #: how long a static member may be refused before its name is taken to be in use for good
 UNRELEASED_SECONDS = 30.0
+COMMIT_AGAIN_SECONDS = 0.5
 PREFETCH_KBYTES = 32 * 1024
 
 Release = Callable[[Collection[Partition]], None]
@@ -111,6 +112,8 @@ class KafkaSource:
         self._where = settings.kafka_bootstrap_servers
         self._paused = self._ever_assigned = False
         self._failure: KafkaError | None = None
+        self._uncommitted: dict[Partition, int] = {}
+        self._commit_again_at: float | None = None
         self.protocol = choose_protocol(settings)
         self._patience = time.monotonic() + UNRELEASED_SECONDS
         self._consumer = self._join()
@@ -142,6 +145,9 @@ class KafkaSource:
         return waiting and time.monotonic() < self._patience
 
     def _poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
+        if self._commit_again_at is not None and time.monotonic() > self._commit_again_at:
+            self._commit_again_at = time.monotonic() + COMMIT_AGAIN_SECONDS
+            self.commit({}, wait=False)
         try:
             first = self._consumer.poll(timeout_s)  # returns with the first record; consume() would wait for all
             if self._failure is not None:
@@ -180,9 +186,17 @@ class KafkaSource:
         elif error.code() == KafkaError._ALL_BROKERS_DOWN:
             log.warning("waiting_for_kafka", servers=self._where)
 
-    def _on_commit(self, error: KafkaError | None, _: Sequence[TopicPartition]) -> None:
+    def _on_commit(self, error: KafkaError | None, offsets: Sequence[TopicPartition]) -> None:
+        """A commit that failed (a rebalance under way, a broker down) is sent again: else lag would stay in sight."""
         if error is not None and error.code() != KafkaError._NO_OFFSET:
-            log.warning("commit_failed", cause=error.str(), code=error.name())  # the next commit covers it
+            if self._commit_again_at is None:  # one line, not a thousand
+                log.warning("commit_failed", cause=error.str(), code=error.name())
+            self._commit_again_at = time.monotonic() + COMMIT_AGAIN_SECONDS
+            return
+        self._commit_again_at = None
+        for one in offsets:
+            if self._uncommitted.get((one.topic, one.partition), -1) <= one.offset:
+                self._uncommitted.pop((one.topic, one.partition), None)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("assigned", partitions=[partition.partition for partition in partitions], protocol=self.protocol)
@@ -194,13 +208,13 @@ class KafkaSource:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("revoked", partitions=[partition.partition for partition in partitions])
-        self._release({(one.topic, one.partition) for one in partitions}, lost=False)
+        self._give_up(partitions, lost=False)
         consumer.incremental_unassign(partitions)
         self._count(consumer)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.warning("lost", partitions=[partition.partition for partition in partitions])
-        self._release({(one.topic, one.partition) for one in partitions}, lost=True)
+        self._give_up(partitions, lost=True)
         consumer.incremental_unassign(partitions)
         self._count(consumer)
 
@@ -209,16 +223,24 @@ class KafkaSource:
         metrics.ASSIGNED.set(len(consumer.assignment()))
 
     def commit(self, next_offsets: NextOffsets, *, wait: bool) -> None:
-        """Commits; a failure is logged, not raised: what is written is written, and will be recognised when read again."""
-        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in next_offsets.items()]
+        """Commits; a failure is logged, not raised: what is written is written, and recognised when read again."""
+        self._uncommitted.update(next_offsets)
+        offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in self._uncommitted.items()]
+        if not offsets:
+            return
         try:
             if wait:
                 self._consumer.commit(offsets=offsets, asynchronous=False)
             else:
                 self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
-            problem = translate(error, self._where)
-            log.warning("commit_failed", cause=str(problem))
+            log.warning("commit_failed", cause=str(translate(error, self._where)))
+
+    def _give_up(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
+        names = {(one.topic, one.partition) for one in partitions}
+        self._release(names, lost=lost)
+        for name in names:
+            self._uncommitted.pop(name, None)
 
     def pause(self) -> None:
         self._paused = True
@@ -235,12 +257,16 @@ class KafkaSource:
 
 def check_topics(settings: Settings, *names: str) -> None:
     """Raises `SetupError` where a topic is missing or the broker refuses us, `TransientError` when none answers."""
-    metadata = list_topics(settings)
-    missing = [name for name in names if name not in metadata.topics or metadata.topics[name].error is not None]
+    where, topics = settings.kafka_bootstrap_servers, list_topics(settings).topics
+    missing = []
+    for name in names:
+        error = topics[name].error if name in topics else None
+        if name not in topics or (error is not None and error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART):
+            missing.append(name)
+        elif error is not None:  # a leader is being elected, or we may not look
+            raise explain(error, where)
     if missing:
-        raise SetupError(
-            f"Kafka at {settings.kafka_bootstrap_servers} has no topic {', '.join(missing)}: run `processor topics create`"
-        )
+        raise SetupError(f"Kafka at {where} has no topic {', '.join(missing)}: run `processor topics create`")
 
 
 def create_topics(settings: Settings, *, partitions: int, replication: int) -> list[str]:

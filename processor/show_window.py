@@ -33,13 +33,14 @@ def check_format(format_: str) -> None:
         raise UsageError(f"--format is table or json, not {format_}")
 
 
-def show(format_: str, document: Mapping[str, Any], tables: Callable[[], Sequence[Table]]) -> None:
-    """Prints the document as JSON, or the tables."""
+def show(format_: str, document: Mapping[str, Any], pieces: Callable[[], Sequence[str | Table]]) -> None:
+    """Prints the document as JSON, or the sentences and tables."""
     if format_ == "json":
         print(msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2).decode())
         return
-    for table in tables():
-        Console().print(table)
+    console = Console(markup=False, highlight=False, emoji=False)  # ids are what somebody sent
+    for piece in pieces():
+        console.print(piece, soft_wrap=isinstance(piece, str))
 
 
 def tell_notes(notes: Sequence[str]) -> None:
@@ -91,13 +92,13 @@ class Lines:
         print(line, file=sys.stderr, flush=True)
 
 
-def summary_tables(window: str, document: Mapping[str, Any]) -> list[Table]:
+def summary_of(window: str, document: Mapping[str, Any]) -> list[str | Table]:
     state = "done" if document["finished"] else "stopped"
-    table = Table("reports", "", "", title=f"replay of {window}: {state}, {document['records']:,} records read")
-    return [_results(table, document)]
+    return [f"replay of {window}: {state}, {document['records']:,} records read and written", _results(document)]
 
 
-def _results(table: Table, document: Mapping[str, Any]) -> Table:
+def _results(document: Mapping[str, Any]) -> Table:
+    table = Table("reports", "", "")
     for name, number in document["results"].items():
         table.add_row(name, f"{number:,}", _WORDS[name])
     table.add_section()
@@ -106,35 +107,36 @@ def _results(table: Table, document: Mapping[str, Any]) -> Table:
     return table
 
 
-def forecast_tables(window: str, document: Mapping[str, Any]) -> list[Table]:
-    title = (
+def forecast_of(window: str, document: Mapping[str, Any]) -> list[str | Table]:
+    head = (
         f"dry run of {window}: {document['rows_to_change']:,} rows would change ({document['new_rows']:,} new, "
         f"{document['changed_rows']:,} existing); nothing was written"
     )
-    tables = [_results(Table("reports", "", "", title=title), document)]
-    if document["changes"]:
-        changes = Table("run", "trial", "from revision", "what differs", title="the first of them")
-        for one in document["changes"]:
-            revision = str(one["from_revision"] or "-")
-            changes.add_row(one["run_id"], one["trial_id"], revision, ", ".join(one["fields"]) or "new row")
-        tables.append(changes)
-    return tables
+    if not document["changes"]:
+        return [head, _results(document)]
+    changes = Table("run", "trial", "from revision", "what differs")
+    for one in document["changes"]:
+        revision = str(one["from_revision"] or "-")
+        changes.add_row(one["run_id"], one["trial_id"], revision, ", ".join(one["fields"]) or "new row")
+    return [head, _results(document), f"the first {len(document['changes'])} rows that would change:", changes]
 
 
-def findings_tables(topic: str, document: Mapping[str, Any]) -> list[Table]:
+def findings_of(topic: str, document: Mapping[str, Any]) -> list[str | Table]:
     verdict = f"{document['differences']:,} differences" if document["differences"] else "nothing differs"
-    counts = Table("compared", "", title=f"{topic} beside the tables: {verdict}")
+    counts = Table("compared", "")
     for name in ("records", "reports", "trials", "rejections"):
         counts.add_row(name, f"{document[name]:,}")
     if document["newer"]:
         counts.add_row("rows from beyond the range", f"{document['newer']:,}")
+    counts.add_row("revisions", "compared" if document["revisions_compared"] else "not compared: not the whole history")
     counts.add_section()
     for kind, number in document["kinds"].items():
         counts.add_row(kind.replace("_", " "), f"{number:,}")
+    head = f"{topic} beside the tables: {verdict}"
     if not document["differences"]:
-        return [counts]
-    shown = Table("kind", "run", "trial", "record", "what differs", title=f"the first {len(document['shown'])}")
+        return [head, counts]
+    shown = Table("kind", "run", "trial", "partition/offset", "what differs")
     for one in document["shown"]:
         place = f"{one['partition']}/{one['offset']}"
-        shown.add_row(one["kind"], one["run_id"], one["trial_id"], place, one["detail"])
-    return [counts, shown]
+        shown.add_row(one["kind"].replace("_", " "), one["run_id"], one["trial_id"], place, one["detail"])
+    return [head, counts, f"the first {len(document['shown'])}:", shown]

@@ -9,7 +9,8 @@ What it can't see:
 - a report whose dead letter is not resolved counts as kept there, not as a version of its row
 - revisions are counted only where the range is the whole history (all partitions, from offset 0) and all reports of a
   trial lie in one partition; a compacted topic no longer holds the whole history, and offsets that were moved ahead of
-  what was read, then back, rightly leave a row with fewer revisions than the topic could have made
+  what was read, then back, rightly leave a row with fewer revisions than the topic could have made, and a row that was
+  changed by hand and mended by a replay has more
 - a row that existed before this processor and was never changed by it has revision 0, and is not counted
 """
 

@@ -4,7 +4,8 @@ Errors are sorted by SQLSTATE class (PostgreSQL manual, appendix A), never by te
 
     TransientError   the server is down, full, read-only, overloaded, switching over, or somebody holds a lock:
                      08 connection, 25 wrong transaction state (read-only), 40 serialization and deadlock,
-                     53 resources, 55 object state (lock timeout), 57 operator (shutdown, cancel), 58 system, XX internal
+                     53 resources, 55 object state (lock timeout), 57 operator (shutdown, cancel), 58 system,
+                     XX internal
     SetupError       waiting does not help: 28 password, 3D database, 42 missing table or right, 0A, 3F ...
     ReportError      only what was written can be the cause: 22 data, 23 constraint, 54 limits, 44, P0 triggers
 """
@@ -12,10 +13,11 @@ Errors are sorted by SQLSTATE class (PostgreSQL manual, appendix A), never by te
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import msgspec
@@ -30,6 +32,7 @@ _REPORT_CLASSES = frozenset({"22", "23", "54", "44", "P0"})
 CONNECT_SECONDS = 10.0
 #: another session that holds a row must not hold us for longer than this; we come back later
 LOCK_TIMEOUT_MS = 5000
+_TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
 
 class ReportError(Exception):
@@ -48,13 +51,27 @@ def sort_error(error: BaseException, where: str) -> Exception:
         return SetupError(f"Postgres at {where}: {message} (SQLSTATE {state}){_hint(state)}")
     if isinstance(error, ssl.SSLCertVerificationError):
         return SetupError(f"Postgres at {where}: its TLS certificate is not trusted ({error.verify_message})")
+    if isinstance(error, ssl.SSLError) and error.library in {"X509", "PEM", "ASN1"}:  # a file of ours, not the peer
+        return _wrong_url(f"a certificate or key can't be used ({error.reason})")
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return _wrong_url(str(error))
     if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, asyncpg.InternalClientError):
         return TransientError(f"Postgres at {where}: {error}")
     if isinstance(error, TimeoutError):
         return TransientError(f"Postgres at {where} does not answer in time")
     if isinstance(error, (OSError, EOFError, asyncpg.InternalClientError)):
-        return TransientError(f"Postgres at {where} can't be reached: {error or type(error).__name__}")
+        return TransientError(f"Postgres at {where} can't be reached: {_words(error)}")
     raise error
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # below 0: name resolution
+    return str(error) or type(error).__name__
+
+
+def _wrong_url(why: str) -> SetupError:
+    return SetupError(f"wrong settings: PROCESSOR_DATABASE_URL: {why}")
 
 
 def _hint(state: str) -> str:
@@ -69,9 +86,23 @@ def _hint(state: str) -> str:
 
 
 def place(url: str) -> str:
-    """host:port/database of a URL, without user and password."""
-    parts = urlsplit(url)
-    return f"{parts.hostname or 'localhost'}:{parts.port or 5432}{parts.path}"
+    """host:port/database of a URL, without user, password and parameters.
+
+    Raises `SetupError` where the URL can't be right, and never tells a part that may be a piece of the password.
+    """
+    try:
+        parts = urlsplit(url)
+        parameters = parse_qs(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise _wrong_url("it can't be read; parameters are ?name=value&name=value") from None
+    if parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment:
+        raise _wrong_url("write / ? # @ of a password as %2F %3F %23 %40")
+    for name in _TLS_FILES:
+        for file in parameters.get(name, []):
+            if not os.access(file, os.R_OK):
+                raise _wrong_url(f"{name}: there is no readable file {file}")
+    hosts = (parts.netloc.rpartition("@")[2] or "localhost").split(",")
+    return ",".join(host if ":" in host.rpartition("]")[2] else f"{host}:5432" for host in hosts) + parts.path
 
 
 class Store:
@@ -103,15 +134,15 @@ class Store:
         """Runs a named query; the command tag, such as ``DELETE 3``."""
         return str(self.run(lambda connection: connection.execute(load_queries()[name], *args)))
 
-    def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
-        """Runs a coroutine function on the connection."""
-        return self._runner.run(self._guarded(work))
+    def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]], *, timeout_s: float | None = None) -> T:
+        """Runs a coroutine function on the connection, for at most `timeout_s` (default: twice a statement's)."""
+        return self._runner.run(self._guarded(work, timeout_s or self._timeout_ms / 1000 * 2))
 
-    async def _guarded(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+    async def _guarded(self, work: Callable[[asyncpg.Connection], Awaitable[T]], timeout_s: float) -> T:
         try:
             connection = await self.connect()
             # the server enforces statement_timeout; this is for a server that does not answer at all
-            async with asyncio.timeout(self._timeout_ms / 1000 * 2):
+            async with asyncio.timeout(timeout_s):
                 return await work(connection)
         except ReportError:
             raise
