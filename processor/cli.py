@@ -29,7 +29,9 @@ local_app = typer.Typer(
 )
 app.add_typer(topics_app, name="topics")
 app.add_typer(schemas_app, name="schemas")
+parked_app = typer.Typer(help="Messages that the broker would not take.", no_args_is_help=True)
 app.add_typer(local_app, name="local")
+app.add_typer(parked_app, name="parked")
 
 Format = Annotated[str, typer.Option("-f", "--format", help="table or json", metavar="table|json")]
 
@@ -249,6 +251,33 @@ def _choice(
     if file is not None:
         return plans.from_file(plans.read_plan_file(file, settings.raw_topic))
     return plans.to_latest
+
+
+@parked_app.command("list")
+def list_parked(format_: Format = "table") -> None:
+    """What is parked, and why."""
+    settings = _settings()
+    from processor.service import open_store
+    from processor.show import parked_table
+    from processor.store import Outbox
+
+    with open_store(settings, "cerebros-parked") as store:
+        rows = Outbox(store).parked()
+    _show(format_, rows, lambda: parked_table(rows))
+
+
+@parked_app.command("publish")
+def publish_parked() -> None:
+    """Put everything parked back into the outbox, once its cause is mended; the relay publishes it."""
+    settings = _settings()
+    from processor.service import open_store
+    from processor.store import Outbox
+
+    with open_store(settings, "cerebros-parked") as store:
+        outbox, total = Outbox(store), 0
+        while number := outbox.unpark():
+            total += number
+    print(f"{total} messages are back in the outbox" if total else "nothing is parked")
 
 
 @local_app.command("up")

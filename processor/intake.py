@@ -36,6 +36,7 @@ LATEST_TIMESTAMP_MS = 253_402_300_799_999
 ACCEPTABLE_SESSION_MS = 10_000
 #: how long a static member may be refused before its name is taken to be in use for good
 UNRELEASED_SECONDS = 30.0
+LAG_SECONDS = 5.0
 COMMIT_AGAIN_SECONDS = 0.5
 PREFETCH_KBYTES = 32 * 1024
 
@@ -114,6 +115,7 @@ class KafkaSource:
         self._failure: KafkaError | None = None
         self._uncommitted: dict[Partition, int] = {}
         self._commit_again_at: float | None = None
+        self._lag_at = 0.0
         self.protocol = choose_protocol(settings)
         self._patience = time.monotonic() + UNRELEASED_SECONDS
         self._consumer = self._join()
@@ -144,7 +146,18 @@ class KafkaSource:
         waiting = self._settings.group_instance_id is not None and not self._ever_assigned
         return waiting and time.monotonic() < self._patience
 
+    def _measure_lag(self) -> None:
+        """Lag as far as the client knows it by itself: asking the broker here would hold up reading."""
+        if time.monotonic() < self._lag_at:
+            return
+        self._lag_at = time.monotonic() + LAG_SECONDS
+        for one in self._consumer.position(self._consumer.assignment()):
+            _, end = self._consumer.get_watermark_offsets(one, cached=True)
+            if one.offset >= 0 and end >= 0:
+                metrics.LAG.labels(str(one.partition)).set(max(0, end - one.offset))
+
     def _poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
+        self._measure_lag()
         if self._commit_again_at is not None and time.monotonic() > self._commit_again_at:
             self._commit_again_at = time.monotonic() + COMMIT_AGAIN_SECONDS
             self.commit({}, wait=False)
@@ -266,7 +279,8 @@ def check_topics(settings: Settings, *names: str) -> None:
         elif error is not None:  # a leader is being elected, or we may not look
             raise explain(error, where)
     if missing:
-        raise SetupError(f"Kafka at {where} has no topic {', '.join(missing)}: run `processor topics create`")
+        named = ", ".join(missing)
+        raise SetupError(f"Kafka at {where} has no topic {named} (that we may see): run `processor topics create`")
 
 
 def create_topics(settings: Settings, *, partitions: int, replication: int) -> list[str]:

@@ -43,6 +43,7 @@ PUBLISH_SECONDS = Histogram(
     buckets=_STAGE_BUCKETS,
     registry=REGISTRY,
 )
+PARKED_MESSAGES = Gauge("processor_parked_messages", "messages parked at the moment", registry=REGISTRY)
 PARKED = Counter("processor_parked", "messages that the broker will not take", registry=REGISTRY)
 OUTBOX_MESSAGES = Gauge("processor_outbox_messages", "messages waiting in the outbox", registry=REGISTRY)
 OUTBOX_AGE = Gauge("processor_outbox_age_seconds", "age of the oldest waiting message", registry=REGISTRY)

@@ -13,6 +13,9 @@ seemed dead) and the packets are claimed again. Killed between 4 and 5, the succ
 anything and deletes those packets. Only the last transaction can be in doubt, because 5 comes before the next 1.
 Nothing relies on the order of sequence numbers: a packet is published because it is there, and gone once it was.
 
+A message that the broker will never take does not block the others: it is parked in Postgres, and so are later events
+of its trial, until a person has mended the cause and runs `processor parked publish`.
+
 One relay leads, held by an advisory lock of its Postgres session; the others stand by and look every half second.
 """
 
@@ -35,6 +38,7 @@ from processor.store import Outbox
 log = structlog.get_logger(__name__)
 
 STANDBY_SECONDS = 0.5
+DEPTH_SECONDS = 5.0
 IDLE_SECONDS = 1.0  # a NOTIFY wakes us at once; this is for one that was lost with its connection
 RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.1, 5.0
 OMITTED = ("dead_letter_value", b"omitted: see the stored dead letter")
@@ -47,6 +51,8 @@ class Relay:
         self._outbox, self._open_outlet = outbox, open_outlet
         self._max_messages, self._max_bytes = max_messages, max_bytes
         self._stopping = threading.Event()
+        self._parked_trials: set[str] = set()
+        self._depth_at = 0.0
         self.last_round = time.monotonic()
 
     def stop(self) -> None:
@@ -96,6 +102,7 @@ class Relay:
         except BaseException:
             outlet.close()
             raise
+        self._parked_trials = self._outbox.parked_trials()
         log.info("leading", settled_packets=settled)
         metrics.RELAY_ACTIVE.set(1)
         return outlet
@@ -104,6 +111,9 @@ class Relay:
         try:
             while not self._stopping.is_set():
                 self.last_round = time.monotonic()
+                self._measure_depth()
+                if self._parked_trials:  # before the claim: what is put back meanwhile is parked again, never overtaken
+                    self._parked_trials = self._outbox.parked_trials()
                 packets = self._outbox.claim(self._max_messages, self._max_bytes)
                 if packets:
                     reach("relay.after_claim")
@@ -115,8 +125,8 @@ class Relay:
 
     def _publish(self, outlet: Outlet, packets: Sequence[Packet]) -> None:
         messages = [message for packet in packets for message in packet.messages]
-        if any(outlet.refuses(message) for message in messages):
-            self._set_aside(packets, lambda packet: _known_refusals(outlet, packet))
+        if any(self._refusal(outlet, message) for message in messages):
+            self._set_aside(packets, lambda packet: self._known_refusals(outlet, packet))
             return
         with metrics.PUBLISH_SECONDS.time():
             try:
@@ -131,6 +141,29 @@ class Relay:
         for destination in Destination:
             number = sum(message.destination is destination for message in messages)
             metrics.PUBLISHED.labels(destination.value).inc(number)
+
+    def _refusal(self, outlet: Outlet, message: OutboxMessage) -> str | None:
+        if self._parked_trials and trial_of(message) in self._parked_trials:
+            return "behind a parked event of the same trial"
+        return outlet.refuses(message)
+
+    def _known_refusals(self, outlet: Outlet, packet: Packet) -> dict[int, str]:
+        refused: dict[int, str] = {}
+        for place, message in enumerate(packet.messages):
+            why = self._refusal(outlet, message)
+            if why is not None:
+                refused[place] = why
+                if message.destination is Destination.EVENTS:
+                    self._parked_trials.add(trial_of(message))
+        return refused
+
+    def _measure_depth(self) -> None:
+        if time.monotonic() > self._depth_at:
+            self._depth_at = time.monotonic() + DEPTH_SECONDS
+            depth = self._outbox.depth()
+            metrics.OUTBOX_MESSAGES.set(depth["messages"])
+            metrics.OUTBOX_AGE.set(depth["oldest_age_s"])
+            metrics.PARKED_MESSAGES.set(depth["parked"])
 
     def _set_aside(self, packets: Sequence[Packet], refusals: Callable[[Packet], dict[int, str]]) -> None:
         """Parks events that will never be taken, sends dead letters without their value; then the packets go on."""
@@ -150,12 +183,14 @@ class Relay:
             self._outbox.rewrite(packet.id, kept, parked)
             metrics.PARKED.inc(len(parked))
             for message, why in parked:
+                if message.destination is Destination.EVENTS:
+                    self._parked_trials.add(trial_of(message))
                 log.error("message_parked", message=message.id, cause=why)
 
 
-def _known_refusals(outlet: Outlet, packet: Packet) -> dict[int, str]:
-    whys = {place: outlet.refuses(message) for place, message in enumerate(packet.messages)}
-    return {place: why for place, why in whys.items() if why}
+def trial_of(message: OutboxMessage) -> str:
+    """run_id/trial_id of an event; the whole name of anything else."""
+    return message.id.rpartition("#")[0] or message.id
 
 
 def without_value(message: OutboxMessage) -> OutboxMessage:

@@ -35,6 +35,13 @@ def plan_table(settings: Settings, rows: Sequence[Mapping[str, Any]], executed: 
     return table
 
 
+def parked_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table("message", "to", "since", "why", title="parked messages")
+    for row in rows:
+        table.add_row(row["name"], row["destination"], f"{row['parked_at']:%Y-%m-%d %H:%M:%S}", row["error"])
+    return table
+
+
 def status_table(document: Mapping[str, Any]) -> Table:
     table = Table("what", "", title=f"{document['group']}: {document['kafka']} -> {document['postgres']}")
     table.add_row("members of the group", str(len(document["members"])))

@@ -17,7 +17,7 @@ from processor.store.dead_letters import DeadLetter
 
 #: entries of a list or object that are printed, those on the way to the marked place apart
 MAX_ENTRIES = 20
-MAX_TEXT = 200
+MAX_TEXT, MAX_BRIEF = 200, 100
 #: levels of nesting that are printed beside the way to the marked place
 LEVELS = 3
 #: bytes around the place in a value that can't be read
@@ -119,20 +119,20 @@ def value_lines(letter: DeadLetter, reading: Reading) -> Lines:
 
 
 def document_lines(
-    value: Any, place: tuple[Step, ...] | None, label: str = "", indent: str = "", levels: int = LEVELS
+    value: Any, place: tuple[Step, ...] | None, label: str = "", indent: str = "", levels: int = LEVELS, tail: str = ""
 ) -> Lines:
     """Indented JSON; `place` are the steps still to go to the marked spot, None away from it, where less is printed."""
     if not isinstance(value, (dict, list)) or not value or (place is None and levels == 0):
-        text = brief(value, MAX_TEXT) if isinstance(value, (dict, list)) else _scalar(value)
-        yield place == (), f"{indent}{label}{text}"
+        text = brief(value, MAX_BRIEF) if isinstance(value, (dict, list)) else _scalar(value)
+        yield place == (), f"{indent}{label}{text}{tail}"
         return
     is_object = isinstance(value, dict)
     yield place == (), f"{indent}{label}{'{' if is_object else '['}"
     on_way = place[0] if place else None
     skipped = 0
     entries: Iterable[tuple[Step, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
-    for number, (key, item) in enumerate(entries):
-        if key != on_way and number >= MAX_ENTRIES:
+    for number, (key, item) in enumerate(entries, 1):
+        if key != on_way and number > MAX_ENTRIES:
             skipped += 1
             continue
         if skipped:
@@ -142,10 +142,10 @@ def document_lines(
         further = place[1:] if place and key == on_way else None
         # a long list's neighbours only show that they are there
         left = LEVELS if further is not None else 0 if place and not is_object else levels - 1
-        yield from document_lines(item, further, name, indent + "  ", left)
+        yield from document_lines(item, further, name, indent + "  ", left, "," if number < len(value) else "")
     if skipped:
         yield False, f"{indent}  … {skipped:,} more"
-    yield False, indent + ("}" if is_object else "]")
+    yield False, f"{indent}{'}' if is_object else ']'}{tail}"
 
 
 def _scalar(value: Any) -> str:
@@ -174,10 +174,10 @@ def hex_lines(value: bytes, at: int | None) -> Lines:
 
 def value_text(letter: DeadLetter, reading: Reading) -> Text:
     """`value_lines` with the marked one in red behind an arrow."""
-    text = Text()
-    for marked, line in value_lines(letter, reading):
-        text.append(f"{'->' if marked else '  '} {line}\n", style="bold red" if marked else "")
-    return text
+    lines = value_lines(letter, reading)
+    return Text("\n").join(
+        Text(f"{'->' if marked else '  '} {line}", style="bold red" if marked else "") for marked, line in lines
+    )
 
 
 def tally_table(document: Mapping[str, Any]) -> Table:

@@ -72,8 +72,8 @@ def open_consumer(settings: Settings, group_id: str, **callbacks: Any) -> Consum
 class WindowSource:
     """A source over fixed ranges, for the pipeline or for `read`.
 
-    `poll` says None only once everything it handed out has come back as committed, so whoever drains then has nothing
-    left to lose. Without a `progress_group` nothing is ever committed to Kafka.
+    It is `finished` only once everything that was handed out has come back as committed. Without a `progress_group`
+    nothing is ever committed to Kafka.
     """
 
     def __init__(
@@ -116,10 +116,13 @@ class WindowSource:
         return (one.at if safe is None else safe) - one.begin
 
     def poll(self, limit: int, timeout_s: float) -> list[RawRecord] | None:
-        """At most `limit` records, None at the end. Raises `FatalError` when the range can never be read to its end."""
-        if self.finished:
+        """At most `limit` records, none while paused, None at the end.
+
+        Raises `FatalError` when the ranges can never be read to their end.
+        """
+        if not self._left:
             return None
-        if self._paused or not self._left:
+        if self._paused:
             time.sleep(min(timeout_s, 0.02))
             return []
         try:

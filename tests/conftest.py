@@ -102,7 +102,7 @@ def environment(servers: Servers, database_url: str) -> dict[str, str]:
 
 def settings_of(environment: dict[str, str]) -> Settings:
     values: dict[str, Any] = {key.removeprefix("PROCESSOR_").lower(): value for key, value in environment.items()}
-    return Settings(_env_file=None, **values)
+    return Settings(_env_file=None, **values)  # type: ignore[call-arg] # a keyword of pydantic-settings
 
 
 @pytest.fixture

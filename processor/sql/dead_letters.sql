@@ -1,5 +1,5 @@
 -- name: unresolved_in_spans
--- Where records of these topic partitions and offset ranges have unresolved dead letters, $5 a span at the most; one look at an index where there are none.
+-- Where records of these topic partitions and offset ranges have unresolved dead letters, $5 a span at the most. `limit` and `bool_or` keep the planner to one look at the right index: a plan made while the tables were empty must stay good when they are not.
 select span.topic, span."partition", found."offset"
 from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[]) as span (topic, "partition", first, last)
 cross join lateral (
@@ -7,20 +7,30 @@ cross join lateral (
     from dead_letter_records record
     where record.topic = span.topic and record."partition" = span."partition"
       and record."offset" between span.first and span.last
-      and exists (select from dead_letters letter where letter.record_id = record.id and letter.resolved_at is null)
+      and (select bool_or(letter.resolved_at is null) from dead_letters letter where letter.record_id = record.id)
     limit $5
 ) as found
 
 -- name: resolve_written
--- Marks the dead letters of these reports as resolved.
-update dead_letters letter
+-- Marks the dead letters of these reports as resolved; `limit` is there for the same reason.
+update dead_letters
 set resolved_at = now()
-from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::integer[])
-     as x (topic, "partition", "offset", ms, report_index)
-join dead_letter_records record
-    on (record.topic, record."partition", record."offset") = (x.topic, x."partition", x."offset")
-   and record.record_timestamp = timestamptz 'epoch' + x.ms * interval '1 millisecond'
-where letter.record_id = record.id and letter.report_index = x.report_index and letter.resolved_at is null
+where id = any (array(
+    select letter.id
+    from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::integer[])
+         as x (topic, "partition", "offset", ms, report_index)
+    cross join lateral (
+        select r.id from dead_letter_records r
+        where (r.topic, r."partition", r."offset") = (x.topic, x."partition", x."offset")
+          and r.record_timestamp = timestamptz 'epoch' + x.ms * interval '1 millisecond'
+        limit 1
+    ) as record
+    cross join lateral (
+        select l.id from dead_letters l
+        where l.record_id = record.id and l.report_index = x.report_index and l.resolved_at is null
+        limit 1
+    ) as letter
+))
 
 -- name: resolve_letters
 -- Marks these dead letters as resolved.

@@ -23,6 +23,21 @@ update outbox set messages = $2, payload = $3 where id = $1
 -- Puts aside a message that the broker will never take.
 insert into outbox_parked (message, name, destination, error) values ($1, $2, $3, $4)
 
+-- name: parked_events
+-- Names (run_id/trial_id#revision) of parked events.
+select name from outbox_parked where destination = 'events'
+
+-- name: parked_messages
+-- What is parked, for people.
+select id, name, destination, error, parked_at from outbox_parked order by id
+
+-- name: take_parked
+-- Takes the oldest parked messages out, in order.
+with taken as (
+    delete from outbox_parked where id in (select id from outbox_parked order by id limit $1) returning id, message
+)
+select message from taken order by id
+
 -- name: outbox_depth
 -- What waits for the relay, and for how long.
 select count(*) as packets, coalesce(sum(messages), 0)::bigint as messages,

@@ -1,4 +1,4 @@
-"""`processor migrate`: plain SQL files, in order, each once; all pending ones in one transaction under an advisory lock.
+"""`processor migrate`: plain SQL files, in order, each once; all pending ones in one transaction with a lock.
 
 Safe to repeat and to run from several replicas at once: the second waits for the first and finds nothing to do.
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncpg
 
 from processor.errors import SetupError
-from processor.store.connection import Store
+from processor.store.connection import ReportError, Store
 from processor.store.queries import load_queries, migrations
 
 #: 'migrate' in ASCII: the key of the advisory lock
 MIGRATION_LOCK = int.from_bytes(b"migrate", "big")
+#: an index on a large table takes its time, and another replica may be building it just now
+PATIENCE_SECONDS = 24 * 3600.0
 
 
 def pending_migrations(store: Store) -> list[str]:
@@ -30,10 +32,13 @@ def check_migrated(store: Store) -> None:
 def migrate(store: Store) -> list[str]:
     """Runs what is pending and returns its names.
 
-    Raises `SetupError` where existing rows break the unique key (model_run_id, trial_id), naming them; then nothing
-    at all has changed.
+    Raises `SetupError` where existing rows break a unique key, naming them, and where an existing table could not be
+    written; then nothing at all has changed.
     """
-    return store.run(lambda connection: _migrate(connection, store.where))
+    try:
+        return store.run(lambda connection: _migrate(connection, store.where), timeout_s=PATIENCE_SECONDS)
+    except ReportError as error:  # rows that came after the look at them, or a constraint nobody thought of
+        raise SetupError(f"the database {store.where} refuses a migration; nothing was changed: {error}") from None
 
 
 async def _pending(connection: asyncpg.Connection) -> list[str]:
@@ -44,14 +49,16 @@ async def _pending(connection: asyncpg.Connection) -> list[str]:
 
 
 async def _migrate(connection: asyncpg.Connection, where: str) -> list[str]:
+    async def execute(statement: str, *args: object) -> None:
+        await connection.execute(statement, *args, timeout=PATIENCE_SECONDS)
+
     async with connection.transaction():
-        # an index on a large table takes its time, and another replica may be building it just now
-        await connection.execute("set local statement_timeout = 0; set local lock_timeout = 0")
-        await connection.execute("select pg_advisory_xact_lock($1::bigint)", MIGRATION_LOCK)
+        await execute("set local statement_timeout = 0; set local lock_timeout = 0")
+        await execute("select pg_advisory_xact_lock($1::bigint)", MIGRATION_LOCK)
         pending = await _pending(connection)
         if not pending:
             return []
-        await connection.execute(
+        await execute(
             "create table if not exists processor_migrations "
             "(name text primary key, applied_at timestamptz not null default now())"
         )
@@ -59,18 +66,32 @@ async def _migrate(connection: asyncpg.Connection, where: str) -> list[str]:
             if name in pending:
                 if name == "0002_order_and_revision":
                     await _refuse_duplicates(connection, where)
-                await connection.execute(sql)
-                await connection.execute("insert into processor_migrations (name) values ($1)", name)
+                await execute(sql)
+                await execute("insert into processor_migrations (name) values ($1)", name)
+        await _refuse_unknown_columns(connection, where)
         return pending
 
 
 async def _refuse_duplicates(connection: asyncpg.Connection, where: str) -> None:
-    rows = await connection.fetch(load_queries()["duplicate_trials"])
+    rows = await connection.fetch(load_queries()["duplicate_rows"], timeout=PATIENCE_SECONDS)
     if not rows:
         return
-    named = "; ".join(f"run {row['run_id']} trial {row['trial_id']} ({row['rows']} rows)" for row in rows)
-    more = f" and {rows[0]['groups'] - len(rows)} more" if rows[0]["groups"] > len(rows) else ""
-    raise SetupError(
-        f"the database {where} holds trials more than once, where one row a trial is needed; nothing was changed. "
-        f"Keep one row of each and run `processor migrate` again: {named}{more}"
+    named = "; ".join(
+        f"run {row['run_id']}" + (f" trial {row['trial_id']}" if row["trial_id"] else "") + f" ({row['rows']} rows)"
+        for row in rows
     )
+    more = f"; and {rows[0]['groups'] - len(rows)} more" if rows[0]["groups"] > len(rows) else ""
+    raise SetupError(
+        f"the database {where} holds runs or trials more than once, where one row of each is needed; nothing was "
+        f"changed. Keep one row of each and run `processor migrate` again: {named}{more}"
+    )
+
+
+async def _refuse_unknown_columns(connection: asyncpg.Connection, where: str) -> None:
+    """Without this look every report would end as a dead letter: an insert breaks a constraint, as bad values do."""
+    names = [row["name"] for row in await connection.fetch(load_queries()["unknown_required_columns"])]
+    if names:
+        raise SetupError(
+            f"the database {where} demands a value that no report has, so no row could be written; nothing was "
+            f"changed. Give a default to, or allow null in, {', '.join(names)}"
+        )

@@ -31,6 +31,7 @@ CHANNEL = "cerebros_outbox"
 RELAY_LOCK = int.from_bytes(b"cerebros", "big")
 
 _encoder = msgspec.msgpack.Encoder()
+_one_decoder = msgspec.msgpack.Decoder(OutboxMessage)
 _decoder = msgspec.msgpack.Decoder(list[OutboxMessage])
 
 
@@ -117,6 +118,29 @@ class Outbox:
                     await connection.execute(queries["delete_packets"], [uuid.UUID(packet_id)])
 
         self._store.run(work)
+
+    def parked_trials(self) -> set[str]:
+        """run_id/trial_id of every trial with a parked event."""
+        return {row["name"].rpartition("#")[0] for row in self._store.fetch("parked_events")}
+
+    def parked(self) -> list[dict[str, Any]]:
+        """name, destination, error, parked_at of every parked message, oldest first."""
+        return self._store.fetch("parked_messages")
+
+    def unpark(self, limit: int = 10_000) -> int:
+        """Puts parked messages back into the outbox, oldest first, in one transaction; how many."""
+
+        async def work(connection: asyncpg.Connection) -> int:
+            queries = load_queries()
+            async with connection.transaction():
+                rows = await connection.fetch(queries["take_parked"], limit)
+                if rows:
+                    messages = [_one_decoder.decode(row["message"]) for row in rows]
+                    await connection.execute(queries["insert_outbox"], *seal_packets(messages))
+                    await connection.execute(queries["wake_relay"])
+                return len(rows)
+
+        return self._store.run(work)
 
     def depth(self) -> dict[str, Any]:
         """packets, messages, oldest_age_s, parked."""

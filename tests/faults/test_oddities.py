@@ -14,7 +14,7 @@ from processor.store import Store
 from tests.conftest import execute
 from tests.factories import load, produce, report
 from tests.support.ledger import check_ledger, events_of, rows_of
-from tests.support.processes import Process, wait_until
+from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import rows, wait_settled
 
 Start = Callable[..., Process]
@@ -146,20 +146,34 @@ def test_two_relays_at_once_publish_each_event_once(settings: Settings, start: S
     check_ledger(settings)
 
 
-def test_an_event_too_large_for_its_topic_is_parked_and_the_rest_is_published(settings: Settings, start: Start) -> None:
+def test_an_event_too_large_for_its_topic_is_parked_and_the_rest_is_published(
+    settings: Settings, environment: dict[str, str], start: Start
+) -> None:
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     set_max_bytes(admin, settings.events_topic, 20_000)
     set_max_bytes(admin, settings.dead_letter_topic, 20_000)
     big = json.dumps(report(trial_id="big", metrics={"accuracy": 0.5, "blob": "x" * 50_000})).encode()
     small = [json.dumps(report(trial_id=f"small-{number}")).encode() for number in range(20)]
     send(settings, *small[:10], big, b"not json " * 5000, *small[10:])
-    start("ingest"), start("relay")
+    start("ingest")
+    relay = start("relay")
     wait_until(lambda: parked(settings) == 1, "the big event is parked")
     wait_settled(settings)
     assert len(list(read_topic(settings, settings.events_topic))) == 20
     (letter,) = read_topic(settings, settings.dead_letter_topic)
     assert letter.value is None
     assert dict(letter.headers)["dead_letter_value"] is not None
+    # a later revision of the same trial waits behind the parked one, and both leave in order once the cause is mended
+    again = json.dumps(report(trial_id="big", metrics={"accuracy": 0.6})).encode()
+    send(settings, again)
+    wait_until(lambda: parked(settings) == 2, "the next revision is parked behind it")
+    set_max_bytes(admin, settings.events_topic, 1_000_000)
+    relay.stop()
+    start("relay")
+    done = run_command(environment, "parked", "publish")
+    assert done.stdout.startswith("2 messages"), done.stderr
+    wait_until(lambda: len(events_of(settings)[0].get(("run-1", "big"), [])) == 2, "both are published")
+    assert [one.revision for one in events_of(settings)[0]["run-1", "big"]] == [1, 2]
 
 
 def set_max_bytes(admin: AdminClient, topic: str, number: int) -> None:

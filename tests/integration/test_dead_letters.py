@@ -670,9 +670,9 @@ def test_redrive_leaves_alone_what_is_resolved_already(cli: Cli, rejected: list[
         (["redrive", "--since", "P"], "no ISO 8601 duration"),
         (["redrive", "--since", "P99999999999D"], "is too long ago"),
         (["list", "-f", "xml"], "--format is table or json, not xml"),
-        (["show", "0"], "0 is not in the range"),
-        (["redrive", "99999999999999999999"], "is not in the range"),
-        (["redrive", "--max", "0"], "0 is not in the range"),
+        (["show", "0"], "Invalid value for 'ID'"),
+        (["redrive", "99999999999999999999"], "Invalid value for 'ID'"),
+        (["redrive", "--max", "0"], "Invalid value for '--max'"),
     ],
 )
 def test_wrong_use_is_refused_with_one_sentence(

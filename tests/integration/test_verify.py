@@ -21,7 +21,8 @@ from processor.messages import TrialReport
 from processor.settings import Settings
 from processor.store import Store
 from tests.factories import load, produce, record, report
-from tests.integration.test_window import COMMANDS, command, everything, live_offsets, replayed
+from tests.integration.test_forecast import everything
+from tests.integration.test_window import COMMANDS, command, live_offsets, replayed
 from tests.support.processes import Process, run_command
 from tests.support.settle import wait_settled
 

@@ -1,4 +1,4 @@
-"""`processor replay --window` on real servers: beside the live group, resumable, to a fixed end; and its dry run."""
+"""`processor replay --window` on real servers: beside the live group, resumable, to a fixed end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from processor.catalogue import Catalogue
@@ -24,8 +24,8 @@ from processor.replay import GroupOffsets
 from processor.settings import Settings
 from processor.store import Store
 from processor.window import WindowSource, read
-from processor.window_plan import WindowProgress, parse_window, plan_window
-from tests.factories import load, produce, report
+from processor.window_plan import WindowProgress, ahead_of_live, parse_window, plan_window
+from tests.factories import load, produce
 from tests.integration.test_flow import fingerprints
 from tests.support.ledger import check_ledger, events_of, rows_of
 from tests.support.processes import Process, wait_until
@@ -243,6 +243,7 @@ def test_a_window_ends_though_its_last_offsets_are_never_delivered(settings: Set
     assert offsets_read(source) == [(0, offset) for offset in range(10)]
     assert (source.done, source.finished) == (17, True)
     producer.abort_transaction()
+    produce(servers, topic, [("k", b"{}")], partition=0)  # the first record that comes lies beyond the end
     gap = [one for one in plan_window(settings, parse_window("11..16")) if one.size]
     assert offsets_read(WindowSource(settings, gap)) == []
 
@@ -315,74 +316,27 @@ def test_an_outage_at_the_end_of_a_window_is_waited_out_and_not_taken_for_its_en
     assert source.finished
 
 
-def everything(store: Store) -> list[Any]:
-    """Every row and sequence that a replay could touch, with the transaction that last wrote it."""
-    tables = ("cerebros_model_runs", "cerebros_model_trials", "dead_letters", "dead_letter_records", "outbox")
-    rows = [
-        store.run(lambda connection, table=table: connection.fetch(f"select xmin, t::text from {table} t order by 2"))  # type: ignore[misc]
-        for table in tables
-    ]
-    sequences = store.run(lambda connection: connection.fetch("select sequencename, last_value from pg_sequences"))
-    return [*rows, sorted(map(tuple, sequences))]
-
-
-def test_a_dry_run_writes_nothing_and_foretells_exactly_what_the_replay_does(
-    settings: Settings, environment: dict[str, str], store: Store
-) -> None:
-    servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
-    now = 1_777_636_800_000
-    messages = list(load(1200, seed=10, again=0.4))
-    parts = messages[:400], messages[400:800], messages[800:], messages[:100]
-    for part, shift in zip(
-        parts, (0, 60_000, -60_000, 120_000), strict=True
-    ):  # the third is older, the last the first again
-        produce(servers, topic, part, timestamp=now + shift)
-    first = replayed(environment, "..60", "--partition", "0", "--partition", "1", "--partition", "2")
-    assert first["results"]["inserted"] > 50
-    store.run(
-        lambda connection: connection.execute(
-            "update cerebros_model_trials set status = 'cancelled', metrics = metrics || '{\"by\": \"hand\"}' "
-            "where trial_id like '%7'"
-        )
+def test_nothing_in_kafka_options_makes_a_window_commit_for_the_live_group(settings: Settings) -> None:
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("k", b"{}")] * 20, partition=0)
+    options = {"group.id": settings.group_id, "enable.auto.commit": True, "auto.commit.interval.ms": 10}
+    careless = settings.model_copy(update={"kafka_options": options})
+    window = parse_window("..")
+    source = WindowSource(
+        careless, plan_window(careless, window), progress_group=WindowProgress(careless, window).group
     )
-    before = everything(store)
-    forecast = replayed(environment, "..", "--dry-run")
-    assert everything(store) == before
-    assert window_groups(settings) == set()
-    done = replayed(environment, "..")
-    assert forecast["results"] == done["results"]
-    assert min(done["results"].values()) > 0
-    assert (forecast["events"], forecast["new_dead_letters"]) == (done["events"], done["new_dead_letters"])
-    assert forecast["records"] == 1300
-    assert forecast["rows_to_change"] == forecast["new_rows"] + forecast["changed_rows"]
-    assert forecast["new_rows"] == done["results"]["inserted"]
-    assert len(forecast["changes"]) == 10
-    assert replayed(environment, "..", "--dry-run")["rows_to_change"] == 0
+    assert len(offsets_read(source)) == 20
+    assert progress_of(careless, "..") == 20
+    assert live_offsets(settings) == {}
 
 
-def test_a_dry_run_names_what_differs(settings: Settings, environment: dict[str, str], store: Store) -> None:
-    value = json.dumps(report(trial_id="t", run_id="r", status="failed", rank=2)).encode()
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("r", value)])
-    replayed(environment, "..")
-    assert replayed(environment, "..", "--dry-run")["changes"] == []
-    store.run(
-        lambda connection: connection.execute("update cerebros_model_trials set rank = 7, metrics = '{}', revision = 4")
-    )
-    (change,) = replayed(environment, "..", "--dry-run")["changes"]
-    assert change == {"run_id": "r", "trial_id": "t", "from_revision": 4, "fields": ["metrics", "rank"]}
-    shown = command(environment, "replay", "--window", "..", "--dry-run").stdout
-    assert "1 rows would change" in " ".join(shown.split())
-    assert "metrics, rank" in shown
-
-
-def test_a_dry_run_rejects_reports_of_unknown_runs_where_the_settings_say_so(
-    settings: Settings, environment: dict[str, str]
-) -> None:
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(20, bad=0))
-    environment = {**environment, "PROCESSOR_UNKNOWN_RUN": "reject"}
-    forecast = replayed(environment, "..", "--dry-run")
-    assert (forecast["results"]["rejected"], forecast["rows_to_change"], forecast["new_dead_letters"]) == (20, 0, 20)
-    assert replayed(environment, "..")["results"] == forecast["results"]
+def test_a_window_that_begins_beyond_the_live_group_is_said_to_skip_versions(settings: Settings) -> None:
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("k", b"{}")] * 20, partition=0)
+    live = Consumer({"bootstrap.servers": settings.kafka_bootstrap_servers, "group.id": settings.group_id})
+    live.commit(offsets=[TopicPartition(settings.raw_topic, 0, 10)], asynchronous=False)
+    live.close()
+    assert ahead_of_live(settings, plan_window(settings, parse_window("10.."))) == []
+    (note,) = ahead_of_live(settings, plan_window(settings, parse_window("11..")))
+    assert note.startswith(f"partition 0: group {settings.group_id} is at 10, before the window")
 
 
 def test_a_window_that_is_wrong_is_refused_with_exit_code_2(settings: Settings, environment: dict[str, str]) -> None:

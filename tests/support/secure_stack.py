@@ -11,11 +11,22 @@ import contextlib
 import os
 import ssl
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 from processor.local import KafkaServer, LocalStack, PostgresServer
 from processor.local.files import free_ports
@@ -30,7 +41,10 @@ SSL_REQUEST = bytes.fromhex("0000000804d2162f")  # PostgreSQL manual, 54.7 Messa
 
 
 class SecureKafka(KafkaServer):
-    """A broker with a second listener, SASL_SSL on `secure_port`; the first one stays for the broker and the tests."""
+    """A broker with a second listener, SASL_SSL on `secure_port`, where a user may do what an ACL allows and no more.
+
+    Whoever comes by the first listener (the broker itself, the tests) may do anything.
+    """
 
     secure_port: int
     certificate: Path
@@ -46,6 +60,8 @@ class SecureKafka(KafkaServer):
             "listener.name.clients.scram-sha-512.sasl.jaas.config": scram,
             "listener.name.clients.ssl.keystore.type": "PEM",
             "listener.name.clients.ssl.keystore.location": str(self.certificate),
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
         }
 
 
@@ -67,8 +83,10 @@ class TlsFront:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        asyncio.run_coroutine_threadsafe(_end_all(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+        self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -80,6 +98,13 @@ class TlsFront:
                 server_reader, server_writer = await asyncio.open_connection(HOST, self._target)
                 await asyncio.gather(_pump(reader, server_writer), _pump(server_reader, writer))
         writer.close()
+
+
+async def _end_all() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -142,9 +167,14 @@ class SecureStack(LocalStack):
             "sasl.password": password,
         }
 
-    def add_kafka_user(self, user: str, password: str) -> None:
+    def add_kafka_user(
+        self, user: str, password: str, rights: Iterable[tuple[ResourceType, str, AclOperation]]
+    ) -> None:
+        """Rights are kinds and names of resources, each with what the user may do with it."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         info = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
-        change = UserScramCredentialUpsertion(user, info, password.encode())
-        for done in admin.alter_user_scram_credentials([change]).values():
+        made = admin.alter_user_scram_credentials([UserScramCredentialUpsertion(user, info, password.encode())])
+        literal, allow = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
+        acls = [AclBinding(kind, name, literal, f"User:{user}", "*", what, allow) for kind, name, what in rights]
+        for done in (*made.values(), *admin.create_acls(acls).values()):
             done.result(30)

@@ -180,7 +180,7 @@ def test_the_place_is_found_from_the_top_of_the_value(
 @pytest.mark.parametrize(
     ("value", "marked"),
     [
-        (report(status="odd"), '"status": "odd"'),
+        (report(status="odd"), '"status": "odd",'),
         ({"trials": [report(), report(metrics=[1])]}, '"metrics": ['),
         ({"run_id": "r", "trials": [report(), {"trial_id": {}}]}, '"trial_id": {}'),
         ([report(), report(), 5], "5"),
@@ -204,7 +204,7 @@ def test_the_place_in_avro_is_marked_too(catalogue: Catalogue, decode: Decoder) 
     seen = letter(of, 0, rejection.path)
     reading = read_value(seen, catalogue)
     assert (reading.kind, reading.place) == ("avro", ("duration_ms",))
-    assert [line.strip() for marked, line in value_lines(seen, reading) if marked] == ['"duration_ms": -5']
+    assert [line.strip() for marked, line in value_lines(seen, reading) if marked] == ['"duration_ms": -5,']
 
 
 def test_a_long_list_shows_the_marked_entry_and_says_how_many_it_leaves_out() -> None:

@@ -1,45 +1,49 @@
 -- The two tables that other programs already read, with the names and columns they had before this processor.
--- On a database that already holds them nothing is created and no row is touched; 0002 adds what is missing.
+-- A table that is there keeps its rows, its types and its indexes; only columns that it lacks are added, such as
+-- spectral_norm and mlflow_run_id, which are younger than the rest.
 
 create table if not exists cerebros_model_runs (
-    id                   uuid primary key default gen_random_uuid(),
-    run_id               text not null unique,
-    state                text not null default 'initialized'
-                         check (state in ('initialized', 'running', 'succeeded', 'failed', 'cancelled')),
-    search_space_version integer not null default 1,
-    max_params           integer not null default 2000000,
-    requested_trials     integer not null default 3,
-    completed_trials     integer not null default 0,
-    best_metric          double precision,
-    error_message        text,
-    metadata             jsonb not null default '{}',
-    bridge_payload       jsonb not null default '{}',
-    bridge_result        jsonb not null default '{}',
-    started_at           timestamptz,
-    finished_at          timestamptz,
-    inserted_at          timestamptz not null default now(),
-    updated_at           timestamptz not null default now()
+    id     uuid primary key default gen_random_uuid(),
+    run_id text not null
 );
+alter table cerebros_model_runs
+    add column if not exists state                text not null default 'initialized'
+        constraint cerebros_model_runs_known_state
+        check (state in ('initialized', 'running', 'succeeded', 'failed', 'cancelled')),
+    add column if not exists search_space_version integer not null default 1,
+    add column if not exists max_params           integer not null default 2000000,
+    add column if not exists requested_trials     integer not null default 3,
+    add column if not exists completed_trials     integer not null default 0,
+    add column if not exists best_metric          double precision,
+    add column if not exists error_message        text,
+    add column if not exists metadata             jsonb not null default '{}',
+    add column if not exists bridge_payload       jsonb not null default '{}',
+    add column if not exists bridge_result        jsonb not null default '{}',
+    add column if not exists started_at           timestamptz,
+    add column if not exists finished_at          timestamptz,
+    add column if not exists inserted_at          timestamptz not null default now(),
+    add column if not exists updated_at           timestamptz not null default now();
 
 create table if not exists cerebros_model_trials (
-    id             uuid primary key default gen_random_uuid(),
-    model_run_id   uuid not null references cerebros_model_runs (id) on delete cascade,
-    trial_id       text not null,
-    status         text not null,
-    metrics        jsonb not null default '{}',
-    parameters     jsonb not null default '{}',
-    spectral_norm  boolean not null default false,
-    mlflow_run_id  text,
-    artifact_uri   text,
-    duration_ms    bigint,
-    rank           bigint,
-    warnings       text[] not null default '{}',
-    candidate_id   text,
-    pulse_id       text,
-    bridge_payload jsonb not null default '{}',
-    inserted_at    timestamptz not null default now(),
-    updated_at     timestamptz not null default now()
+    id           uuid primary key,
+    model_run_id uuid not null references cerebros_model_runs (id) on delete cascade,
+    trial_id     text not null,
+    status       text not null
 );
+alter table cerebros_model_trials
+    add column if not exists metrics        jsonb not null default '{}',
+    add column if not exists parameters     jsonb not null default '{}',
+    add column if not exists spectral_norm  boolean not null default false,
+    add column if not exists mlflow_run_id  text,
+    add column if not exists artifact_uri   text,
+    add column if not exists duration_ms    bigint,
+    add column if not exists rank           bigint,
+    add column if not exists warnings       text[] not null default '{}',
+    add column if not exists candidate_id   text,
+    add column if not exists pulse_id       text,
+    add column if not exists bridge_payload jsonb not null default '{}',
+    add column if not exists inserted_at    timestamptz not null default now(),
+    add column if not exists updated_at     timestamptz not null default now();
 
 create index if not exists cerebros_model_trials_status_index on cerebros_model_trials (status);
 create index if not exists cerebros_model_trials_spectral_norm_index on cerebros_model_trials (spectral_norm);

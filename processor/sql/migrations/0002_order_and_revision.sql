@@ -10,16 +10,62 @@ alter table cerebros_model_trials
     add column if not exists source_index     integer,
     add column if not exists source_timestamp timestamptz;
 
--- the migration stops here, naming the rows, where a trial is there twice (see migrate in store.py)
-create unique index if not exists cerebros_model_trials_model_run_id_trial_id_index
-    on cerebros_model_trials (model_run_id, trial_id);
+-- An index that is there is told by what it does, not by its name: one of that name may be there and not be unique.
+-- `processor migrate` has looked before whether rows break these keys, and named them.
+do $$
+declare
+    wanted record;
+begin
+    for wanted in values
+        ('cerebros_model_runs_one_row_a_run', 'cerebros_model_runs', array['run_id']),
+        ('cerebros_model_trials_one_row_a_trial', 'cerebros_model_trials', array['model_run_id', 'trial_id'])
+    loop
+        if not exists (
+            select from pg_index held
+            where held.indrelid = wanted.column2::regclass
+              and held.indisunique and held.indisvalid and held.indimmediate
+              and held.indpred is null and held.indexprs is null
+              and (select array_agg(attname::text order by attname) from pg_attribute
+                   where attrelid = held.indrelid and attnum = any(held.indkey)) = wanted.column3
+        ) then
+            execute format('create unique index %I on %I (%s)',
+                           wanted.column1, wanted.column2, array_to_string(wanted.column3, ', '));
+        end if;
+    end loop;
+end $$;
 
--- ids in order of time keep the primary key's index dense (Postgres 18 has uuidv7, older ones do with random ids)
+-- A table that other programs made may leave defaults to them; ours are set where a column has none.
+-- Ids in order of time keep the primary key's index dense (Postgres 18 has uuidv7, older ones do with random ids).
+do $$
+declare
+    wanted record;
+    new_id text := case when to_regproc('pg_catalog.uuidv7') is null then 'gen_random_uuid()' else 'uuidv7()' end;
+begin
+    for wanted in
+        select missing.column1 as table_name, missing.column2 as column_name, missing.column3 as expression
+        from (values
+            ('cerebros_model_trials', 'id', new_id),
+            ('cerebros_model_runs', 'search_space_version', '1'),
+            ('cerebros_model_runs', 'max_params', '2000000'),
+            ('cerebros_model_runs', 'requested_trials', '3'),
+            ('cerebros_model_runs', 'completed_trials', '0'),
+            ('cerebros_model_runs', 'metadata', quote_literal('{}')),
+            ('cerebros_model_runs', 'bridge_payload', quote_literal('{}')),
+            ('cerebros_model_runs', 'bridge_result', quote_literal('{}'))
+        ) as missing
+        join pg_attribute held on held.attrelid = missing.column1::regclass and held.attname = missing.column2
+        where not held.atthasdef and held.attidentity = ''
+    loop
+        execute format('alter table %I alter column %I set default %s',
+                       wanted.table_name, wanted.column_name, wanted.expression);
+    end loop;
+end $$;
+
+-- an array of varchar, as Ecto makes it, cannot be compared with an array of text
 do $$
 begin
-    if to_regproc('pg_catalog.uuidv7') is not null then
-        alter table cerebros_model_trials alter column id set default uuidv7();
-    else
-        alter table cerebros_model_trials alter column id set default gen_random_uuid();
+    if (select atttypid <> 'text[]'::regtype from pg_attribute
+        where attrelid = 'cerebros_model_trials'::regclass and attname = 'warnings') then
+        alter table cerebros_model_trials alter column warnings type text[];
     end if;
 end $$;

@@ -1,0 +1,31 @@
+-- What ingest, relay, status, replay and dead-letters need at run time, and no more: no right to create, alter, drop
+-- or empty a table. Only `processor migrate` needs those; run it as the owner of the tables.
+--
+-- As that owner, after each migration (safe to repeat):
+--     psql OWNER_URL -v role=processor -f deploy/grants.sql
+--
+-- A database that began before Postgres 15 may still let everybody create tables. If so:
+--     revoke create on schema public from public;
+\set ON_ERROR_STOP on
+begin;
+
+grant connect on database :"DBNAME" to :"role";
+grant usage on schema public to :"role";
+
+-- is the database up to date?
+grant select on processor_migrations to :"role";
+
+-- runs are created when a report names an unknown one, and locked while their trials are written;
+-- Postgres wants the right to update some column for a lock, although no run is ever changed
+grant select, insert, update (updated_at) on cerebros_model_runs to :"role";
+grant select, insert, update on cerebros_model_trials to :"role";
+
+-- rejections are kept for good; only what became of them changes
+grant select, insert on dead_letter_records to :"role";
+grant select, insert, update on dead_letters to :"role";
+
+-- messages come, are published and go
+grant select, insert, update, delete on outbox to :"role";
+grant select, insert, delete on outbox_parked to :"role";
+
+commit;

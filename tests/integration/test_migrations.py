@@ -1,0 +1,217 @@
+"""`processor migrate` on every kind of database: it adds what is missing, keeps every value, or changes nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import asyncpg
+import pytest
+
+from processor.errors import SetupError
+from processor.settings import Settings
+from processor.store import Store, check_migrated, migrate
+from processor.store.migrations import MIGRATION_LOCK
+from processor.store.queries import migrations
+from tests.conftest import execute, settings_of
+from tests.factories import produce, report
+from tests.support.ledger import events_of
+from tests.support.legacy import AS_DESIGNED, AS_ECTO, LEGACY
+from tests.support.processes import Process, run_command
+from tests.support.settle import wait_settled
+
+ALL = ", ".join(name for name, _ in migrations())
+ONCE_MORE = """
+insert into cerebros_model_trials (id, model_run_id, trial_id, status, inserted_at, updated_at)
+select gen_random_uuid(), (select id from cerebros_model_runs where run_id = 'run-a'), '{}', 'succeeded', now(), now()
+from generate_series(1, {})
+"""
+
+
+def fetch(url: str, sql: str) -> list[Any]:
+    with Store(url) as store:
+        return [tuple(row.values()) for row in store.run(lambda connection: connection.fetch(sql))]
+
+
+def run_migrate(url: str, *options: str, **extra: str) -> subprocess.CompletedProcess[str]:
+    return run_command({"PROCESSOR_DATABASE_URL": url, **extra}, "migrate", *options, timeout_s=120)
+
+
+def migrated(url: str) -> None:
+    with Store(url) as store:
+        migrate(store)
+        check_migrated(store)
+
+
+def refusal(url: str) -> str:
+    """The one sentence of a refused migration, which must have left everything as it was."""
+    before = catalogue(url), rows(url)
+    with Store(url) as store, pytest.raises(SetupError) as refused:
+        migrate(store)
+    assert (catalogue(url), rows(url)) == before
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def catalogue(url: str) -> list[Any]:
+    """Everything pg_catalog holds about what users made, down to the transaction that wrote each row."""
+    volatile = "'{reltuples,relpages,relallvisible,relallfrozen,relfrozenxid,relminmxid}'::text[]"
+    keys = {
+        "pg_class": "oid",
+        "pg_attribute": "attrelid",
+        "pg_attrdef": "adrelid",
+        "pg_index": "indrelid",
+        "pg_constraint": "oid",
+        "pg_proc": "oid",
+        "pg_type": "oid",
+    }
+    parts = [
+        f"select '{name}', xmin::text, (to_jsonb(c) - {volatile})::text from pg_catalog.{name} c where {key} >= 16384"
+        for name, key in keys.items()
+    ]
+    return fetch(url, " union all ".join(parts) + " order by 1, 3")
+
+
+def rows(url: str, columns: str = "*") -> list[Any]:
+    return fetch(
+        url,
+        f"select 'trial', to_jsonb(t)::text from (select {columns} from cerebros_model_trials) t "
+        "union all select 'run', to_jsonb(r)::text from cerebros_model_runs r order by 1, 2",
+    )
+
+
+def test_a_fresh_database_is_migrated_once_and_check_says_so_before_and_after(empty_database_url: str) -> None:
+    before = catalogue(empty_database_url)
+    pending = run_migrate(empty_database_url, "--check")
+    assert (pending.returncode, pending.stdout) == (1, "")
+    assert f"lacks {ALL}: run `processor migrate`" in pending.stderr
+    assert catalogue(empty_database_url) == before
+
+    assert run_migrate(empty_database_url).stdout.endswith(f": {ALL}\n")
+    after = catalogue(empty_database_url)
+    done = run_migrate(empty_database_url, "--check")
+    assert (done.returncode, done.stderr) == (0, "")
+    again = run_migrate(empty_database_url)
+    assert (again.returncode, again.stdout.partition(": ")[2]) == (0, "nothing to do\n")
+    assert catalogue(empty_database_url) == after
+
+
+def test_of_four_replicas_that_migrate_at_once_exactly_one_does_the_work(empty_database_url: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        replicas = list(pool.map(lambda _: run_migrate(empty_database_url), range(4)))
+    assert [replica.returncode for replica in replicas] == [0] * 4, [replica.stderr for replica in replicas]
+    said = sorted(replica.stdout.partition(": ")[2].strip() for replica in replicas)
+    assert said == sorted([ALL, "nothing to do", "nothing to do", "nothing to do"])
+
+
+def test_a_replica_waits_for_a_migration_that_takes_longer_than_a_statement_may(empty_database_url: str) -> None:
+    with Store(empty_database_url) as other, ThreadPoolExecutor(1) as pool:
+        other.run(lambda connection: connection.execute("select pg_advisory_lock($1::bigint)", MIGRATION_LOCK))
+        waiting = pool.submit(run_migrate, empty_database_url, PROCESSOR_DATABASE_TIMEOUT_MS="1000")
+        # by the limits of a statement it would have given up after 2 seconds, or after 6
+        assert wait([waiting], timeout=8).done == set()
+        other.run(lambda connection: connection.execute("select pg_advisory_unlock($1::bigint)", MIGRATION_LOCK))
+        assert waiting.result(60).returncode == 0, waiting.result().stderr
+
+
+@pytest.mark.parametrize("shape", LEGACY)
+def test_tables_of_other_programs_keep_every_row_and_value(shape: str, empty_database_url: str) -> None:
+    execute(empty_database_url, LEGACY[shape])
+    names = "attrelid = 'cerebros_model_trials'::regclass and attnum > 0 order by attnum"
+    columns = ", ".join(
+        name for (name,) in fetch(empty_database_url, f"select attname from pg_attribute where {names}")
+    )
+    before = rows(empty_database_url, columns)
+    migrated(empty_database_url)
+    assert rows(empty_database_url, columns) == before
+    added = "spectral_norm, mlflow_run_id, revision, source_topic, source_offset, source_timestamp"
+    assert fetch(empty_database_url, f"select distinct {added} from cerebros_model_trials") == [
+        (False, None, 0, None, None, None)
+    ]
+    with pytest.raises(asyncpg.UniqueViolationError):
+        execute(empty_database_url, ONCE_MORE.format("trial_1", 1))
+
+
+def test_a_unique_key_that_is_there_under_another_name_is_not_made_again(empty_database_url: str) -> None:
+    unique = "alter table cerebros_model_trials add constraint theirs unique (trial_id, model_run_id);"
+    execute(empty_database_url, AS_DESIGNED, unique)
+    migrated(empty_database_url)
+    assert fetch(empty_database_url, "select relname::text from pg_class where relname like '%one_row_a%'") == []
+
+
+def test_a_default_of_an_id_that_is_there_stays(empty_database_url: str) -> None:
+    execute(empty_database_url, AS_DESIGNED)
+    migrated(empty_database_url)
+    trials = "table_name = 'cerebros_model_trials' and column_name = 'id'"
+    default = fetch(empty_database_url, f"select column_default from information_schema.columns where {trials}")
+    assert default == [("gen_random_uuid()",)]
+
+
+@pytest.mark.parametrize("shape", LEGACY)
+def test_trials_that_are_there_twice_are_named_and_nothing_is_changed(shape: str, empty_database_url: str) -> None:
+    again = [ONCE_MORE.format(f"trial_{number}", 2) for number in range(12)]
+    execute(empty_database_url, LEGACY[shape], *again)
+    said = refusal(empty_database_url)
+    assert "run run-a trial trial_0 (2 rows); run run-a trial trial_1 (3 rows)" in said
+    assert said.endswith("; and 2 more")
+    refused = run_migrate(empty_database_url)
+    assert (refused.returncode, refused.stdout, refused.stderr) == (1, "", f"processor: {said}\n")
+
+
+def test_runs_that_are_there_twice_are_named_and_nothing_is_changed(empty_database_url: str) -> None:
+    values = "run_id, state, 1, 1, 1, 0, null, null, '{}', '{}', '{}', null, null, now(), now()"
+    execute(
+        empty_database_url,
+        AS_ECTO,
+        "drop index cerebros_model_runs_run_id_index",
+        f"insert into cerebros_model_runs select gen_random_uuid(), {values} from cerebros_model_runs "
+        "where run_id = 'run-b'",
+    )
+    assert refusal(empty_database_url).endswith("again: run run-b (2 rows)")
+
+
+def test_a_table_that_no_report_could_be_written_to_is_refused_and_nothing_is_changed(empty_database_url: str) -> None:
+    """Or every report would end as a dead letter, each with the database's word that a value is missing."""
+    add = "alter table cerebros_model_trials add tenant text not null default 'x'"
+    execute(empty_database_url, AS_DESIGNED, add, "alter table cerebros_model_trials alter tenant drop default")
+    assert refusal(empty_database_url).endswith("or allow null in, cerebros_model_trials.tenant")
+
+
+@pytest.mark.parametrize("shape", LEGACY)
+def test_ingest_and_relay_work_on_migrated_tables_of_other_programs(
+    shape: str, empty_database_url: str, environment: dict[str, str], settings: Settings, start: Callable[..., Process]
+) -> None:
+    """A row from before is replaced by any report, is only given a position by an equal one, and new ones are added."""
+    execute(empty_database_url, LEGACY[shape])
+    migrated(empty_database_url)
+    mine = settings_of({**environment, "PROCESSOR_DATABASE_URL": empty_database_url})
+    bare = dict.fromkeys(("mlflow_run_id", "artifact_uri", "duration_ms", "rank", "candidate_id", "pulse_id"))
+    equal = {**bare, "metrics": {"accuracy": 0.5}, "parameters": {"lr": 0.1}, "spectral_norm": False, "warnings": ["w"]}
+    reports = [
+        report(trial_id="trial_1", run_id="run-a", **equal),
+        report(trial_id="trial_2", run_id="run-a", status="failed", warnings=["diverged"]),
+        report(trial_id="trial_new", run_id="run-a"),
+        report(trial_id="trial_1", run_id="run-new"),
+    ]
+    messages = [(one["run_id"], json.dumps(one).encode()) for one in reports]
+    produce(mine.kafka_bootstrap_servers, mine.raw_topic, messages)
+    for command in ("ingest", "relay"):
+        start(command, PROCESSOR_DATABASE_URL=empty_database_url)
+    wait_settled(mine)
+    held = fetch(
+        empty_database_url,
+        "select run_id, trial_id, status, revision, source_offset is null, now() - t.inserted_at < interval '1 hour' "
+        "from cerebros_model_trials t join cerebros_model_runs r on r.id = model_run_id "
+        "where trial_id is not null and (run_id, trial_id) <> ('run-b', 'trial_1') order by 1, 2",
+    )
+    assert held == [
+        ("run-a", "trial_1", "succeeded", 0, False, False),
+        ("run-a", "trial_2", "failed", 1, False, False),
+        ("run-a", "trial_new", "succeeded", 1, False, True),
+        ("run-new", "trial_1", "succeeded", 1, False, True),
+    ]
+    assert set(events_of(mine)[0]) == {("run-a", "trial_2"), ("run-a", "trial_new"), ("run-new", "trial_1")}
+    assert fetch(empty_database_url, "select reason, detail from dead_letters") == []

@@ -1,0 +1,284 @@
+"""The README is held to the code: what a person can set, call, read or watch is in it, and what is in it exists."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import Metric
+from pydantic import SecretStr
+from pydantic_core import PydanticUndefined
+from typer.main import get_command
+
+from processor.catalogue import Catalogue
+from processor.cli import app
+from processor.decode import Decoder
+from processor.events import EventWriter, dead_letter_message, event_id
+from processor.messages import Reason, Rejection, TrialReport
+from processor.metrics import REGISTRY
+from processor.normalise import STATUSES
+from processor.settings import PREFIX, Settings
+from tests.factories import record
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CATALOGUE = Catalogue.load(ROOT / "schemas")
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+PROSE = FENCED.sub("", README)
+
+
+def chapter(title: str) -> str:
+    """What stands below a heading, its sub-headings included."""
+    match = re.search(rf"^(#+) {re.escape(title)}$", PROSE, re.MULTILINE)
+    assert match, f"the README has no chapter {title}"
+    rest = PROSE[match.end() :]
+    end = re.search(rf"^#{{1,{len(match[1])}}} ", rest, re.MULTILINE)
+    return rest[: end.start()] if end else rest
+
+
+def rows(title: str) -> list[list[str]]:
+    """The cells of every table row in a chapter, headings and rulers left out."""
+    lines = [line for line in chapter(title).splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    rulers = {number for number, row in enumerate(cells) if set("".join(row)) <= set("-:")}
+    return [row for number, row in enumerate(cells) if number not in rulers and number + 1 not in rulers]
+
+
+def code(text: str) -> list[str]:
+    """What stands between backticks."""
+    return re.findall(r"`([^`]+)`", text)
+
+
+def first_codes(title: str) -> list[str]:
+    return [name for row in rows(title) for name in code(row[0])]
+
+
+# settings
+
+
+def setting_row(name: str) -> str:
+    field = Settings.model_fields[name]
+    default = field.default if field.default is not PydanticUndefined else {}
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
+    shown = "" if default is None else f" `{default}`"
+    meaning = (field.description or "").replace("|", r"\|")
+    return f"| `{PREFIX}{name.upper()}` |{shown} | {meaning} |"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_each_setting_is_listed_with_the_default_and_the_meaning_it_has_in_the_code(name: str) -> None:
+    assert setting_row(name) in README.splitlines()
+
+
+def test_no_variable_is_named_that_is_no_setting() -> None:
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    assert set(re.findall(rf"{PREFIX}[A-Z_]+", README)) == known
+
+
+# commands
+
+
+def commands(command: Any, path: str = "processor") -> Iterator[tuple[str, Any]]:
+    """Every command that does something, by what a person types."""
+    if not hasattr(command, "commands"):
+        yield path, command
+        return
+    for name, child in command.commands.items():
+        yield from commands(child, f"{path} {name}")
+
+
+COMMANDS = dict(commands(get_command(app)))
+
+
+def names_of(command: Any) -> list[set[str]]:
+    """The names of each option; a switch may be named by what turns it off."""
+    names = [{*parameter.opts, *parameter.secondary_opts} for parameter in command.params]
+    return [one for one in names if "--help" not in one and any(name.startswith("-") for name in one)]
+
+
+def offered_by(command: Any) -> set[str]:
+    return set().union(*names_of(command))
+
+
+def test_every_command_is_listed_once_and_no_other() -> None:
+    assert sorted(COMMANDS) == sorted(first_codes("Commands"))
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_a_command_is_listed_with_all_of_its_options_and_no_other(path: str) -> None:
+    (row,) = (row for row in rows("Commands") if row[0] == f"`{path}`")
+    listed = {option for option in code(row[2]) if option.startswith("-")}
+    assert [names for names in names_of(COMMANDS[path]) if not names & listed] == []
+    assert listed <= offered_by(COMMANDS[path])
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_examples_only_use_options_that_the_command_has(path: str) -> None:
+    examples = re.findall(rf"{path} ([^`#\n]*)", README)
+    used = {option for example in examples for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", example)}
+    assert used - {"--help"} <= offered_by(COMMANDS[path])
+
+
+def test_each_way_to_say_where_a_replay_starts_is_explained() -> None:
+    ways = {one for one in offered_by(COMMANDS["processor replay"]) if re.match("--(to|by|shift|from)-", one)}
+    assert ways == {way.split()[0] for way in first_codes("By resetting the group")}
+
+
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:^|`)make ([a-z]+)", README, re.MULTILINE)) <= targets
+
+
+# metrics and logs
+
+
+def metric_row(metric: Metric) -> tuple[str, str, set[str]]:
+    name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+    collector: Any = REGISTRY._names_to_collectors[metric.name]
+    return name, metric.type, set(collector._labelnames)
+
+
+def test_every_metric_is_listed_with_its_type_and_labels_and_no_other() -> None:
+    listed = [(code(row[0])[0], row[1], set(code(row[2]))) for row in rows("Metrics")]
+    assert sorted(metric_row(metric)[:2] for metric in REGISTRY.collect()) == sorted(row[:2] for row in listed)
+    assert {row[0]: row[2] for row in map(metric_row, REGISTRY.collect())} == {row[0]: row[2] for row in listed}
+
+
+def test_every_alert_is_about_a_metric_that_exists() -> None:
+    names = {metric_row(metric)[0] for metric in REGISTRY.collect()}
+    known = names | {f"{name}{suffix}" for name in names for suffix in ("_count", "_sum", "_bucket")}
+    assert set(re.findall(r"\bprocessor_[a-z_]+", README)) - {"processor_migrations"} <= known
+
+
+def logged(path: Path) -> Iterator[str]:
+    """The first argument of every log.info, log.warning, ... of structlog: one word."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args):
+            continue
+        if isinstance(node.func.value, ast.Name) and node.func.value.id == "log":
+            first = node.args[0]
+            if isinstance(first, ast.Constant) and isinstance(first.value, str) and first.value.isidentifier():
+                yield first.value
+
+
+def test_every_log_line_is_listed_and_no_other() -> None:
+    said = {event for path in (ROOT / "processor").rglob("*.py") for event in logged(path)}
+    assert sorted(said) == sorted(first_codes("Log lines"))
+
+
+# reports, tables, events, dead letters
+
+
+def test_every_reason_is_listed_with_a_meaning_and_no_other() -> None:
+    assert sorted(Reason) == sorted(first_codes("Reasons"))
+    assert [row for row in rows("Reasons") if not row[1]] == []
+
+
+def test_every_field_of_a_report_has_its_rule() -> None:
+    assert sorted(CATALOGUE.fields("trial_report")) == sorted(first_codes("Normalisation"))
+
+
+def test_every_word_for_a_status_is_listed() -> None:
+    (row,) = (row for row in rows("Normalisation") if row[0] == "`status`")
+    assert set(STATUSES) <= set(re.findall(r"[a-z]+", " ".join(row)))
+
+
+def test_every_schema_file_is_linked() -> None:
+    files = [schema.path for subject in CATALOGUE.subjects() for schema in CATALOGUE.versions(subject)]
+    assert [path for path in files if f"]({path.relative_to(ROOT).as_posix()})" not in README] == []
+
+
+def columns(table: str) -> set[str]:
+    """The columns that the migrations make, read from their SQL."""
+    files = sorted((ROOT / "processor" / "sql" / "migrations").glob("*.sql"))
+    sql = re.sub(r"--.*", "", "\n".join(path.read_text() for path in files))
+    (created,) = re.findall(rf"create table (?:if not exists )?{table} \((.*?)\n\);", sql, re.DOTALL)
+    added = "".join(re.findall(rf"alter table {table}\s+add column.*?;", sql, re.DOTALL))
+    names = re.findall(r'^    "?([a-z_]+)"? +[a-z]', created, re.MULTILINE)
+    return {*names, *re.findall(r"add column if not exists ([a-z_]+)", added)} - {"unique"}
+
+
+@pytest.mark.parametrize("table", ["cerebros_model_runs", "cerebros_model_trials"])
+def test_every_column_of_a_table_is_listed_and_no_other(table: str) -> None:
+    assert sorted(columns(table)) == sorted(first_codes(table))
+
+
+@pytest.mark.parametrize(
+    ("title", "tables"),
+    [
+        ("outbox, outbox_parked", ("outbox", "outbox_parked")),
+        ("dead_letter_records, dead_letters", ("dead_letter_records", "dead_letters")),
+    ],
+)
+def test_every_column_of_two_tables_is_listed_and_no_other(title: str, tables: tuple[str, str]) -> None:
+    listed: dict[str, set[str]] = {}
+    for row in rows(title):
+        table = row[0].strip("`") or table
+        listed.setdefault(table, set()).update(code(row[1]))
+    assert {table: columns(table) for table in tables} == listed
+
+
+@pytest.mark.parametrize("subject", ["ml.trial.complete", "ml.trial.failed"])
+def test_every_field_of_an_event_is_listed_and_no_other(subject: str) -> None:
+    (row,) = (row for row in rows("Events") if len(row) == 3 and row[1] == f"`{subject}`")
+    assert list(CATALOGUE.fields(subject)) == code(row[2])
+
+
+def test_every_header_of_an_event_is_listed_and_no_other() -> None:
+    (report,) = Decoder(CATALOGUE)(record())
+    assert isinstance(report, TrialReport)
+    message = EventWriter("/source")(report, 1)
+    assert message is not None
+    assert sorted(name for name, _ in message.headers) == sorted(first_codes("Events"))
+
+
+def test_the_id_that_is_given_as_an_example_is_right() -> None:
+    example = re.search(r"`(\[[^`]+\])` gives `([0-9a-f-]{36})`", chapter("Events"))
+    assert example
+    assert event_id(*json.loads(example[1])) == example[2]
+
+
+def test_every_header_of_a_dead_letter_is_listed() -> None:
+    message = dead_letter_message(Rejection(record(), 0, Reason.NOT_JSON, "detail"), 1)
+    assert {name for name, _ in message.headers} | {"dead_letter_value"} == set(first_codes("The dead letter topic"))
+
+
+# the page itself
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading, as repository hosts make it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+LINKS = sorted(set(re.findall(r"\]\(([^)]+)\)", PROSE)))
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_every_link_leads_somewhere(link: str) -> None:
+    file, _, anchor = link.partition("#")
+    assert not file or (ROOT / file).exists()
+    assert not anchor or anchor in {slug(heading) for heading in re.findall(r"^#+ (.+)$", PROSE, re.MULTILINE)}
+
+
+def test_every_chapter_is_in_the_contents() -> None:
+    contents = PROSE[: PROSE.index("\n## ")]
+    assert [one for one in re.findall(r"^## (.+)$", PROSE, re.MULTILINE) if f"(#{slug(one)})" not in contents] == []
+
+
+def test_each_promise_names_the_tests_that_break_when_it_does() -> None:
+    promises = rows("Promises")
+    assert [row[0] for row in promises] == [str(number) for number in range(1, 9)]
+    assert [row for row in promises if "](tests/" not in row[2]] == []
+
+
+def test_the_changelog_has_this_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text()
