@@ -38,6 +38,7 @@ WriterSchemas = Callable[[int], Mapping[str, Any] | None]
 
 _MISSING: Any = object()
 _DIGITS_TO_ZERO = bytes(ord("0") if ord("0") <= byte <= ord("9") else byte for byte in range(256))
+_LONG_FRACTION = b"." + b"0" * 19
 _LONG_NUMBER = b"0" * 19  # the shortest integer beyond 64 bits has 19 digits
 _PROBLEM_REASONS = {
     "unknown_schema": Reason.AVRO_UNKNOWN_SCHEMA,
@@ -105,11 +106,7 @@ class Decoder:
             document = self._read_json(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
             return _read_lenient_json(value), True
-        suspect = (
-            b"\\u0000" in value
-            or value.count(b"{") + value.count(b"[") > MAX_DEPTH
-            or _LONG_NUMBER in value.translate(_DIGITS_TO_ZERO)
-        )
+        suspect = b"\\u0000" in value or value.count(b"{") + value.count(b"[") > MAX_DEPTH or _has_long_integer(value)
         return document, suspect
 
     def _json_reports(self, record: RawRecord, value: bytes, document: Any, suspect: bool) -> list[Outcome]:
@@ -197,11 +194,16 @@ class Decoder:
         suspect: bool,
         version: int | None,
     ) -> TrialReport:
-        trial_id = raw.get("trial_id")
-        if trial_id is None or trial_id == "":
-            raise Refused(Reason.MISSING_TRIAL_ID, "the report has no trial_id", "trial_id")
-        trial_id = _identify(trial_id, "trial_id")
-        run_id, source, found = _find_run_id(record, raw, envelope.fields)
+        trial_id: Any = raw.get("trial_id")
+        run_id: Any = raw.get("run_id")
+        source, found = "report.run_id", run_id
+        # what is not suspect holds neither NUL nor half surrogates: a text that is there is an id
+        if suspect or type(trial_id) is not str or not trial_id:
+            if trial_id is None or trial_id == "":
+                raise Refused(Reason.MISSING_TRIAL_ID, "the report has no trial_id", "trial_id")
+            trial_id = _identify(trial_id, "trial_id")
+        if suspect or type(run_id) is not str or not run_id:
+            run_id, source, found = _find_run_id(record, raw, envelope.fields)
         fields = raw
         bent: list[str] = [] if trial_id is raw["trial_id"] else ["trial_id"]
         if found is not run_id:
@@ -209,18 +211,7 @@ class Decoder:
         if suspect:
             fields = _mend(raw)
             bent += [name for name, _, _ in self._plan if name in raw and fields[name] != raw[name]]
-        content: dict[str, Any] = {"trial_id": trial_id, "run_id": run_id}
-        for name, (plain, bend), default in self._plan:
-            value = fields.get(name, _MISSING)
-            if value is _MISSING:
-                if default is not _MISSING:
-                    content[name] = default
-                else:
-                    content[name] = bend(None)
-            elif type(value) is plain:
-                content[name] = value
-            else:
-                content[name] = self._bend(name, bend, value, bent)
+        content = self._normalise(trial_id, run_id, fields, bent)
         problem = self._validate(content)
         if problem is not None:
             reason = _PROBLEM_REASONS.get(problem.kind, Reason.SCHEMA_MISMATCH)
@@ -230,15 +221,24 @@ class Decoder:
         extra, rest = self._leftovers(fields, envelope.kept, source, run_id)
         return TrialReport(record, index, run_id, trial_id, content, version, extra, rest, tuple(bent))
 
-    @staticmethod
-    def _bend(name: str, bend: Callable[[Any], Any], value: Any, bent: list[str]) -> Any:
+    def _normalise(self, trial_id: str, run_id: str, fields: Mapping[str, Any], bent: list[str]) -> dict[str, Any]:
+        """The content of the latest schema; `bent` gets the names of the fields that had to be changed."""
+        content: dict[str, Any] = {"trial_id": trial_id, "run_id": run_id}
+        get, name = fields.get, ""
         try:
-            new = bend(value)
+            for name, (plain, bend), default in self._plan:
+                value = get(name, _MISSING)
+                if value is _MISSING:
+                    content[name] = bend(None) if default is _MISSING else default
+                elif type(value) is plain:
+                    content[name] = value
+                else:
+                    content[name] = new = bend(value)
+                    if new is not value and name not in bent:
+                        bent.append(name)
         except Refused as refused:
             raise Refused(refused.reason, refused.detail, name) from None
-        if new is not value and name not in bent:
-            bent.append(name)
-        return new
+        return content
 
     def _leftovers(
         self, fields: Mapping[str, Any], envelope: Mapping[str, Any], source: str, run_id: str
@@ -265,6 +265,12 @@ class Decoder:
     def _too_large(self, size: int) -> Refused:
         limit = self._max_report_bytes
         return Refused(Reason.TOO_LARGE, f"the report has {size} bytes; MAX_REPORT_BYTES allows {limit}")
+
+
+def _has_long_integer(value: bytes) -> bool:
+    """Whether an integer may be beyond 64 bits. Digits behind a point are no integer: doubles have many."""
+    digits = value.translate(_DIGITS_TO_ZERO)
+    return _LONG_NUMBER in digits and _LONG_NUMBER in digits.replace(_LONG_FRACTION, b".")
 
 
 def _identify(value: Any, path: str) -> str:

@@ -428,7 +428,7 @@ def test_a_report_that_is_written_resolves_its_own_dead_letter_and_no_other(stor
     made_anew = msgspec.structs.replace(of, timestamp_ms=of.timestamp_ms + 1)
     neighbour = record([report(), report()])
     write(store, lambda one: [Rejection(one, n, Reason.TOO_DEEP, "once") for n in (0, 1)], of, made_anew, neighbour)
-    write(store, lambda one: [decode(one)[1]], of)
+    write(store, lambda one: [decode(one)[1]], made_anew)
     places = query(
         store,
         'select record_timestamp, "offset", report_index from dead_letters d join dead_letter_records r '

@@ -219,8 +219,9 @@ def test_every_column_of_a_table_is_listed_and_no_other(table: str) -> None:
 )
 def test_every_column_of_two_tables_is_listed_and_no_other(title: str, tables: tuple[str, str]) -> None:
     listed: dict[str, set[str]] = {}
+    table = ""
     for row in rows(title):
-        table = row[0].strip("`") or table
+        table = row[0].strip("`") or table  # named in its first row only
         listed.setdefault(table, set()).update(code(row[1]))
     assert {table: columns(table) for table in tables} == listed
 
