@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from processor import cli_dead_letters
 from processor.errors import ProcessorError, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing rich for a help text takes three times as long as all the rest
 )
 topics_app = typer.Typer(help="The three Kafka topics.", no_args_is_help=True)
 schemas_app = typer.Typer(help="The versioned Avro schemas.", no_args_is_help=True)
@@ -32,6 +34,7 @@ app.add_typer(schemas_app, name="schemas")
 parked_app = typer.Typer(help="Messages that the broker would not take.", no_args_is_help=True)
 app.add_typer(local_app, name="local")
 app.add_typer(parked_app, name="parked")
+app.add_typer(cli_dead_letters.app, name="dead-letters")
 
 Format = Annotated[str, typer.Option("-f", "--format", help="table or json", metavar="table|json")]
 
@@ -65,10 +68,14 @@ def _settings(process: str = "cli") -> Settings:
     return settings
 
 
-def _show(format_: str, document: Any, table: Callable[[], Any]) -> None:
-    """Prints the document as JSON, or the table that `table` makes."""
+def _check_format(format_: str) -> None:
     if format_ not in ("table", "json"):
         raise UsageError(f"--format is table or json, not {format_}")
+
+
+def _show(format_: str, document: Any, table: Callable[[], Any]) -> None:
+    """Prints the document as JSON, or the table that `table` makes."""
+    _check_format(format_)
     if format_ == "json":
         import msgspec
 
@@ -76,7 +83,7 @@ def _show(format_: str, document: Any, table: Callable[[], Any]) -> None:
     else:
         from rich.console import Console
 
-        Console().print(table())
+        Console(markup=False).print(table())  # an id from a report is no markup
 
 
 @app.command()
@@ -183,13 +190,21 @@ def status(format_: Format = "table") -> None:
     _show(format_, document, lambda: status_table(document))
 
 
+Window = Annotated[
+    str | None,
+    typer.Option(
+        "--window", help="offsets or ISO 8601 moments, TO exclusive, either side may be empty", metavar="FROM..TO"
+    ),
+]
+Partition = Annotated[list[int] | None, typer.Option(help="only this partition; may be given again")]
+
+
 @app.command()
 def replay(
     earliest: Annotated[bool, typer.Option("--to-earliest", help="from the first record")] = False,
     latest: Annotated[bool, typer.Option("--to-latest", help="skip everything there is")] = False,
     moment: Annotated[
-        str | None,
-        typer.Option("--to-datetime", help="from the first record not older than this", metavar="ISO8601"),
+        str | None, typer.Option("--to-datetime", help="from the first record not older than this", metavar="ISO8601")
     ] = None,
     duration: Annotated[
         str | None, typer.Option("--by-duration", help="from this long ago, such as PT2H", metavar="ISO8601")
@@ -197,21 +212,40 @@ def replay(
     shift: Annotated[int | None, typer.Option("--shift-by", help="N records forward, -N back")] = None,
     offset: Annotated[int | None, typer.Option("--to-offset", help="from this offset")] = None,
     file: Annotated[
-        Path | None,
-        typer.Option("--from-file", help="lines topic,partition,offset as Kafka's own tool exports them"),
+        Path | None, typer.Option("--from-file", help="lines topic,partition,offset as Kafka's own tool exports them")
     ] = None,
-    partition: Annotated[list[int] | None, typer.Option(help="only this partition; may be given again")] = None,
-    execute: Annotated[bool, typer.Option("--execute", help="do it; without this only the plan is shown")] = False,
+    window: Window = None,
+    partition: Partition = None,
+    execute: Annotated[bool, typer.Option("--execute", help="reset the offsets; without this only the plan")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="with --window: say what would change")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="with --window: go on where the same command stopped, or anew")
+    ] = True,
     format_: Format = "table",
 ) -> None:
-    """Read a part of the raw topic again by resetting the group's offsets; rows and events stay as they are."""
-    choices = (earliest or None, latest or None, moment, duration, shift, offset, file)
+    """Read a part of the raw topic again; rows and events stay as they are.
+
+    With --to-..., --by-duration, --shift-by or --from-file the live group's offsets are reset (no ingest may run) and the
+    next ingest reads from there. With --window the range is read at once, beside a running ingest whose offsets are not
+    touched; stopped, the same command goes on where it was.
+    """
+    choices = (earliest or None, latest or None, moment, duration, shift, offset, file, window)
     if sum(choice is not None for choice in choices) != 1:
         raise UsageError(
             "say exactly one of --to-earliest --to-latest --to-datetime --by-duration --shift-by --to-offset "
-            "--from-file"
+            "--from-file --window"
         )
-    settings = _settings()
+    if window is not None and execute:
+        raise UsageError("--window needs no --execute; --dry-run says what it would do")
+    if window is None and (dry_run or not resume):
+        raise UsageError("--dry-run and --no-resume go with --window; without --execute a reset is only planned")
+    _check_format(format_)
+    settings = _settings("replay")
+    if window is not None:
+        from processor.cli_window import window_replay
+
+        window_replay(settings, window, partitions=partition or (), dry_run=dry_run, format_=format_, resume=resume)
+        return
     from processor.replay import GroupOffsets, plan_reset
     from processor.show import plan_table
 
@@ -222,6 +256,16 @@ def replay(
     if execute:
         group.apply(plan)
     _show(format_, rows, lambda: plan_table(settings, rows, execute))
+
+
+@app.command()
+def verify(window: Window = None, partition: Partition = None, format_: Format = "table") -> None:
+    """Fold the raw topic in bounded memory and compare it with the tables; writes nothing, exit 1 where they differ."""
+    _check_format(format_)
+    settings = _settings("verify")
+    from processor.cli_window import verify as run_verify
+
+    run_verify(settings, window=window, partitions=partition or (), format_=format_)
 
 
 def _choice(

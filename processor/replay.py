@@ -56,7 +56,8 @@ def parse_datetime(text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{text!r} is no date and time such as 2026-05-01T12:00:00Z") from None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    milliseconds = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    return max(0, milliseconds)  # Kafka gives negative timestamps meanings of their own
 
 
 def parse_duration(text: str) -> timedelta:

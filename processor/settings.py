@@ -23,6 +23,28 @@ PREFIX = "PROCESSOR_"
 #: what Kubernetes puts into every container for a service whose name begins with `processor`
 _SERVICE_LINK = re.compile(r"^\w*(_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP|SCTP)|_PORT=(tcp|udp|sctp)://)")
 
+#: librdkafka properties on which a promise rests, or that have a setting of their own
+OWN_PROPERTIES = frozenset(
+    {
+        "bootstrap.servers",
+        "group.id",
+        "group.instance.id",
+        "group.protocol",
+        "session.timeout.ms",
+        "partition.assignment.strategy",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "isolation.level",
+        "transactional.id",
+        "enable.idempotence",
+        "acks",
+        "delivery.report.only.error",
+        "logger",
+        "error_cb",
+        "on_delivery",
+        "on_commit",
+    }
+)
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -158,6 +180,14 @@ class Settings(BaseSettings):
         legal = value.replace(".", "").replace("_", "").replace("-", "")
         if not 0 < len(value) < 250 or not legal.isalnum() or not legal.isascii():
             raise ValueError("a topic has 1 to 249 characters of a-z A-Z 0-9 . _ -")
+        return value
+
+    @field_validator("kafka_options")
+    @classmethod
+    def _leaves_promises_alone(cls, value: dict[str, Any]) -> dict[str, Any]:
+        own = sorted(OWN_PROPERTIES & value.keys())
+        if own:
+            raise ValueError(f"{', '.join(own)} can't be set here: the promises or other settings decide")
         return value
 
     @property

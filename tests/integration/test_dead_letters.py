@@ -436,7 +436,7 @@ def test_a_report_that_is_written_resolves_its_own_dead_letter_and_no_other(stor
     )
     assert [
         (int(row["record_timestamp"].timestamp() * 1000), row["offset"], row["report_index"]) for row in places
-    ] == [(of.timestamp_ms, of.offset, 1)]
+    ] == [(made_anew.timestamp_ms, of.offset, 1)]
 
 
 def test_a_record_that_can_be_read_now_resolves_its_dead_letter_even_if_all_its_reports_are_rejected(

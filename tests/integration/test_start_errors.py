@@ -64,13 +64,14 @@ def test_a_process_waits_for_servers_that_are_down_says_so_once_and_starts_when_
     command: str, servers: Servers, environment: dict[str, str], start: Start
 ) -> None:
     url = urlsplit(environment["PROCESSOR_DATABASE_URL"])
+    account, at, _ = url.netloc.rpartition("@")
     broker, _, port = servers.bootstrap_servers.rpartition(":")
     with Proxy(str(url.hostname), int(url.port or 5432)) as database, Proxy(broker, int(port)) as kafka:
         for proxy in (database, kafka):
             proxy.refuse()
         process = start(
             command,
-            PROCESSOR_DATABASE_URL=url._replace(netloc=f"{url.username}@127.0.0.1:{database.port}").geturl(),
+            PROCESSOR_DATABASE_URL=url._replace(netloc=f"{account}{at}127.0.0.1:{database.port}").geturl(),
             PROCESSOR_KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{kafka.port}",
         )
         process.wait_said("waiting_for_servers")
@@ -178,7 +179,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *c
         ({"security.protocol": "sasl_ssl", "sasl.mechanism": "PLAIN", "sasl.password": "5ecret"}, "sasl.username"),
     ],
 )
-def test_a_property_that_librdkafka_refuses_is_named(options: dict[str, str], word: str) -> None:
+def test_a_property_that_librdkafka_refuses_is_named(options: dict[str, str | int | float | bool], word: str) -> None:
     with pytest.raises(SetupError) as refused:
         client_properties(Settings(_env_file=None, kafka_options=options))
     assert str(refused.value).startswith("wrong settings: PROCESSOR_KAFKA_OPTIONS: ")
@@ -206,7 +207,8 @@ def test_a_database_url_that_cannot_be_right_is_told_without_its_password(url: s
 
 
 def test_all_hosts_of_a_database_url_are_named_and_tried(database_url: str) -> None:
-    several = database_url.replace("127.0.0.1", f"{NOBODY},127.0.0.1")
-    with Store(several) as store:
-        assert store.where.startswith(f"{NOBODY},127.0.0.1:")
+    url = urlsplit(database_url)
+    account, at, host = url.netloc.rpartition("@")
+    with Store(url._replace(netloc=f"{account}{at}{NOBODY},{host}").geturl()) as store:
+        assert store.where == f"{NOBODY},{host}{url.path}"
         assert pending_migrations(store) == []

@@ -22,7 +22,7 @@ from processor.settings import Settings
 from processor.store import Store
 from tests.factories import load, produce, record, report
 from tests.integration.test_forecast import everything
-from tests.integration.test_window import COMMANDS, command, live_offsets, replayed
+from tests.integration.test_window import command, live_offsets, replayed
 from tests.support.processes import Process, run_command
 from tests.support.settle import wait_settled
 
@@ -239,9 +239,12 @@ def test_two_reports_have_one_digest_exactly_when_postgres_finds_them_equal(
     assert (content_digest(made[0]) == content_digest(made[1])) is equal
 
 
-MEASURED = (
-    "import atexit, resource\natexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))\n"
-)
+MEASURED = """
+import atexit, resource
+atexit.register(lambda: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+from processor.cli import main
+main()
+"""
 
 
 @pytest.mark.soak
@@ -265,7 +268,7 @@ def measured(environment: dict[str, str], *args: str) -> float:
     import os
 
     done = subprocess.run(
-        [sys.executable, "-c", MEASURED + COMMANDS, *args],
+        [sys.executable, "-c", MEASURED, *args],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

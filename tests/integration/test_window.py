@@ -28,50 +28,15 @@ from processor.window_plan import WindowProgress, ahead_of_live, parse_window, p
 from tests.factories import load, produce
 from tests.integration.test_flow import fingerprints
 from tests.support.ledger import check_ledger, events_of, rows_of
-from tests.support.processes import Process, wait_until
+from tests.support.processes import COMMAND, Process, wait_until
 from tests.support.settle import wait_settled
 
 Start = Callable[..., Process]
 
-#: the two commands as cli.py mounts them
-COMMANDS = """
-import sys
-import typer
-from processor.cli_window import verify, window_replay
-from processor.errors import ProcessorError, UsageError
-from processor.logs import configure_logs
-from processor.settings import load_settings
-
-app = typer.Typer(pretty_exceptions_enable=False)
-
-@app.command("replay")
-def replay_command(
-    window: str = typer.Option(...), partition: list[int] = typer.Option([]), dry_run: bool = False,
-    resume: bool = True, format_: str = typer.Option("table", "-f"),
-) -> None:
-    window_replay(settings, window, partitions=partition, dry_run=dry_run, format_=format_, resume=resume)
-
-@app.command("verify")
-def verify_command(
-    window: str = typer.Option(None), partition: list[int] = typer.Option([]),
-    format_: str = typer.Option("table", "-f"),
-) -> None:
-    verify(settings, window=window, partitions=partition, format_=format_)
-
-settings = load_settings()
-configure_logs(settings, "cli")
-try:
-    app()
-except ProcessorError as error:
-    print(f"processor: {error}", file=sys.stderr)
-    sys.exit(2 if isinstance(error, UsageError) else 1)
-"""
-
-
 def command(environment: dict[str, str], *args: str, **extra: str) -> subprocess.CompletedProcess[str]:
     """The command's end: its exit code and what it said."""
     return subprocess.run(
-        [sys.executable, "-c", COMMANDS, *args],
+        [*COMMAND, *args],
         env={**os.environ, **environment, **extra},
         capture_output=True,
         text=True,
@@ -92,7 +57,7 @@ def replayed(environment: dict[str, str], window: str, *args: str) -> dict[str, 
 def running(environment: dict[str, str], log: Path, *args: str, **extra: str) -> Iterator[subprocess.Popen[str]]:
     with log.open("w") as file:
         child = subprocess.Popen(
-            [sys.executable, "-c", COMMANDS, *args],
+            [*COMMAND, *args],
             env={**os.environ, **environment, **extra},
             stdout=subprocess.PIPE,
             stderr=file,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,7 +14,8 @@ from processor.decode import Decoder, Outcome
 from processor.messages import Reason, Rejection, TrialReport
 from tests.factories import record, report
 
-DECODE = Decoder(Catalogue.load(), max_report_bytes=1024 * 1024)
+CATALOGUE = Catalogue.load()
+DECODE = Decoder(CATALOGUE, max_report_bytes=1024 * 1024)
 GOOD = {"trial_id": "good", "run_id": "run-1"}
 ID = '"trial_id": "bad", "run_id": "run-1"'
 OBJECT = '{"a":'
@@ -118,7 +120,7 @@ def test_an_envelope_is_mended_too() -> None:
 def test_an_envelope_that_would_be_stored_too_often_is_rejected() -> None:
     value = {"run_id": "r", "own": "x" * 1000, "trials": [{"trial_id": n} for n in range(400)]}
     assert [TrialReport] * 400 == [type(done) for done in DECODE(record(value))]
-    small = Decoder(Catalogue.load(), max_report_bytes=1024 * 16)
+    small = Decoder(CATALOGUE, max_report_bytes=1024 * 16)
     [rejection] = small(record(value))
     assert isinstance(rejection, Rejection)
     assert (rejection.reason, rejection.index) == (Reason.TOO_LARGE, -1)
@@ -128,6 +130,27 @@ def test_the_schema_version_is_the_oldest_that_has_all_fields_of_the_report() ->
     assert the_report({**GOOD, "metrics": {}, "own": 1}).schema_version == 1
     assert the_report({**GOOD, "mlflow_run_id": None}).schema_version == 2
     assert the_report({**GOOD, "spectral_norm": "true"}).schema_version == 2
+
+
+def test_a_field_of_a_newer_schema_is_validated_by_its_file_alone(tmp_path: Path) -> None:
+    newer = dict(CATALOGUE.latest("trial_report").definition)
+    newer["fields"] = [
+        *newer["fields"],
+        {"name": "notes", "type": ["null", {"type": "array", "items": "string"}], "default": None},
+    ]
+    folder = tmp_path / "trial_report"
+    folder.mkdir()
+    for schema in CATALOGUE.versions("trial_report"):
+        (folder / f"v{schema.version}.avsc").write_text(json.dumps(schema.definition))
+    (folder / "v3.avsc").write_text(json.dumps(newer))
+    old, good, bad = Decoder(Catalogue.load(tmp_path))(
+        record([GOOD, {**GOOD, "notes": ["a"]}, {**GOOD, "notes": ["a", 1]}])
+    )
+    assert isinstance(old, TrialReport)
+    assert isinstance(good, TrialReport)
+    assert (old.schema_version, old.content["notes"], good.schema_version, good.content["notes"]) == (1, None, 3, ["a"])
+    assert isinstance(bad, Rejection)
+    assert (bad.reason, bad.path) == (Reason.SCHEMA_MISMATCH, "notes[1]")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_json() -> None:
