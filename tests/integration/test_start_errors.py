@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import sys
@@ -181,7 +182,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *c
 )
 def test_a_property_that_librdkafka_refuses_is_named(options: dict[str, str | int | float | bool], word: str) -> None:
     with pytest.raises(SetupError) as refused:
-        client_properties(Settings(_env_file=None, kafka_options=options))
+        client_properties(settings_of({"PROCESSOR_KAFKA_OPTIONS": json.dumps(options)}))
     assert str(refused.value).startswith("wrong settings: PROCESSOR_KAFKA_OPTIONS: ")
     assert word in str(refused.value)
     assert "5ecret" not in str(refused.value)

@@ -172,14 +172,14 @@ HOSTILE: dict[str, bytes] = {
     "lists as deep as it goes": nested(b"[", b"]"),
     "objects as deep as it goes": nested(b'{"a":', b"}"),
     "blanks between deep lists": nested(b"[ ", b" ]"),
-    "a deep list and a string without end": report_with(b"[" * 2000 + b'"' + b'\\"' * (MIB // 2)),
-    "quotes": report_with(b"[" * 2000 + b'"' * MIB),
+    "a deep list and a string without end": report_with(b'"own": ' + b"[" * 2000 + b'"' + b'\\"' * (MIB // 2)),
+    "quotes": report_with(b'"own": ' + b"[" * 2000 + b'"' * MIB),
     "400 reports 199 deep": b"[%s]" % b",".join([report_with(b'"own": %s%s' % (b"[" * 199, b"]" * 199))] * 400),
     "400 reports 201 deep": b"[%s]" % b",".join([report_with(b'"own": %s%s' % (b"[" * 201, b"]" * 201))] * 400),
     "10,000 reports": b'{"run_id": "r", "trials": [%s]}' % b",".join([b'{"trial_id": 1}'] * 10_000),
     "10,000 reports and NaN": b'{"run_id": "r", "n": NaN, "trials": [%s]}' % b",".join([b'{"trial_id": 1}'] * 10_000),
-    "10,000 reports in a large envelope": b'{"run_id": "r", "own": "%s", "trials": [%s]}'
-    % (b"x" * (MIB // 2), b",".join([b'{"trial_id": 1}'] * 10_000)),
+    "10,000 reports in an envelope of 50,000 fields": b'{"run_id": "r", %s, "trials": [%s]}'
+    % (b",".join(b'"k%d": 1' % n for n in range(50_000)), b",".join([b'{"trial_id": 1}'] * 10_000)),
     "100,000 numbers for reports": b"[%s]" % b",".join([b"1"] * 100_000),
     "5 MB": report_with(b'"own": "%s"' % (b"x" * (5 * MIB))),
 }

@@ -190,6 +190,11 @@ def test_a_sentence_names_any_value_in_brief(value: Any, expected: str) -> None:
     assert expected == brief(value)
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64, 10**300])
+def test_the_first_integer_beyond_64_bits_becomes_a_double(number: int) -> None:
+    assert (float(number), float) == (storable(number), type(storable(number)))
+
+
 def test_a_storable_value_is_not_changed() -> None:
     value = {"a": [1, -(2**63), 2.5, "é😀", True, None, {"": []}]}
     assert json.dumps(value) == json.dumps(storable(value))
