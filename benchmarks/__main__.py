@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import load
-from benchmarks.contestants import BOTH, CEILING_A, CEILING_B, INGEST, PROCESSOR, Contestant, Round, versions
+from benchmarks.contestants import BOTH, CEILING_A, CEILING_B, INGEST, Round, versions
 from benchmarks.measure import latency, throughput
 from processor.local import LocalStack
 
@@ -152,7 +152,9 @@ def by_contestant(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
 
 
 def throughput_table(runs: list[dict[str, Any]]) -> Table:
-    table = Table("", "min", "median", "max", "CPU s", "Postgres", "Kafka", "peak MiB", "WAL B", title="reports per second")
+    table = Table(
+        "", "min", "median", "max", "CPU s", "Postgres", "Kafka", "peak MiB", "WAL B", title="reports per second"
+    )
     for name, group in by_contestant(runs).items():
         speeds = sorted(run["reports_per_s"] for run in group)
         middle = group[len(group) // 2]

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 
 mpl.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402 - the backend has to be chosen before
+from matplotlib import pyplot as plt
 
 BIN_SECONDS = 0.5
 

@@ -10,6 +10,8 @@ import signal
 import sys
 import threading
 
+from processor.errors import UsageError
+
 POINTS = (
     "ingest.after_poll",
     "ingest.before_write",
@@ -27,13 +29,13 @@ _resumed = threading.Event()
 
 
 def arm(spec: str | None) -> None:
-    """Makes this process halt at ``name`` or ``name#n``; raises `ValueError` for a name that is no point."""
+    """Makes this process halt at ``name`` or ``name#n``; raises `UsageError` for a name that is no point."""
     global _target, _remaining
     if spec is None:
         return
     name, _, nth = spec.partition("#")
-    if name not in POINTS:
-        raise ValueError(f"{name} is no checkpoint; known are {', '.join(POINTS)}")
+    if name not in POINTS or not (nth or "1").isdigit():
+        raise UsageError(f"PROCESSOR_TEST_HALT_AT={spec}: want name or name#n of {', '.join(POINTS)}")
     _target, _remaining = name, int(nth or 1)
     signal.signal(signal.SIGUSR1, lambda *_: _resumed.set())
 

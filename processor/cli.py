@@ -225,9 +225,9 @@ def replay(
 ) -> None:
     """Read a part of the raw topic again; rows and events stay as they are.
 
-    With --to-..., --by-duration, --shift-by or --from-file the live group's offsets are reset (no ingest may run) and the
-    next ingest reads from there. With --window the range is read at once, beside a running ingest whose offsets are not
-    touched; stopped, the same command goes on where it was.
+    With --to-..., --by-duration, --shift-by or --from-file the live group's offsets are reset (no ingest may run) and
+    the next ingest reads from there. With --window the range is read at once, beside a running ingest whose offsets
+    are not touched; stopped, the same command goes on where it was.
     """
     choices = (earliest or None, latest or None, moment, duration, shift, offset, file, window)
     if sum(choice is not None for choice in choices) != 1:
@@ -319,7 +319,8 @@ def publish_parked() -> None:
 
     with open_store(settings, "cerebros-parked") as store:
         outbox, total = Outbox(store), 0
-        while number := outbox.unpark():
+        last = max((row["id"] for row in outbox.parked()), default=0)
+        while number := outbox.unpark(last):
             total += number
     print(f"{total} messages are back in the outbox" if total else "nothing is parked")
 

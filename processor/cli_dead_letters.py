@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from processor.store.dead_letters import Selection
 
 app = typer.Typer(
-    help="Rejected reports: see them, export them, send them through again.", no_args_is_help=True, rich_markup_mode=None
+    help="Rejected reports: see them, export them, send them through again.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Format = Annotated[str, typer.Option("-f", "--format", help="table or json", metavar="table|json")]

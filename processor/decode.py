@@ -82,6 +82,10 @@ class Decoder:
         self._plan: list[tuple[str, Rule, Any]] = [
             (name, RULES.get(name, Rule(None, unchanged)), defaults.get(name, _MISSING)) for name in fields
         ]
+        # fields of later schemas have no column: a default that everybody has is not worth storing, and a row written
+        # before the field existed must still equal its report
+        self._later = [(name, defaults.get(name, _MISSING)) for name in fields if name not in RULES]
+        self._plan = [entry for entry in self._plan if entry[0] in RULES]
         self._known = frozenset(fields) | {"trial_id", "run_id"}
 
     def __call__(self, record: RawRecord) -> list[Outcome]:
@@ -238,6 +242,10 @@ class Decoder:
                         bent.append(name)
         except Refused as refused:
             raise Refused(refused.reason, refused.detail, name) from None
+        for name, default in self._later:
+            value = get(name, default)
+            if value is not _MISSING and value != default:
+                content[name] = value
         return content
 
     def _leftovers(

@@ -19,38 +19,73 @@ log = structlog.get_logger(__name__)
 
 
 class Health:
-    """The server and the watch; `close` ends both."""
+    """What the probes answer from; a context manager that ends the server and the watch."""
 
-    def __init__(self, server: ThreadingHTTPServer | None) -> None:
-        self._server = server
-        self.closed = threading.Event()
+    def __init__(self, stuck_s: float) -> None:
+        self._stuck_s = stuck_s
+        self._began = time.monotonic()
+        self._last_sign: Callable[[], float] = lambda: self._began
+        self._ready: Callable[[], bool] = lambda: False
+        self._closed = threading.Event()
+        self.server: ThreadingHTTPServer | None = None
+
+    def __enter__(self) -> Health:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def watch(self, last_sign: Callable[[], float], ready: Callable[[], bool]) -> None:
+        """From now on: `last_sign` gives the monotonic second of the last sign of life, `ready` whether work goes on.
+
+        Until then the process is alive and not ready.
+        """
+        self._last_sign, self._ready = last_sign, ready
+
+    def sign_of_life(self) -> None:
+        """For the time before `watch`, while the start checks wait for servers."""
+        self._began = time.monotonic()
+
+    def alive(self) -> bool:
+        return time.monotonic() - self._last_sign() < self._stuck_s
+
+    def ready(self) -> bool:
+        return self.alive() and self._ready()
 
     @property
     def port(self) -> int:
-        return int(self._server.server_address[1]) if self._server else 0
+        return int(self.server.server_address[1]) if self.server else 0
 
     def close(self) -> None:
-        self.closed.set()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+        self._closed.set()
+        if self.server is not None:
+            self.server.shutdown()
+            self.server.server_close()
+
+    def dump_when_stuck(self) -> None:
+        told = False
+        while not self._closed.wait(min(5.0, self._stuck_s / 4)):
+            if self.alive():
+                told = False
+            elif not told:
+                told = True
+                log.error("stuck", seconds=self._stuck_s)
+                faulthandler.dump_traceback(file=sys.stderr.fileno(), all_threads=True)
 
 
-def serve_health(port: int, last_sign: Callable[[], float], stuck_s: float, ready: Callable[[], bool]) -> Health:
-    """Serves on `port` (0: only the watch). /live fails when `last_sign` (monotonic seconds) is older than `stuck_s`.
+def serve_health(port: int, stuck_s: float) -> Health:
+    """Serves on `port` (0: only the watch). /live fails when there was no sign of life for `stuck_s` seconds.
 
-    Raises `SetupError` where the port can't be had.
+    Raises `SetupError` where the port is taken.
     """
-
-    def alive() -> bool:
-        return time.monotonic() - last_sign() < stuck_s
+    health = Health(stuck_s)
 
     class Answer(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path == "/metrics":
                 self._send(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
             elif self.path in ("/live", "/ready"):
-                fine = alive() and (self.path == "/live" or ready())
+                fine = health.alive() if self.path == "/live" else health.ready()
                 self._send(200 if fine else 503, b"ok\n" if fine else b"not now\n", "text/plain")
             else:
                 self._send(404, b"/metrics, /live, /ready\n", "text/plain")
@@ -65,23 +100,11 @@ def serve_health(port: int, last_sign: Callable[[], float], stuck_s: float, read
         def log_message(self, *_: object) -> None:
             """Probes come every few seconds; they are no news."""
 
-    try:
-        server = ThreadingHTTPServer(("", port), Answer) if port else None
-    except OSError as error:
-        raise SetupError(f"PROCESSOR_METRICS_PORT {port} can't be opened: {error.strerror}") from None
-    health = Health(server)
-    if server is not None:
-        threading.Thread(target=server.serve_forever, name="health", daemon=True).start()
-    threading.Thread(target=_watch, args=(health, alive, stuck_s), name="watch", daemon=True).start()
+    if port:
+        try:
+            health.server = ThreadingHTTPServer(("", port), Answer)
+        except OSError as error:
+            raise SetupError(f"METRICS_PORT {port} can't be opened: {error.strerror}") from None
+        threading.Thread(target=health.server.serve_forever, name="health", daemon=True).start()
+    threading.Thread(target=health.dump_when_stuck, name="watch", daemon=True).start()
     return health
-
-
-def _watch(health: Health, alive: Callable[[], bool], stuck_s: float) -> None:
-    told = False
-    while not health.closed.wait(min(5.0, stuck_s / 4)):
-        if alive():
-            told = False
-        elif not told:
-            told = True
-            log.error("stuck", seconds=stuck_s)
-            faulthandler.dump_traceback(file=sys.stderr.fileno(), all_threads=True)

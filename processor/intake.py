@@ -5,6 +5,7 @@ Measured with confluent-kafka 2.16: commit() from another thread starves while o
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
@@ -254,6 +255,8 @@ class KafkaSource:
         self._release(names, lost=lost)
         for name in names:
             self._uncommitted.pop(name, None)
+            with contextlib.suppress(KeyError):
+                metrics.LAG.remove(str(name[1]))
 
     def pause(self) -> None:
         self._paused = True

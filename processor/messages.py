@@ -69,7 +69,8 @@ class Order(NamedTuple):
 class TrialReport(msgspec.Struct, frozen=True, gc=False):
     """One normalised, schema-valid report.
 
-    `content` holds every field of the latest `trial_report` schema by name (`run_id` and `trial_id` among them);
+    `content` holds the fields of the latest `trial_report` schema by name (`run_id` and `trial_id` among them), those
+    that have a column always, later ones where they are not at their default;
     what the report held beyond that is in `extra`, and what its envelope held in `envelope`.
     `schema_version` is the version the report was written with (JSON: the oldest version that has all its fields).
     `bent` names the fields that normalisation had to change.
@@ -135,7 +136,7 @@ class Destination(StrEnum):
 
 
 class OutboxMessage(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """One Kafka message to publish. `id` names it for people and logs: `run_id/trial_id#revision`, or `dead-letter/N`."""
+    """One Kafka message to publish; `id` names it for people: `run_id/trial_id#revision`, or `dead-letter/N`."""
 
     destination: Destination
     id: str

@@ -34,7 +34,9 @@ LATENCY_SECONDS = Histogram(
 LAG = Gauge("processor_lag_records", "records not yet read and written", ["partition"], registry=REGISTRY)
 ASSIGNED = Gauge("processor_assigned_partitions", "partitions this process reads", registry=REGISTRY)
 OUTAGES = Counter("processor_outages", "times that writing or publishing had to wait", ["where"], registry=REGISTRY)
-OUTAGE = Gauge("processor_outage", "1 while waiting for a server that is down", ["where"], registry=REGISTRY)
+OUTAGE = Gauge(
+    "processor_outage", "writers (or the relay) that wait for a server that is down", ["where"], registry=REGISTRY
+)
 LAST_ERROR = Gauge("processor_last_error_timestamp_seconds", "when the last error happened", registry=REGISTRY)
 PUBLISHED = Counter("processor_published", "messages published", ["destination"], registry=REGISTRY)
 PUBLISH_SECONDS = Histogram(

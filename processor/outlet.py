@@ -77,6 +77,7 @@ class Outlet:
                     "transaction.timeout.ms": 60_000,
                     "acks": "all",
                     "linger.ms": 5,
+                    "partitioner": "murmur2_random",  # a run's events in the partition where Java clients expect them
                     "message.max.bytes": min(max(self._limits.values()) + 64 * 1024, 1_000_000_000),
                     # a batch is refused as a whole: it must fit the topic that takes least
                     "batch.size": min(1_000_000, *self._limits.values()),

@@ -198,7 +198,7 @@ class Lane:
             else:
                 if self.in_outage:
                     self.in_outage = False
-                    metrics.OUTAGE.labels("database").set(0)
+                    metrics.OUTAGE.labels("database").dec()
                     log.info("database_back", after_s=round(time.monotonic() - began, 1))
                 count_written(batch, written)
                 return written
@@ -210,7 +210,7 @@ class Lane:
             return
         self.in_outage = True
         metrics.OUTAGES.labels("database").inc()
-        metrics.OUTAGE.labels("database").set(1)
+        metrics.OUTAGE.labels("database").inc()
         log.warning("waiting_for_database", cause=str(error))
 
 

@@ -1,10 +1,11 @@
-"""A Confluent schema registry: writer schemas by id, and ids for the events' schemas. Only imported where one is set."""
+"""A Confluent schema registry: writer schemas by id, and ids for the events' schemas; only used where one is set."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -21,7 +22,10 @@ class SchemaRegistry:
             from confluent_kafka.schema_registry import SchemaRegistryClient
         except ImportError:
             raise SetupError("SCHEMA_REGISTRY_URL needs: pip install 'cerebros-processor[registry]'") from None
-        self._url = url
+        parts = urlsplit(url)
+        self._url = (
+            f"{parts.scheme}://{parts.hostname}:{parts.port or 80}"  # shown in errors: without user and password
+        )
         self._client = SchemaRegistryClient({"url": url})
         self._writers: dict[int, Mapping[str, Any] | None] = {}
 

@@ -54,6 +54,7 @@ class Relay:
         self._parked_trials: set[str] = set()
         self._depth_at = 0.0
         self.last_round = time.monotonic()
+        self.in_outage = False
 
     def stop(self) -> None:
         """Finish the round in hand and return; may be called from a signal handler."""
@@ -70,6 +71,7 @@ class Relay:
                 if waiting_since:
                     log.info("publishing_again", after_s=round(time.monotonic() - waiting_since, 1))
                     metrics.OUTAGE.labels("relay").set(0)
+                    self.in_outage = False
                 delay, waiting_since = RETRY_FIRST_SECONDS, 0.0
                 self._serve(outlet)
             except TransientError as error:
@@ -78,6 +80,7 @@ class Relay:
                     waiting_since = time.monotonic()
                     metrics.OUTAGES.labels("relay").inc()
                     metrics.OUTAGE.labels("relay").set(1)
+                    self.in_outage = True
                     log.warning("waiting", cause=str(error))
                 self.last_round = time.monotonic()
                 self._stopping.wait(delay * random.uniform(0.5, 1.0))

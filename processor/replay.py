@@ -66,7 +66,10 @@ def parse_duration(text: str) -> timedelta:
     parts = {unit: int(value) for unit, value in match.groupdict().items() if value} if match else {}
     if not parts:
         raise UsageError(f"{text!r} is no ISO 8601 duration such as PT2H30M or P1D")
-    return timedelta(**parts)
+    try:
+        return timedelta(**parts)
+    except OverflowError:
+        raise UsageError(f"{text!r} is longer than any topic") from None
 
 
 def read_plan_file(path: Path, topic: str) -> dict[int, int]:

@@ -18,7 +18,7 @@ from processor.checkpoints import arm
 from processor.decode import Decoder
 from processor.errors import ProcessorError, SetupError
 from processor.events import EventWriter
-from processor.health import serve_health
+from processor.health import Health, serve_health
 from processor.intake import KafkaSource, check_topics
 from processor.outlet import Outlet
 from processor.pipeline import Pipeline
@@ -75,12 +75,14 @@ def open_sink(settings: Settings, event_writer: EventWriter, application: str = 
     return TrialStore(open_store(settings, application), event_writer, create_runs=settings.unknown_run == "create")
 
 
-def wait_for_start(settings: Settings, check: Callable[[], None], stopping: Callable[[], bool]) -> None:
+def wait_for_start(check: Callable[[], None], health: Health, stopping: Callable[[], bool]) -> None:
     """Runs the start checks; a server that is down is waited for, anything else is said and ends the process."""
     told = False
     while not stopping():
+        health.sign_of_life()
         try:
-            return check()
+            check()
+            return
         except SetupError:
             raise
         except ProcessorError as error:
@@ -105,31 +107,29 @@ def run_ingest(settings: Settings) -> None:
             check_migrated(store)
         check_topics(settings, settings.raw_topic)
 
-    wait_for_start(settings, check, lambda: bool(stopped))
-    if stopped:
-        return
-    source = KafkaSource(settings, release=lambda partitions, lost: pipeline.release(partitions, lost=lost))
-    pipeline = Pipeline(
-        source,
-        decoder,
-        lambda: open_sink(settings, event_writer),
-        lanes=settings.writers,
-        max_reports=settings.batch_max_records,
-        max_bytes=settings.batch_max_bytes,
-        max_wait_s=settings.batch_max_wait_ms / 1000,
-        shutdown_s=settings.shutdown_timeout_ms / 1000,
-    )
-    stop_on_signals(pipeline.stop)
-    health = serve_health(
-        settings.metrics_port, lambda: pipeline.last_poll, STUCK_SECONDS, lambda: not pipeline.in_outage
-    )
-    gc.freeze()  # what lives from the start on need not be looked at again
-    log.info("ingest_started", topic=settings.raw_topic, group=settings.group_id, protocol=source.protocol)
-    try:
-        pipeline.run()
-    finally:
-        source.close()
-        health.close()
+    with serve_health(settings.metrics_port, STUCK_SECONDS) as health:
+        wait_for_start(check, health, lambda: bool(stopped))
+        if stopped:
+            return
+        source = KafkaSource(settings, release=lambda partitions, lost: pipeline.release(partitions, lost=lost))
+        pipeline = Pipeline(
+            source,
+            decoder,
+            lambda: open_sink(settings, event_writer),
+            lanes=settings.writers,
+            max_reports=settings.batch_max_records,
+            max_bytes=settings.batch_max_bytes,
+            max_wait_s=settings.batch_max_wait_ms / 1000,
+            shutdown_s=settings.shutdown_timeout_ms / 1000,
+        )
+        stop_on_signals(pipeline.stop)
+        health.watch(lambda: pipeline.last_poll, lambda: not pipeline.in_outage)
+        gc.freeze()  # what lives from the start on need not be looked at again
+        log.info("ingest_started", topic=settings.raw_topic, group=settings.group_id, protocol=source.protocol)
+        try:
+            pipeline.run()
+        finally:
+            source.close()
     log.info("ingest_stopped")
 
 
@@ -138,13 +138,13 @@ def run_relay(settings: Settings) -> None:
     arm(settings.test_halt_at)
     stopped: list[bool] = []
     stop_on_signals(lambda: stopped.append(True))
-    with open_store(settings, "cerebros-relay") as store:
+    with open_store(settings, "cerebros-relay") as store, serve_health(settings.metrics_port, STUCK_SECONDS) as health:
 
         def check() -> None:
             check_migrated(store)
             check_topics(settings, settings.events_topic, settings.dead_letter_topic)
 
-        wait_for_start(settings, check, lambda: bool(stopped))
+        wait_for_start(check, health, lambda: bool(stopped))
         relay = Relay(
             Outbox(store),
             lambda: Outlet(settings),
@@ -154,12 +154,9 @@ def run_relay(settings: Settings) -> None:
         stop_on_signals(relay.stop)
         if stopped:
             return
-        health = serve_health(settings.metrics_port, lambda: relay.last_round, STUCK_SECONDS, lambda: True)
+        health.watch(lambda: relay.last_round, lambda: not relay.in_outage)
         log.info("relay_started", events=settings.events_topic, dead_letters=settings.dead_letter_topic)
-        try:
-            relay.run()
-        finally:
-            health.close()
+        relay.run()
     log.info("relay_stopped")
 
 
@@ -183,4 +180,5 @@ def run_both(settings: Settings) -> int:
     while all(child.poll() is None for child in children):
         time.sleep(0.1)
     forward()
-    return max(abs(child.wait()) for child in children)
+    codes = {child.wait() for child in children}
+    return 0 if codes == {0} else 2 if 2 in codes else 1

@@ -34,7 +34,7 @@ select id, name, destination, error, parked_at from outbox_parked order by id
 -- name: take_parked
 -- Takes the oldest parked messages out, in order.
 with taken as (
-    delete from outbox_parked where id in (select id from outbox_parked order by id limit $1) returning id, message
+    delete from outbox_parked where id in (select id from outbox_parked where id <= $1 order by id limit $2) returning id, message
 )
 select message from taken order by id
 

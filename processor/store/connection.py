@@ -147,6 +147,8 @@ class Store:
         except ReportError:
             raise
         except Exception as error:
+            if isinstance(error, asyncpg.InterfaceError) and self._connection and not self._connection.is_closed():
+                raise  # a misuse of ours, which no waiting mends
             sorted_error = sort_error(error, self.where)
             if isinstance(sorted_error, TransientError):
                 self._forget()

@@ -127,13 +127,16 @@ class Outbox:
         """name, destination, error, parked_at of every parked message, oldest first."""
         return self._store.fetch("parked_messages")
 
-    def unpark(self, limit: int = 10_000) -> int:
-        """Puts parked messages back into the outbox, oldest first, in one transaction; how many."""
+    def unpark(self, up_to_id: int, limit: int = 10_000) -> int:
+        """Puts parked messages back into the outbox, oldest first, in one transaction; how many.
+
+        `up_to_id` keeps out what the relay parks again meanwhile.
+        """
 
         async def work(connection: asyncpg.Connection) -> int:
             queries = load_queries()
             async with connection.transaction():
-                rows = await connection.fetch(queries["take_parked"], limit)
+                rows = await connection.fetch(queries["take_parked"], up_to_id, limit)
                 if rows:
                     messages = [_one_decoder.decode(row["message"]) for row in rows]
                     await connection.execute(queries["insert_outbox"], *seal_packets(messages))

@@ -284,14 +284,13 @@ def headers_json(headers: Headers) -> bytes:
     """[{"name", "text" | "base64"}, ...]: readable where the bytes are text; a null value has neither."""
     entries = []
     for name, value in headers:
-        entry = {"name": name}
+        entry = {"name": storable(name)}
         if value is not None:
-            try:
-                entry["text"] = value.decode()
-            except UnicodeDecodeError:
+            text = value.decode("utf-8", "replace")
+            if text.encode() == value and "\x00" not in text:
+                entry["text"] = text
+            else:
                 entry["base64"] = b64encode(value).decode()
-            if "\x00" in entry.get("text", ""):
-                entry = {"name": name, "base64": b64encode(value).decode()}
         entries.append(entry)
     return _encode(entries)
 

@@ -1,4 +1,4 @@
-"""Outage is not poison: servers stop, die, hang or fill up; nothing is rejected, lost or doubled, and all resumes by itself."""
+"""Outage is not poison: servers stop, die, hang or fill up; nothing is rejected or lost, and all resumes by itself."""
 
 from __future__ import annotations
 

@@ -33,6 +33,7 @@ from tests.support.settle import wait_settled
 
 Start = Callable[..., Process]
 
+
 def command(environment: dict[str, str], *args: str, **extra: str) -> subprocess.CompletedProcess[str]:
     """The command's end: its exit code and what it said."""
     return subprocess.run(

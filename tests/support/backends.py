@@ -1,4 +1,4 @@
-"""Where the tests find a real Kafka and a real PostgreSQL: PROCESSOR_* variables, a Docker engine, or the local stack."""
+"""Where the tests find a real Kafka and PostgreSQL: PROCESSOR_* variables, a Docker engine, or the local stack."""
 
 from __future__ import annotations
 

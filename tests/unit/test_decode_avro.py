@@ -24,9 +24,10 @@ REPORT: dict[str, Any] = {
     "duration_ms": 2**40,
 }
 #: what stands behind each schema id of the test's registry
-REGISTRY: dict[int, Any] = {
-    schema.version: schema.definition for schema in CATALOGUE.versions(SUBJECT)
-} | {7: {"type": "record", "name": "Other", "fields": [{"name": "x", "type": "int"}]}, 8: {"type": "nonsense"}}
+REGISTRY: dict[int, Any] = {schema.version: schema.definition for schema in CATALOGUE.versions(SUBJECT)} | {
+    7: {"type": "record", "name": "Other", "fields": [{"name": "x", "type": "int"}]},
+    8: {"type": "nonsense"},
+}
 FRAMINGS = ["single-object", "Confluent"]
 
 
@@ -58,7 +59,13 @@ def test_a_report_of_any_version_is_read_as_the_latest_with_its_defaults(framing
     newer = {} if version == 1 else {"spectral_norm": True, "mlflow_run_id": "m"}
     report = decode(framed(framing, REPORT | newer, version))
     assert isinstance(report, TrialReport)
-    rest: dict[str, Any] = {"parameters": {}, "rank": None, "artifact_uri": None, "pulse_id": None, "candidate_id": None}
+    rest: dict[str, Any] = {
+        "parameters": {},
+        "rank": None,
+        "artifact_uri": None,
+        "pulse_id": None,
+        "candidate_id": None,
+    }
     expected = REPORT | rest | ({"spectral_norm": False, "mlflow_run_id": None} | newer)
     assert (expected, version, (), None) == (report.content, report.schema_version, report.bent, report.extra)
 

@@ -39,7 +39,7 @@ end $$;
 do $$
 declare
     wanted record;
-    new_id text := case when to_regproc('pg_catalog.uuidv7') is null then 'gen_random_uuid()' else 'uuidv7()' end;
+    new_id text := case when to_regprocedure('pg_catalog.uuidv7()') is null then 'gen_random_uuid()' else 'uuidv7()' end;
 begin
     for wanted in
         select missing.column1 as table_name, missing.column2 as column_name, missing.column3 as expression
