@@ -56,8 +56,8 @@ def parse_datetime(text: str) -> int:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{text!r} is no date and time such as 2026-05-01T12:00:00Z") from None
-    milliseconds = int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-    return max(0, milliseconds)  # Kafka gives negative timestamps meanings of their own
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime(1970, 1, 1, tzinfo=UTC)
+    return max(0, since // timedelta(milliseconds=1))  # Kafka gives negative timestamps meanings of their own
 
 
 def parse_duration(text: str) -> timedelta:

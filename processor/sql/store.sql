@@ -19,7 +19,8 @@ with judged as materialized (
            held.id as held_id,
            held.revision as held_revision,
            -- other programs keep keys of their own in bridge_payload; ours are replaced, theirs stay
-           (coalesce(held.bridge_payload, '{}') - 'extra' - 'envelope') || incoming.bridge_payload as payload,
+           case when held.id is null then incoming.bridge_payload
+                else (coalesce(held.bridge_payload, '{}') - 'extra' - 'envelope') || incoming.bridge_payload end as payload,
            case
                when held.id is null then 0
                when (timestamptz 'epoch' + incoming.source_timestamp_ms * interval '1 millisecond',
@@ -28,7 +29,7 @@ with judged as materialized (
                when (incoming.status, incoming.metrics, incoming.parameters, incoming.spectral_norm,
                      incoming.mlflow_run_id, incoming.artifact_uri, incoming.duration_ms, incoming.rank,
                      incoming.warnings, incoming.candidate_id, incoming.pulse_id,
-                     (held.bridge_payload - 'extra' - 'envelope') || incoming.bridge_payload)
+                     (coalesce(held.bridge_payload, '{}') - 'extra' - 'envelope') || incoming.bridge_payload)
                     is distinct from
                     (held.status, held.metrics, held.parameters, held.spectral_norm,
                      held.mlflow_run_id, held.artifact_uri, held.duration_ms, held.rank,

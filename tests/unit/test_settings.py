@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from processor.errors import UsageError
 from processor.settings import OWN_PROPERTIES, PREFIX, Settings, load_settings
@@ -182,6 +183,12 @@ def test_no_secret_is_in_what_is_printed_of_the_settings(monkeypatch: pytest.Mon
     settings = load_settings()
     assert SECRET in settings.database_url.get_secret_value()
     assert SECRET not in f"{settings} {settings!r} {settings.model_dump(include={'database_url'})}"
+
+
+def test_no_secret_is_in_what_is_said_where_settings_are_made_by_hand() -> None:
+    with pytest.raises(ValidationError) as caught:
+        Settings.model_validate({"kafka_options": f'{{"sasl.password": "{SECRET}"'})
+    assert SECRET not in str(caught.value)
 
 
 def test_a_dotenv_file_that_is_no_text_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,6 +58,7 @@ def test_statements_are_bounded_and_hold_every_report_in_order(trials: list[tupl
         patch.setattr(writer, "MAX_STATEMENT_BYTES", most)
         parts = list(split_by_size(reports))
     assert [one.index for one in reports] == [one.index for part in parts for one, _ in part]
+    assert all(parts)
     for part in parts:
         size = sum(len(row) for _, row in part)
         assert len(part) == 1 or size <= most
