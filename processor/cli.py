@@ -182,6 +182,7 @@ def check_schemas() -> None:
 @app.command()
 def status(format_: Format = "table") -> None:
     """Lag by partition, rows, outbox depth and age, dead letters by reason."""
+    _check_format(format_)
     settings = _settings()
     from processor.show import status_table
     from processor.status import collect_status

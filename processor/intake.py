@@ -115,6 +115,7 @@ class KafkaSource:
         self._paused = self._ever_assigned = False
         self._failure: KafkaError | None = None
         self._uncommitted: dict[Partition, int] = {}
+        self._given_up: set[Partition] = set()
         self._commit_again_at: float | None = None
         self._lag_at = 0.0
         self.protocol = choose_protocol(settings)
@@ -168,7 +169,13 @@ class KafkaSource:
                 raise explain(self._failure, self._where)
             if first is None:
                 return []
-            messages = [first] if limit == 1 else [first, *self._consumer.consume(limit - 1, 0)]
+            messages = [first]
+            if limit > 1:
+                self._given_up.clear()
+                rest = self._consumer.consume(limit - 1, 0)
+                # consume() may have given the first record's partition away: its neighbours are dropped, so it must
+                # not be written and committed past them (librdkafka itself throws away what it had collected)
+                messages = rest if (first.topic(), first.partition()) in self._given_up else [first, *rest]
         except KafkaException as error:
             raise self._or_wait(translate(error, self._where)) from error
         records = []
@@ -253,6 +260,7 @@ class KafkaSource:
     def _give_up(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
         names = {(one.topic, one.partition) for one in partitions}
         self._release(names, lost=lost)
+        self._given_up |= names
         for name in names:
             self._uncommitted.pop(name, None)
             with contextlib.suppress(KeyError):

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicParti
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from processor.errors import SetupError, UsageError
-from processor.kafka import client_properties, explain, translate
+from processor.kafka import client_properties, explain, list_topics, translate
 from processor.settings import Settings
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ def parse_duration(text: str) -> timedelta:
     try:
         return timedelta(**parts)
     except OverflowError:
-        raise UsageError(f"{text!r} is longer than any topic") from None
+        raise UsageError(f"{text!r} is too long ago") from None
 
 
 def read_plan_file(path: Path, topic: str) -> dict[int, int]:
@@ -116,10 +116,7 @@ class GroupOffsets:
             raise translate(error, self._where) from error
 
     def partitions(self) -> list[int]:
-        try:
-            topics = self._admin.list_topics(timeout=TIMEOUT_SECONDS).topics
-        except KafkaException as error:
-            raise SetupError(f"no Kafka broker answers at {self._where} ({error.args[0].str()})") from None
+        topics = list_topics(self._settings).topics
         if self._topic not in topics:
             raise SetupError(f"Kafka at {self._where} has no topic {self._topic}: run `processor topics create`")
         return sorted(topics[self._topic].partitions)

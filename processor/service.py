@@ -16,7 +16,7 @@ import structlog
 from processor.catalogue import Catalogue
 from processor.checkpoints import arm
 from processor.decode import Decoder
-from processor.errors import ProcessorError, SetupError
+from processor.errors import TransientError
 from processor.events import EventWriter
 from processor.health import Health, serve_health
 from processor.intake import KafkaSource, check_topics
@@ -77,18 +77,16 @@ def open_sink(settings: Settings, event_writer: EventWriter, application: str = 
 
 def wait_for_start(check: Callable[[], None], health: Health, stopping: Callable[[], bool]) -> None:
     """Runs the start checks; a server that is down is waited for, anything else is said and ends the process."""
-    told = False
+    told = ""
     while not stopping():
         health.sign_of_life()
         try:
             check()
             return
-        except SetupError:
-            raise
-        except ProcessorError as error:
-            if not told:
-                log.warning("waiting_for_servers", cause=str(error))
-                told = True
+        except TransientError as error:
+            if str(error) != told:  # one line a cause, not one a second
+                told = str(error)
+                log.warning("waiting_for_servers", cause=told)
             time.sleep(1.0)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from docker.utils.build import exclude_paths  # type: ignore[import-untyped]
+from docker.utils.build import exclude_paths
 
 from processor.intake import ACCEPTABLE_SESSION_MS
 from processor.local.jars import VERSION
