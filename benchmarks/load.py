@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -70,15 +71,16 @@ def create_topic(servers: str, topic: str) -> None:
 
 
 def fill(servers: str, topic: str, count: int) -> None:
-    """Creates the topic and sends `count` reports."""
+    """Creates the topic and sends `count` reports, timestamps in order whatever the clock does meanwhile."""
     create_topic(servers, topic)
     producer = Producer(
         {"bootstrap.servers": servers, "linger.ms": 20, "queue.buffering.max.messages": 500_000, "acks": "all"}
     )
-    for key, value in messages(count):
+    began_ms = int(time.time() * 1000) - count
+    for number, (key, value) in enumerate(messages(count)):
         while True:
             try:
-                producer.produce(topic, value, key)
+                producer.produce(topic, value, key, timestamp=began_ms + number)
                 break
             except BufferError:
                 producer.poll(0.1)

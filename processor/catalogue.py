@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from processor.avro.folder import Schema, find_released, load
+from processor.avro.plain import NO_NEEDS, Needs, plain_type
 from processor.avro.problem import Problem
 from processor.avro.reader import compile_reader
 from processor.avro.schema import BadSchema, Parsed, default_maker, fingerprint, parse
@@ -20,7 +21,7 @@ from processor.avro.validator import compile_validator
 from processor.avro.writer import compile_writer
 from processor.errors import SchemaError
 
-__all__ = ["Catalogue", "Incompatibility", "Problem", "Schema"]
+__all__ = ["NO_NEEDS", "Catalogue", "Incompatibility", "Needs", "Problem", "Schema"]
 
 SINGLE_OBJECT = b"\xc3\x01"  # "Single-object encoding" in the Avro specification
 SINGLE_OBJECT_HEADER = 10
@@ -84,6 +85,17 @@ class Catalogue:
     def check(self, subject: str, datum: dict[str, Any]) -> Problem | None:
         """`validator`, once."""
         return self._subject(subject).validate(datum)
+
+    def plain_type(self, subject: str, field: str, needs: Needs = NO_NEEDS) -> Any | None:
+        """The msgspec type of a field of the latest version whose every value is valid as it is, None where none is."""
+        latest = self._subject(subject).latest.parsed
+        [type_] = [one["type"] for one in latest.root["fields"] if one["name"] == field]
+        return plain_type(type_, latest.names, needs)
+
+    def varying(self, subject: str) -> frozenset[str]:
+        """The fields that not every version has: they tell which version a report was written with."""
+        versions = [_field_names(schema.parsed) for schema in self.versions(subject)]
+        return frozenset[str]().union(*versions) - frozenset.intersection(*versions)
 
     def version_of(self, subject: str, names: Collection[str]) -> int:
         """The oldest version that has all of these fields, leaving out those that no version has."""

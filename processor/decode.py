@@ -1,14 +1,11 @@
 """RawRecord -> list[TrialReport | Rejection]; pure, and total: whatever a record holds, nothing is raised for it.
 
-Most records take the short way: `msgspec` reads the JSON and three searches over the raw bytes prove that nothing
-in it needs mending (no NUL escape, no integer of 19 digits or more, no deep nesting; NaN, lone surrogates and
-numbers beyond a double it refuses to read). The rest is read by `json`, which takes all that Python writes, and mended.
+Most reports take the short way (`plain`): read and checked at once. The thorough way is for what has to be mended or
+bent, for what is wrong, and for what the short way does not know.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,17 +13,9 @@ import msgspec
 
 from processor.catalogue import Catalogue, Problem
 from processor.messages import RawRecord, Reason, Rejection, TrialReport
-from processor.normalise import (
-    MAX_DEPTH,
-    RULES,
-    Refused,
-    Rule,
-    brief,
-    identifier,
-    kind_of,
-    storable,
-    unchanged,
-)
+from processor.normalise import RULES, Refused, identifier, kind_of, storable
+from processor.plain import ID_FIELDS, PlainReader, column_defaults
+from processor.rawjson import may_need_mending, read_json
 
 SUBJECT = "trial_report"
 SINGLE_OBJECT_MARKER = b"\xc3\x01"  # Avro specification, "Single-object encoding"
@@ -37,17 +26,11 @@ Outcome = TrialReport | Rejection
 WriterSchemas = Callable[[int], Mapping[str, Any] | None]
 
 _MISSING: Any = object()
-_DIGITS_TO_ZERO = bytes(ord("0") if ord("0") <= byte <= ord("9") else byte for byte in range(256))
-_LONG_FRACTION = b"." + b"0" * 19
-_LONG_NUMBER = b"0" * 19  # the shortest integer beyond 64 bits has 19 digits
 _PROBLEM_REASONS = {
     "unknown_schema": Reason.AVRO_UNKNOWN_SCHEMA,
     "unreadable": Reason.AVRO_UNREADABLE,
     "too_deep": Reason.TOO_DEEP,
 }
-#: what lies below an envelope, its list and the deepest report is cut off before `json` has to climb down there
-_CUT_DEPTH = MAX_DEPTH + 8
-_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]++|[\]}]++', re.DOTALL)
 #: an envelope's own fields are stored with each of its reports: together they may be this many times the largest report
 _ENVELOPE_COPIES = 16
 
@@ -76,17 +59,13 @@ class Decoder:
         self._validate = catalogue.validator(SUBJECT)
         self._max_report_bytes = max_report_bytes
         self._writer_schemas = writer_schemas
-        self._read_json = msgspec.json.Decoder().decode
+        self._plain = PlainReader(catalogue, SUBJECT)
         defaults = catalogue.defaults(SUBJECT)
-        fields = [name for name in catalogue.fields(SUBJECT) if name not in ("trial_id", "run_id")]
-        self._plan: list[tuple[str, Rule, Any]] = [
-            (name, RULES.get(name, Rule(None, unchanged)), defaults.get(name, _MISSING)) for name in fields
-        ]
+        self._plan = [(name, RULES[name], default) for name, default in column_defaults(catalogue, SUBJECT).items()]
         # fields of later schemas have no column: a default that everybody has is not worth storing, and a row written
         # before the field existed must still equal its report
-        self._later = [(name, defaults.get(name, _MISSING)) for name in fields if name not in RULES]
-        self._plan = [entry for entry in self._plan if entry[0] in RULES]
-        self._known = frozenset(fields) | {"trial_id", "run_id"}
+        self._known = frozenset(catalogue.fields(SUBJECT))
+        self._later = [(name, defaults.get(name, _MISSING)) for name in self._known - {*RULES, *ID_FIELDS}]
 
     def __call__(self, record: RawRecord) -> list[Outcome]:
         """All reports of the record, each a `TrialReport` or a `Rejection`, in the record's order.
@@ -99,19 +78,51 @@ class Decoder:
                 raise Refused(Reason.EMPTY_VALUE, "the record has no value")
             if value[0] == CONFLUENT_MAGIC or value[:2] == SINGLE_OBJECT_MARKER:
                 return self._avro_report(record, value)
-            document, suspect = self._json_document(value)
-            return self._json_reports(record, value, document, suspect)
+            if len(value) <= self._max_report_bytes:
+                plain = self._plain_reports(record, value)
+                if plain is not None:
+                    return plain
+            return self._json_reports(record, value, *read_json(value))
         except Refused as refused:
             return [Rejection(record, -1, refused.reason, refused.detail, refused.path)]
 
-    def _json_document(self, value: bytes) -> tuple[Any, bool]:
-        """The parsed value, and whether it may hold something that Postgres cannot."""
-        try:
-            document = self._read_json(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError):
-            return _read_lenient_json(value), True
-        suspect = b"\\u0000" in value or value.count(b"{") + value.count(b"[") > MAX_DEPTH or _has_long_integer(value)
-        return document, suspect
+    def _plain_reports(self, record: RawRecord, value: bytes) -> list[Outcome] | None:
+        """The short way; None where it does not lead through."""
+        if not may_need_mending(value):
+            plain = self._plain.read(value)
+            if plain is not None:
+                return [self._plain_report(record, 0, *plain, _NO_ENVELOPE)]
+        if value[:1] != b"[" and b'"trials"' not in value:
+            return None
+        parts = self._plain.split(value)
+        if parts is None:
+            return None
+        fields, reports = parts
+        envelope = Envelope(fields, fields)
+        return [self._part(record, index, bytes(report), envelope) for index, report in enumerate(reports)]
+
+    def _part(self, record: RawRecord, index: int, value: bytes, envelope: Envelope) -> Outcome:
+        if value[:1] == b"{" and not may_need_mending(value):
+            plain = self._plain.read(value)
+            if plain is not None:
+                return self._plain_report(record, index, *plain, envelope)
+        report, suspect = read_json(value)
+        return self._outcome(record, index, report, envelope, suspect, None)
+
+    def _plain_report(
+        self, record: RawRecord, index: int, content: dict[str, Any], version: int, envelope: Envelope
+    ) -> Outcome:
+        run_id: Any = content["run_id"]
+        bent: tuple[str, ...] = ()
+        if run_id is msgspec.UNSET:
+            try:
+                run_id, _, found = _find_run_id(record, {}, envelope.fields)
+            except Refused as refused:
+                return Rejection(record, index, refused.reason, refused.detail, refused.path)
+            content["run_id"] = run_id
+            bent = () if found is run_id else ("run_id",)
+        rest = self._leftovers({}, envelope.kept, "", run_id)[1] if envelope.fields else None
+        return TrialReport(record, index, run_id, content["trial_id"], content, version, None, rest, bent)
 
     def _json_reports(self, record: RawRecord, value: bytes, document: Any, suspect: bool) -> list[Outcome]:
         oversized = len(value) > self._max_report_bytes
@@ -230,10 +241,10 @@ class Decoder:
         content: dict[str, Any] = {"trial_id": trial_id, "run_id": run_id}
         get, name = fields.get, ""
         try:
-            for name, (plain, bend), default in self._plan:
+            for name, (plain, bend, _), default in self._plan:
                 value = get(name, _MISSING)
                 if value is _MISSING:
-                    content[name] = bend(None) if default is _MISSING else default
+                    content[name] = default
                 elif type(value) is plain:
                     content[name] = value
                 else:
@@ -273,12 +284,6 @@ class Decoder:
     def _too_large(self, size: int) -> Refused:
         limit = self._max_report_bytes
         return Refused(Reason.TOO_LARGE, f"the report has {size} bytes; MAX_REPORT_BYTES allows {limit}")
-
-
-def _has_long_integer(value: bytes) -> bool:
-    """Whether an integer may be beyond 64 bits. Digits behind a point are no integer: doubles have many."""
-    digits = value.translate(_DIGITS_TO_ZERO)
-    return _LONG_NUMBER in digits and _LONG_NUMBER in digits.replace(_LONG_FRACTION, b".")
 
 
 def _identify(value: Any, path: str) -> str:
@@ -331,47 +336,3 @@ def _text(value: bytes, path: str) -> str:
         return value.decode()
     except UnicodeDecodeError:
         raise Refused(Reason.INVALID_ID, f"a run id must be UTF-8, not {value[:30]!r}", path) from None
-
-
-def _read_lenient_json(value: bytes) -> Any:
-    """JSON as Python's own writer makes it: NaN, Infinity, lone surrogates, integers of any length."""
-    try:
-        text = value.decode("utf-8-sig")
-        try:
-            return json.loads(text, parse_int=_read_integer)
-        except RecursionError:
-            return json.loads(_cut(text), parse_int=_read_integer)
-    except UnicodeDecodeError as error:
-        raise Refused(Reason.NOT_JSON, f"not UTF-8 at byte {error.start}: {brief(value[:20].hex())}") from None
-    except json.JSONDecodeError as error:
-        raise Refused(Reason.NOT_JSON, f"not JSON: {error.msg} at character {error.pos}") from None
-
-
-def _read_integer(digits: str) -> int | float:
-    """Python refuses integers of over 4300 digits, because they take quadratic time: a double will do."""
-    try:
-        return int(digits)
-    except ValueError:
-        return float(digits)
-
-
-def _cut(text: str) -> str:
-    """JSON without what is nested deeper than any valid report, so that the rest of it can be read.
-
-    The report that reached so deep still does reach too deep; the reports beside it are none the worse.
-    """
-    kept: list[str] = []
-    start = level = 0
-    for match in _BRACKETS.finditer(text):
-        at, number = match.start(), match.end() - match.start()
-        if text[at] in "[{":
-            if level <= _CUT_DEPTH < level + number:
-                kept += text[start : at + _CUT_DEPTH - level], "[]"
-            level += number
-        elif text[at] in "]}":
-            if level - number <= _CUT_DEPTH < level:
-                start = at + level - _CUT_DEPTH
-            level -= number
-    if level <= _CUT_DEPTH:
-        kept.append(text[start:])
-    return "".join(kept)

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from processor.messages import Destination, OutboxMessage, Rejection, TrialReport
+from processor.messages import Destination, OutboxMessage, Rejection, TrialReport, read_text
 
 #: namespace of every ce_id; never changes
 EVENT_NAMESPACE = uuid.UUID("5b0f2a64-5d0e-5f0b-9a0c-2f6f1d1b7c11")
@@ -53,13 +53,18 @@ def encode_json(_type: str, body: Mapping[str, Any]) -> bytes:
     return _encode(body)
 
 
+def reading_texts(encode: BodyEncoder) -> BodyEncoder:
+    """For encoders that want values where a report holds JSON text."""
+    return lambda kind, body: encode(kind, {name: read_text(held) for name, held in body.items()})
+
+
 class EventWriter:
     """Makes the events; `source` is ce_source, `encode` turns bodies into bytes of `content_type`."""
 
     def __init__(
         self, source: str, *, encode: BodyEncoder = encode_json, content_type: str = "application/json"
     ) -> None:
-        self._encode = encode
+        self._encode = encode if encode is encode_json else reading_texts(encode)
         self._head = (("ce_specversion", b"1.0"), ("ce_source", source.encode()))
         self._content_type = ("content-type", content_type.encode())
 

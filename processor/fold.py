@@ -7,10 +7,11 @@ the same one exactly when Postgres finds their rows equal (a property test holds
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from decimal import Decimal
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ import msgspec
 from processor.messages import Order, TrialReport
 
 DIGEST_BYTES = 16
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 #: what SQLite keeps of its file in memory, in KiB
 CACHE_KIB = 32 * 1024
 
@@ -76,17 +78,29 @@ def content_digest(report: TrialReport) -> bytes:
 
 
 def _canonical(value: Any) -> Any:
-    """Doubles that are whole numbers as integers; Postgres reads a double by its shortest decimal form."""
+    """Each number as Postgres would compare it: doubles by their shortest decimal form, JSON text digit by digit."""
     kind = type(value)
     if kind is float:
-        if not value.is_integer() or not -(2.0**63) <= value < 2.0**64:
-            return value
-        return int(value) if abs(value) < 2.0**53 else int(Decimal(repr(value)))
+        return _number(Decimal(repr(value))) if value.is_integer() else value
+    if kind is Decimal:
+        return _number(value)
+    if kind is msgspec.Raw:
+        return _canonical(json.loads(bytes(value), parse_float=Decimal))
     if kind is dict:
         return {name: _canonical(one) for name, one in value.items()}
     if kind is list:
         return [_canonical(one) for one in value]
     return value
+
+
+def _number(value: Decimal) -> int | float | msgspec.Raw:
+    """Whole numbers as integers, the others as doubles where a double says all of it."""
+    if value == value.to_integral_value() and -(2**63) <= value < 2**64:
+        return int(value)
+    double = float(value)
+    if Decimal(repr(double)) == value:
+        return double
+    return msgspec.Raw(str(_EXACT.normalize(value)).encode())
 
 
 class Fold:

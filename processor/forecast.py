@@ -19,7 +19,7 @@ import msgspec
 from processor.fold import Fold, Trial, content_digest, succeed
 from processor.messages import RawRecord, Rejection, TrialReport
 from processor.store.compare import Compared, Comparison, Letter
-from processor.store.writer import row_json, split_into_waves
+from processor.store.rows import row_json, split_into_waves
 from processor.verify import Decode, letters_of
 
 MAX_SHOWN = 10

@@ -66,12 +66,18 @@ class Order(NamedTuple):
     place: int
 
 
+def read_text(held: Any) -> Any:
+    """The value that a checked JSON text stands for; anything else as it is."""
+    return msgspec.json.decode(held) if type(held) is msgspec.Raw else held
+
+
 class TrialReport(msgspec.Struct, frozen=True, gc=False):
     """One normalised, schema-valid report.
 
     `content` holds the fields of the latest `trial_report` schema by name (`run_id` and `trial_id` among them), those
-    that have a column always, later ones where they are not at their default;
-    what the report held beyond that is in `extra`, and what its envelope held in `envelope`.
+    that have a column always, later ones where they are not at their default; a field of any JSON may be there as the
+    text it came as (`msgspec.Raw`): it was checked, and most of it is only passed on. `values` has it read.
+    What the report held beyond that is in `extra`, and what its envelope held in `envelope`.
     `schema_version` is the version the report was written with (JSON: the oldest version that has all its fields).
     `bent` names the fields that normalisation had to change.
     """
@@ -85,6 +91,11 @@ class TrialReport(msgspec.Struct, frozen=True, gc=False):
     extra: Mapping[str, Any] | None = None
     envelope: Mapping[str, Any] | None = None
     bent: tuple[str, ...] = ()
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """`content`, with what is still text read."""
+        return {name: read_text(held) for name, held in self.content.items()}
 
     @property
     def order(self) -> Order:
@@ -146,7 +157,11 @@ class OutboxMessage(msgspec.Struct, frozen=True, gc=False, array_like=True):
 
 
 class Packet(msgspec.Struct, frozen=True):
-    """A row of the outbox: messages that one transaction wrote, in order; `id` is a random UUID (hex)."""
+    """A row of the outbox: messages that one transaction wrote, in order; `id` is a random UUID (hex).
+
+    `bytes` is the size of all of them together as they are stored, so no message of it is larger.
+    """
 
     id: str
     messages: Sequence[OutboxMessage]
+    bytes: int

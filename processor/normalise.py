@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from processor.catalogue import NO_NEEDS, Needs
 from processor.messages import Reason
 
 MAX_DEPTH = 200
@@ -47,10 +48,14 @@ class Refused(Exception):  # noqa: N818 - not an error: the report's own fault, 
 
 
 class Rule(NamedTuple):
-    """How a field is normalised: a value whose type is exactly `plain` needs no bending at all."""
+    """How a field is normalised: a value whose type is exactly `plain` needs no bending at all.
+
+    What the schema allows and `needs` does too is left as it is: the short way of decode does not ask the rule then.
+    """
 
     plain: type | None
     bend: Callable[[Any], Any]
+    needs: Needs = NO_NEEDS
 
 
 def brief(value: object, limit: int = 60) -> str:
@@ -160,20 +165,16 @@ def optional_text(value: Any) -> str | None:
     raise Refused(Reason.INVALID_TYPE, f"must be a string, an integer or null, not {kind_of(value)}: {brief(value)}")
 
 
-def unchanged(value: Any) -> Any:
-    return value
-
-
 #: by field of trial_report; a field that a later schema version adds needs no entry: it is validated as it came
 RULES: dict[str, Rule] = {
     "status": Rule(None, status),
     "spectral_norm": Rule(bool, loose_boolean),
-    "mlflow_run_id": Rule(None, mlflow_run_id),
+    "mlflow_run_id": Rule(None, mlflow_run_id, Needs(length=1)),
     "metrics": Rule(dict, json_map),
     "parameters": Rule(dict, json_map),
     "warnings": Rule(None, warnings),
-    "duration_ms": Rule(None, count),
-    "rank": Rule(None, count),
+    "duration_ms": Rule(None, count, Needs(least=0)),
+    "rank": Rule(None, count, Needs(least=0)),
     "artifact_uri": Rule(str, optional_text),
     "pulse_id": Rule(str, optional_text),
     "candidate_id": Rule(str, optional_text),

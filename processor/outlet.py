@@ -126,6 +126,10 @@ class Outlet:
             raise TransientError(f"Kafka at {self._where}: {committed.error.str()}")
         return list(json.loads(committed.metadata)) if committed.metadata else []
 
+    def takes(self, size: int) -> bool:
+        """Whether both topics take every message of at most so many bytes (key, value and headers)."""
+        return size + RECORD_OVERHEAD <= min(self._limits.values())
+
     def refuses(self, message: OutboxMessage) -> str | None:
         """Why the broker would never take this message; None where nothing is known against it."""
         size, limit = size_of(message), self._limits[message.destination]

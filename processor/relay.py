@@ -128,7 +128,8 @@ class Relay:
 
     def _publish(self, outlet: Outlet, packets: Sequence[Packet]) -> None:
         messages = [message for packet in packets for message in packet.messages]
-        if any(self._refusal(outlet, message) for message in messages):
+        small = all(outlet.takes(packet.bytes) for packet in packets)  # then no message of them is too large
+        if (self._parked_trials or not small) and any(self._refusal(outlet, message) for message in messages):
             self._set_aside(packets, lambda packet: self._known_refusals(outlet, packet))
             return
         with metrics.PUBLISH_SECONDS.time():

@@ -25,7 +25,7 @@ import msgspec
 from processor.fold import Fold, Trial, succeed
 from processor.messages import RawRecord, Rejection, TrialReport
 from processor.store.compare import Compared, Comparison, Letter, Position
-from processor.store.writer import row_json
+from processor.store.rows import row_json
 from processor.window import Range
 
 #: differences that are told one by one; the others are only counted

@@ -1,6 +1,6 @@
 -- name: lock_runs
 -- Locks the runs of a batch, in one order for everybody, so that one transaction at a time judges the trials of a run.
-select run_id from cerebros_model_runs where run_id = any($1::text[]) order by run_id for no key update
+select run_id, id::text, now()::text from cerebros_model_runs where run_id = any($1::text[]) order by run_id for no key update
 
 -- name: create_runs
 -- Creates runs that nobody has announced; another process may just have done the same.
@@ -9,6 +9,25 @@ select gen_random_uuid(), run_id, 'running', now(), now(), now()
 from unnest($1::text[]) as run_id
 order by run_id
 on conflict (run_id) do nothing
+
+-- name: look_at_trials
+-- Which of these trials have a row, and what can be said of the report without its content: 4 it is older, 3 it is the very report that the row holds, 0 apply_reports has to judge it.
+select coalesce(array_agg(incoming.place - 1), '{}') as places,
+       coalesce(array_agg(case
+           when (timestamptz 'epoch' + incoming.timestamp_ms * interval '1 millisecond',
+                 incoming.source_partition, incoming.source_offset, incoming.source_index)
+                < (held.source_timestamp, held.source_partition, held.source_offset, held.source_index) then 4
+           when (timestamptz 'epoch' + incoming.timestamp_ms * interval '1 millisecond',
+                 incoming.source_partition, incoming.source_offset, incoming.source_index)
+                = (held.source_timestamp, held.source_partition, held.source_offset, held.source_index)
+                and incoming.content_digest = held.content_digest then 3
+           else 0
+       end), '{}') as verdicts
+from unnest($1::text[]::uuid[], $2::text[], $3::text[]::uuid[], $4::bigint[], $5::integer[], $6::bigint[], $7::integer[])
+     with ordinality as incoming (model_run_id, trial_id, content_digest, timestamp_ms, source_partition, source_offset,
+                                  source_index, place)
+join cerebros_model_trials held
+    on held.model_run_id = incoming.model_run_id and held.trial_id = incoming.trial_id
 
 -- name: apply_reports
 -- Judges reports of different trials against the rows held and applies them: 0 inserted, 1 changed, 2 touched (equal but newer: only the position moves), 3 equal, 4 older. Returns what was not simply inserted.
@@ -43,11 +62,11 @@ with judged as materialized (
     from rows from (jsonb_to_recordset($1::jsonb) as (
              run_id text, trial_id text, status text, metrics jsonb, parameters jsonb, spectral_norm boolean,
              mlflow_run_id text, artifact_uri text, duration_ms bigint, rank bigint, warnings text[],
-             candidate_id text, pulse_id text, bridge_payload jsonb, schema_version integer, source_topic text,
+             candidate_id text, pulse_id text, bridge_payload jsonb, content_digest uuid, schema_version integer, source_topic text,
              source_partition integer, source_offset bigint, source_index integer, source_timestamp_ms bigint)
          ) with ordinality as incoming (
              run_id, trial_id, status, metrics, parameters, spectral_norm, mlflow_run_id, artifact_uri, duration_ms,
-             rank, warnings, candidate_id, pulse_id, bridge_payload, schema_version, source_topic, source_partition,
+             rank, warnings, candidate_id, pulse_id, bridge_payload, content_digest, schema_version, source_topic, source_partition,
              source_offset, source_index, source_timestamp_ms, place)
     join cerebros_model_runs run on run.run_id = incoming.run_id
     left join cerebros_model_trials held
@@ -56,10 +75,10 @@ with judged as materialized (
 inserted as (
     insert into cerebros_model_trials (
         model_run_id, trial_id, status, metrics, parameters, spectral_norm, mlflow_run_id, artifact_uri, duration_ms,
-        rank, warnings, candidate_id, pulse_id, bridge_payload, schema_version, revision, source_topic,
+        rank, warnings, candidate_id, pulse_id, bridge_payload, content_digest, schema_version, revision, source_topic,
         source_partition, source_offset, source_index, source_timestamp, inserted_at, updated_at)
     select model_run_id, trial_id, status, metrics, parameters, spectral_norm, mlflow_run_id, artifact_uri,
-           duration_ms, rank, warnings, candidate_id, pulse_id, bridge_payload, schema_version, 1, source_topic,
+           duration_ms, rank, warnings, candidate_id, pulse_id, bridge_payload, content_digest, schema_version, 1, source_topic,
            source_partition, source_offset, source_index, source_timestamp, now(), now()
     from judged where verdict = 0
 ),
@@ -69,7 +88,7 @@ changed as (
         spectral_norm = judged.spectral_norm, mlflow_run_id = judged.mlflow_run_id,
         artifact_uri = judged.artifact_uri, duration_ms = judged.duration_ms, rank = judged.rank,
         warnings = judged.warnings, candidate_id = judged.candidate_id, pulse_id = judged.pulse_id,
-        bridge_payload = judged.payload, schema_version = judged.schema_version, revision = held.revision + 1,
+        bridge_payload = judged.payload, content_digest = judged.content_digest, schema_version = judged.schema_version, revision = held.revision + 1,
         source_topic = judged.source_topic, source_partition = judged.source_partition,
         source_offset = judged.source_offset, source_index = judged.source_index,
         source_timestamp = judged.source_timestamp, updated_at = now()
@@ -77,7 +96,7 @@ changed as (
 ),
 touched as (
     update cerebros_model_trials held
-    set source_topic = judged.source_topic, source_partition = judged.source_partition,
+    set content_digest = judged.content_digest, source_topic = judged.source_topic, source_partition = judged.source_partition,
         source_offset = judged.source_offset, source_index = judged.source_index,
         source_timestamp = judged.source_timestamp
     from judged where judged.verdict = 2 and held.id = judged.held_id
@@ -113,9 +132,8 @@ returning id, report_index,
     (select "offset" from dead_letter_records r where r.id = record_id) as "offset"
 
 -- name: insert_outbox
--- Hands packets of messages to the relay.
-insert into outbox (id, messages, payload) select * from unnest($1::uuid[], $2::integer[], $3::bytea[])
-
--- name: wake_relay
--- Tells the relay at once that rows have come; delivered when the transaction commits.
+-- Hands packets of messages to the relay, and wakes it when the transaction commits.
+with handed as (
+    insert into outbox (id, messages, payload) select * from unnest($1::uuid[], $2::integer[], $3::bytea[])
+)
 select pg_notify('cerebros_outbox', '')

@@ -15,7 +15,8 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -111,8 +112,15 @@ class Store:
     Every method raises `TransientError` when the world is down and `SetupError` when a person has to act.
     """
 
-    def __init__(self, url: str, *, timeout_ms: int = 30_000, application: str = "cerebros-processor") -> None:
-        self._url, self._timeout_ms, self._application = url, timeout_ms, application
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_ms: int = 30_000,
+        application: str = "cerebros-processor",
+        session: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._url, self._timeout_ms, self._application, self._session = url, timeout_ms, application, session
         self.where = place(url)
         self._runner = asyncio.Runner()
         self._connection: asyncpg.Connection | None = None
@@ -170,6 +178,7 @@ class Store:
                     # a batch is judged in memory, and its statements are planned once
                     "work_mem": "64MB",
                     "jit": "off",
+                    **self._session,
                 },
             )
             await _read_jsonb_as_values(connection)

@@ -20,7 +20,8 @@ from processor.messages import Batch, Headers, RawRecord, Rejection, Written
 from processor.normalise import storable
 from processor.store.connection import Store
 from processor.store.queries import load_queries
-from processor.store.writer import EventOf, TrialStore, place_of
+from processor.store.rejections import place_of
+from processor.store.writer import EventOf, TrialStore
 
 
 class DeadLetter(msgspec.Struct, frozen=True):

@@ -22,8 +22,9 @@ from processor.messages import OutboxMessage, Packet
 from processor.store.connection import Store
 from processor.store.queries import load_queries
 
-#: a packet's size at the most: small beside the relay's memory, large beside a row's overhead
-PACKET_BYTES = 1024 * 1024
+#: a packet's size (unless one message is larger): small beside the relay's memory, large beside a row's overhead, and
+#: below what a topic takes by default, so that the relay need not measure each message
+PACKET_BYTES = 512 * 1024
 #: ids that fit, with room to spare, into the 4096 bytes of offset metadata that Kafka keeps by default
 MAX_PACKETS_PER_CLAIM = 64
 CHANNEL = "cerebros_outbox"
@@ -90,7 +91,7 @@ class Outbox:
         self._news.clear()
         rows = self._store.fetch("claim_packets", max_messages, max_bytes, MAX_PACKETS_PER_CLAIM)
         self._check_lead()
-        return [Packet(row["id"], _decoder.decode(row["payload"])) for row in rows]
+        return [Packet(row["id"], _decoder.decode(row["payload"]), row["bytes"]) for row in rows]
 
     def delete(self, packet_ids: Sequence[str]) -> int:
         """Forgets published packets; how many of them were still there."""
@@ -140,7 +141,6 @@ class Outbox:
                 if rows:
                     messages = [_one_decoder.decode(row["message"]) for row in rows]
                     await connection.execute(queries["insert_outbox"], *seal_packets(messages))
-                    await connection.execute(queries["wake_relay"])
                 return len(rows)
 
         return self._store.run(work)

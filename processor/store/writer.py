@@ -6,44 +6,25 @@ database's own words; all the rest is written.
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import asyncpg
 import msgspec
 
 from processor.errors import FatalError
-from processor.events import dead_letter_message
-from processor.messages import (
-    Batch,
-    Headers,
-    OutboxMessage,
-    RawRecord,
-    Reason,
-    Rejection,
-    TrialReport,
-    Written,
-)
-from processor.normalise import storable
+from processor.messages import Batch, OutboxMessage, Reason, Rejection, TrialReport, Written
 from processor.store.connection import ReportError, Store, sort_error
 from processor.store.outbox import seal_packets
 from processor.store.queries import load_queries
+from processor.store.rejections import refused_by_database, resolve_written, store_rejections
+from processor.store.rows import COPY_COLUMNS, CopyRow, copy_line, copy_row, split_by_size, split_into_waves
 
-#: what JSON text of rows one statement gets at the most; Postgres needs several times as much memory to take it apart
-MAX_STATEMENT_BYTES = 16 * 1024 * 1024
-#: dead letters that a batch's reports are compared with one by one; where there are more, all reports are looked up
-MAX_SUSPECTS = 1000
 VERDICTS = ("inserted", "changed", "touched", "unchanged", "stale")
-_COLUMNS = frozenset(
-    {
-        "status", "metrics", "parameters", "spectral_norm", "mlflow_run_id", "artifact_uri", "duration_ms", "rank",
-        "warnings", "candidate_id", "pulse_id", "run_id", "trial_id",
-    }
-)  # fmt: skip
+#: as many reports are worth two more round trips, which spare Postgres half of its work
+BULK_LEAST = 24
 
 EventOf = Callable[[TrialReport, int], OutboxMessage | None]
-_encode = msgspec.json.Encoder().encode
 
 
 class Applied(msgspec.Struct):
@@ -52,6 +33,13 @@ class Applied(msgspec.Struct):
     counts: dict[str, int]
     messages: list[OutboxMessage]
     rejections: list[Rejection]
+
+
+class Runs(NamedTuple):
+    """The locked runs: ids (text of uuid) by the run id that Cerebros sent, and the transaction's time as text."""
+
+    ids: Mapping[str, str]
+    now: str
 
 
 class TrialStore:
@@ -91,18 +79,19 @@ class TrialStore:
     async def _write(self, connection: asyncpg.Connection, batch: Batch, *, isolate: bool) -> Written:
         applied = Applied(dict.fromkeys(VERDICTS, 0), [], [])
         async with connection.transaction():
-            reports = await self._lock_runs(connection, batch.reports, applied, isolate)
+            runs = await self._lock_runs(connection, batch.reports, applied, isolate)
+            reports = batch.reports
+            if applied.rejections:
+                reports = [report for report in reports if report.run_id in runs.ids]
             if isolate:
-                await self._apply_halving(connection, reports, applied)
+                await self._apply_halving(connection, reports, runs, applied)
             else:
-                await self._apply(connection, reports, applied)
+                await self._apply(connection, reports, runs, applied)
             rejections = (*batch.rejections, *applied.rejections)
             await self._resolve(connection, batch, applied.rejections)
-            letters = await self._store_rejections(connection, rejections) if rejections else []
+            letters = await store_rejections(connection, rejections) if rejections else []
             if applied.messages or letters:
-                packets = seal_packets([*applied.messages, *letters])
-                await connection.execute(self._queries["insert_outbox"], *packets)
-                await connection.execute(self._queries["wake_relay"])
+                await connection.execute(self._queries["insert_outbox"], *seal_packets([*applied.messages, *letters]))
         return Written(
             **applied.counts,
             events=len(applied.messages),
@@ -110,36 +99,40 @@ class TrialStore:
             rejected_by_database=applied.rejections,
         )
 
+    async def _resolve(self, connection: asyncpg.Connection, batch: Batch, refused: Sequence[Rejection]) -> None:
+        await resolve_written(connection, batch, refused)
+
     async def _lock_runs(
         self, connection: asyncpg.Connection, reports: Sequence[TrialReport], applied: Applied, isolate: bool
-    ) -> Sequence[TrialReport]:
-        """Locks the runs; the reports that have one, the others become rejections."""
+    ) -> Runs:
+        """Locks the runs; reports of those that there are none of become rejections."""
         wanted = {report.run_id for report in reports}
-        known = await self._lock(connection, wanted) if wanted else wanted
+        if not wanted:
+            return Runs({}, "")
+        runs = await self._lock(connection, wanted)
         refusals: dict[str, str] = {}
-        if known != wanted and self._create_runs:
-            missing = sorted(wanted - known)
+        if len(runs.ids) < len(wanted) and self._create_runs:
+            missing = sorted(wanted - runs.ids.keys())
             if isolate:
                 refusals = await self._create_one_by_one(connection, missing)
             else:
                 await connection.execute(self._queries["create_runs"], missing)
-            known = await self._lock(connection, wanted)
-        if known == wanted:
-            return reports
-        applied.rejections += [
-            refused_by_database(report, refusals[report.run_id])
-            if report.run_id in refusals
-            else Rejection(
-                report.record,
-                report.index,
-                Reason.UNKNOWN_RUN,
-                f"no run {report.run_id!r:.200} in cerebros_model_runs, and UNKNOWN_RUN is reject",
-                "run_id",
-            )
-            for report in reports
-            if report.run_id not in known
-        ]
-        return [report for report in reports if report.run_id in known]
+            runs = await self._lock(connection, wanted)
+        if len(runs.ids) < len(wanted):
+            applied.rejections += [
+                refused_by_database(report, refusals[report.run_id])
+                if report.run_id in refusals
+                else Rejection(
+                    report.record,
+                    report.index,
+                    Reason.UNKNOWN_RUN,
+                    f"no run {report.run_id!r:.200} in cerebros_model_runs, and UNKNOWN_RUN is reject",
+                    "run_id",
+                )
+                for report in reports
+                if report.run_id not in runs.ids
+            ]
+        return runs
 
     async def _create_one_by_one(self, connection: asyncpg.Connection, run_ids: Sequence[str]) -> dict[str, str]:
         """Creates the runs; the database's words by run id for those that it refuses."""
@@ -155,15 +148,58 @@ class TrialStore:
                 refusals[run_id] = str(refusal)
         return refusals
 
-    async def _lock(self, connection: asyncpg.Connection, run_ids: set[str]) -> set[str]:
+    async def _lock(self, connection: asyncpg.Connection, run_ids: set[str]) -> Runs:
         rows = await connection.fetch(self._queries["lock_runs"], list(run_ids))
-        return {row[0] for row in rows}
+        return Runs({row[0]: row[1] for row in rows}, rows[0][2] if rows else "")
 
-    async def _apply(self, connection: asyncpg.Connection, reports: Sequence[TrialReport], applied: Applied) -> None:
+    async def _apply(
+        self, connection: asyncpg.Connection, reports: Sequence[TrialReport], runs: Runs, applied: Applied
+    ) -> None:
         """Applies in waves, each with at most one report a trial, so that later ones meet what earlier ones left."""
         for wave in split_into_waves(reports):
+            if len(wave) >= BULK_LEAST:
+                wave = await self._apply_bulk(connection, wave, runs, applied)
             for part in split_by_size(wave):
                 await self._apply_part(connection, part, applied)
+
+    async def _apply_bulk(
+        self, connection: asyncpg.Connection, wave: Sequence[TrialReport], runs: Runs, applied: Applied
+    ) -> Sequence[TrialReport]:
+        """Settles what one look at an index can tell, copies the new trials; the reports that remain to be judged.
+
+        Nobody adds a trial to a run that is locked here, so what is new at the look is new at the copy. (Another
+        program might: then Postgres refuses the copy by the unique key, and the batch is isolated and judged.)
+        """
+        rows = [copy_row(report) for report in wave]
+        verdicts = await self._look(connection, rows, runs)
+        new = [row for place, row in enumerate(rows) if place not in verdicts]
+        if new:
+            text = "".join([copy_line(row, runs.ids[row.report.run_id], runs.now) for row in new])
+            await connection.copy_to_table(
+                "cerebros_model_trials", source=memoryview(text.encode()), columns=COPY_COLUMNS, format="text"
+            )
+            applied.counts["inserted"] += len(new)
+            self._add_events(((row.report, 1) for row in new), applied)
+        for verdict in verdicts.values():
+            if verdict:
+                applied.counts[VERDICTS[verdict]] += 1
+        return [rows[place].report for place, verdict in verdicts.items() if not verdict]
+
+    async def _look(self, connection: asyncpg.Connection, rows: Sequence[CopyRow], runs: Runs) -> dict[int, int]:
+        """By place, those whose trial has a row: the verdict where it is certain, else 0."""
+        reports = [row.report for row in rows]
+        records = [report.record for report in reports]
+        found = await connection.fetchrow(
+            self._queries["look_at_trials"],
+            [runs.ids[report.run_id] for report in reports],
+            [report.trial_id for report in reports],
+            [row.digest for row in rows],
+            [record.timestamp_ms for record in records],
+            [record.partition for record in records],
+            [record.offset for record in records],
+            [report.index for report in reports],
+        )
+        return dict(zip(found["places"], found["verdicts"], strict=True))
 
     async def _apply_part(
         self, connection: asyncpg.Connection, part: Sequence[tuple[TrialReport, bytes]], applied: Applied
@@ -176,15 +212,18 @@ class TrialStore:
         for place, verdict, revision in zip(result["places"], result["verdicts"], result["revisions"], strict=True):
             applied.counts[VERDICTS[verdict]] += 1
             revisions[place] = revision if verdict == 1 else 0
+        self._add_events(zip((report for report, _ in part), revisions, strict=True), applied)
+
+    def _add_events(self, written: Iterable[tuple[TrialReport, int]], applied: Applied) -> None:
+        """The events of new revisions; revision 0: there is none."""
         event_of, add = self._event_of, applied.messages.append
-        for (report, _), revision in zip(part, revisions, strict=True):
-            if revision:
-                message = event_of(report, revision)
-                if message is not None:
-                    add(message)
+        for report, revision in written:
+            message = event_of(report, revision) if revision else None
+            if message is not None:
+                add(message)
 
     async def _apply_halving(
-        self, connection: asyncpg.Connection, reports: Sequence[TrialReport], applied: Applied
+        self, connection: asyncpg.Connection, reports: Sequence[TrialReport], runs: Runs, applied: Applied
     ) -> None:
         """As `_apply`, but a part that the database refuses is tried again in halves, down to the guilty report."""
         if not reports:
@@ -192,7 +231,7 @@ class TrialStore:
         attempt = Applied(dict.fromkeys(VERDICTS, 0), [], [])
         try:
             async with connection.transaction():
-                await self._apply(connection, reports, attempt)
+                await self._apply(connection, reports, runs, attempt)
         except asyncpg.PostgresError as error:
             refusal = sort_error(error, self._store.where)
             if not isinstance(refusal, ReportError):
@@ -206,150 +245,5 @@ class TrialStore:
             applied.rejections.append(refused_by_database(reports[0], str(refusal)))
             return
         middle = len(reports) // 2
-        await self._apply_halving(connection, reports[:middle], applied)
-        await self._apply_halving(connection, reports[middle:], applied)
-
-    async def _resolve(self, connection: asyncpg.Connection, batch: Batch, refused: Sequence[Rejection]) -> None:
-        """Resolves dead letters of reports that are written now: a replay or a redrive brought them again.
-
-        Runs behind the locks on the runs and before the batch's own rejections are stored: where nothing comes again it
-        is one look at an index.
-        """
-        spans = spans_of(batch)
-        found = await connection.fetch(self._queries["unresolved_in_spans"], *spans, MAX_SUSPECTS)
-        if found:
-            suspects = {tuple(row) for row in found} if len(found) < MAX_SUSPECTS else None
-            places = settled_places(batch, refused, suspects)
-            if places:
-                await connection.execute(self._queries["resolve_written"], *zip(*places, strict=True))
-
-    async def _store_rejections(
-        self, connection: asyncpg.Connection, rejections: Sequence[Rejection]
-    ) -> list[OutboxMessage]:
-        """Stores what is not stored yet; the messages for the dead letter topic."""
-        records = {place_of(rejection.record): rejection.record for rejection in rejections}
-        columns = [
-            (*place, record.key, record.value, headers_json(record.headers)) for place, record in records.items()
-        ]
-        await connection.execute(self._queries["insert_dead_letter_records"], *zip(*columns, strict=True))
-        letters = [
-            (*place_of(one.record), one.index, one.reason.value, storable(one.detail), storable(one.path))
-            for one in rejections
-        ]
-        rows = await connection.fetch(self._queries["insert_dead_letters"], *zip(*letters, strict=True))
-        ids = {(row["topic"], row["partition"], row["offset"], row["report_index"]): row["id"] for row in rows}
-        return [
-            dead_letter_message(one, ids[key])
-            for one in rejections
-            if (key := (one.record.topic, one.record.partition, one.record.offset, one.index)) in ids
-        ]
-
-
-def place_of(record: RawRecord) -> tuple[str, int, int, int]:
-    return (record.topic, record.partition, record.offset, record.timestamp_ms)
-
-
-def spans_of(batch: Batch) -> tuple[list[str], list[int], list[int], list[int]]:
-    """Parameters of `unresolved_in_spans`: topic, partition, first and last offset of what the batch holds."""
-    offsets: dict[tuple[str, int], list[int]] = {}
-    for outcomes in (batch.reports, batch.rejections):
-        for outcome in outcomes:
-            record = outcome.record
-            offsets.setdefault((record.topic, record.partition), []).append(record.offset)
-    topics, partitions = [topic for topic, _ in offsets], [partition for _, partition in offsets]
-    return topics, partitions, [min(some) for some in offsets.values()], [max(some) for some in offsets.values()]
-
-
-def settled_places(
-    batch: Batch, refused: Sequence[Rejection], suspects: Collection[tuple[Any, ...]] | None
-) -> list[tuple[str, int, int, int, int]]:
-    """(topic, partition, offset, timestamp, index) of what was written, index -1 for a record that is readable now.
-
-    Only of records whose (topic, partition, offset) is among the `suspects`; None: of all.
-    """
-    not_written = {(place_of(one.record), one.index) for one in refused}
-    outcomes: list[TrialReport | Rejection] = [*batch.reports, *batch.rejections]
-    settled: dict[tuple[str, int, int, int, int], None] = {}
-    for outcome in outcomes:
-        place = place_of(outcome.record)
-        if outcome.index < 0 or (suspects is not None and place[:3] not in suspects):
-            continue
-        settled[*place, -1] = None
-        if type(outcome) is TrialReport and (place, outcome.index) not in not_written:
-            settled[*place, outcome.index] = None
-    return list(settled)
-
-
-def headers_json(headers: Headers) -> bytes:
-    """[{"name", "text" | "base64"}, ...]: readable where the bytes are text; a null value has neither."""
-    entries = []
-    for name, value in headers:
-        entry = {"name": storable(name)}
-        if value is not None:
-            text = value.decode("utf-8", "replace")
-            if text.encode() == value and "\x00" not in text:
-                entry["text"] = text
-            else:
-                entry["base64"] = b64encode(value).decode()
-        entries.append(entry)
-    return _encode(entries)
-
-
-def refused_by_database(report: TrialReport, refusal: str) -> Rejection:
-    return Rejection(report.record, report.index, Reason.DATABASE_REFUSED, f"Postgres: {refusal}")
-
-
-def row_json(report: TrialReport) -> bytes:
-    """One element of the parameter of `apply_reports`."""
-    record, content, extra = report.record, report.content, report.extra
-    if len(content) != len(_COLUMNS):  # a later schema's field without a column of its own is kept all the same
-        more = {name: value for name, value in content.items() if name not in _COLUMNS}
-        extra = {**more, **(extra or {})}
-    payload: dict[str, Any] = {}
-    if extra:
-        payload["extra"] = extra
-    if report.envelope:
-        payload["envelope"] = report.envelope
-    return _encode(
-        {
-            **content,
-            "bridge_payload": payload,
-            "schema_version": report.schema_version,
-            "source_topic": record.topic,
-            "source_partition": record.partition,
-            "source_offset": record.offset,
-            "source_index": report.index,
-            "source_timestamp_ms": record.timestamp_ms,
-        }
-    )
-
-
-def split_into_waves(reports: Sequence[TrialReport]) -> list[Sequence[TrialReport]]:
-    """The k-th wave holds the k-th report of each trial, in the batch's order."""
-    if len({(report.run_id, report.trial_id) for report in reports}) == len(reports):
-        return [reports] if reports else []
-    waves: list[list[TrialReport]] = []
-    seen: dict[tuple[str, str], int] = {}
-    for report in reports:
-        key = (report.run_id, report.trial_id)
-        number = seen.get(key, 0)
-        seen[key] = number + 1
-        if number == len(waves):
-            waves.append([])
-        waves[number].append(report)
-    return list(waves)
-
-
-def split_by_size(reports: Sequence[TrialReport]) -> Iterator[list[tuple[TrialReport, bytes]]]:
-    """The reports with their rows as JSON, in parts of at most `MAX_STATEMENT_BYTES` (one always fits)."""
-    part: list[tuple[TrialReport, bytes]] = []
-    size = 0
-    for report in reports:
-        row = row_json(report)
-        if part and size + len(row) > MAX_STATEMENT_BYTES:
-            yield part
-            part, size = [], 0
-        part.append((report, row))
-        size += len(row)
-    if part:
-        yield part
+        await self._apply_halving(connection, reports[:middle], runs, applied)
+        await self._apply_halving(connection, reports[middle:], runs, applied)

@@ -27,8 +27,7 @@ from processor.intake import read_topic
 from processor.messages import Batch, Destination, OutboxMessage, RawRecord, Reason, Rejection, TrialReport, Written
 from processor.pipeline import Decode
 from processor.settings import Settings
-from processor.store import Store, TrialStore
-from processor.store import writer as store_writer
+from processor.store import Store, TrialStore, rejections
 from processor.store.dead_letters import DeadLetters, RedriveStore, Selection
 from processor.store.queries import load_queries
 from tests.factories import load, produce, record, report
@@ -465,7 +464,7 @@ def test_a_replay_that_is_rejected_again_by_the_database_resolves_nothing(store:
 def test_no_dead_letter_is_missed_where_a_batch_meets_very_many(
     store: Store, decode: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_writer, "MAX_SUSPECTS", 10)
+    monkeypatch.setattr(rejections, "MAX_SUSPECTS", 10)
     records = [record(report(), partition=n % 3) for n in range(200)]
     write(store, rejecting(), *records)
     write(store, decode, *records[::2])

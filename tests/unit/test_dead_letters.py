@@ -16,7 +16,7 @@ from processor.errors import TransientError
 from processor.messages import Headers, RawRecord, Reason, Rejection, TrialReport
 from processor.show_dead_letters import document_lines, hex_lines, printable, text_lines, value_lines, value_text
 from processor.store.dead_letters import DeadLetter, as_document, failures, read_headers, said_again
-from processor.store.writer import headers_json
+from processor.store.rejections import headers_json
 from tests.factories import record, report
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

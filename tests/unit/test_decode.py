@@ -43,7 +43,7 @@ def test_a_report_means_the_same_in_each_form(form: str) -> None:
     one = report(status="Failed", metrics={"a": [1.5]}, own="kept")
     value = {"single": one, "array": [one], "envelope": {"trials": [one]}}[form]
     expected, actual = the_report(one), the_report(value)
-    assert (expected.content, expected.extra, 0) == (actual.content, actual.extra, actual.index)
+    assert (expected.values, expected.extra, 0) == (actual.values, actual.extra, actual.index)
 
 
 def test_reports_keep_the_order_and_the_place_they_have_in_their_record() -> None:
@@ -73,7 +73,7 @@ def test_the_run_id_comes_from_the_first_of_six_places_that_has_one(first: int, 
     key, header = (found[place].encode() if found[place] == place else b"" for place in ("key", "header"))
     value = {**envelope, "trials": [one]}
     done = the_report(value, key=key, headers=(("other", b"x"), ("run_id", None), ("run_id", header)))
-    assert PLACES[first] == done.run_id == done.content["run_id"]
+    assert PLACES[first] == done.run_id == done.values["run_id"]
 
 
 def test_a_loose_run_id_of_the_envelope_counts_as_bent_and_bytes_of_a_key_do_not() -> None:
@@ -148,8 +148,8 @@ def test_a_field_of_a_newer_schema_is_validated_by_its_file_alone(tmp_path: Path
     )
     assert isinstance(old, TrialReport)
     assert isinstance(good, TrialReport)
-    assert (old.schema_version, "notes" in old.content) == (1, False)  # a default is not worth storing
-    assert (good.schema_version, good.content["notes"]) == (3, ["a"])
+    assert (old.schema_version, "notes" in old.values) == (1, False)  # a default is not worth storing
+    assert (good.schema_version, good.values["notes"]) == (3, ["a"])
     assert isinstance(bad, Rejection)
     assert (bad.reason, bad.path) == (Reason.SCHEMA_MISMATCH, "notes[1]")
 

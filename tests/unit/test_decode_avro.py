@@ -67,7 +67,7 @@ def test_a_report_of_any_version_is_read_as_the_latest_with_its_defaults(framing
         "candidate_id": None,
     }
     expected = REPORT | rest | ({"spectral_norm": False, "mlflow_run_id": None} | newer)
-    assert (expected, version, (), None) == (report.content, report.schema_version, report.bent, report.extra)
+    assert (expected, version, (), None) == (report.values, report.schema_version, report.bent, report.extra)
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -115,8 +115,8 @@ def test_what_avro_can_hold_and_postgres_cannot_is_mended_as_in_json(framing: st
     loose = REPORT | {"metrics": {"a": float("nan"), "b\0": float("-inf")}, "warnings": ["\0"], "duration_ms": None}
     report = decode(framed(framing, loose, 2))
     assert isinstance(report, TrialReport)
-    assert report.content["metrics"] == {"a": "NaN", "b�": "-Infinity"}
-    assert report.content["warnings"] == ["�"]
+    assert report.values["metrics"] == {"a": "NaN", "b�": "-Infinity"}
+    assert report.values["warnings"] == ["�"]
     assert sorted(report.bent) == ["metrics", "warnings"]
 
 
@@ -141,7 +141,7 @@ def test_what_the_avro_schema_allows_and_the_rules_refuse_is_rejected(
 def test_an_avro_report_without_a_run_takes_that_of_its_key() -> None:
     report = decode(framed("single-object", REPORT | {"run_id": ""}, 2), key=b"run-of-key")
     assert isinstance(report, TrialReport)
-    assert report.run_id == report.content["run_id"] == "run-of-key"
+    assert report.run_id == report.values["run_id"] == "run-of-key"
 
 
 @pytest.mark.parametrize(("levels", "fits"), [(199, True), (200, True), (201, False), (3000, False)])
@@ -152,7 +152,7 @@ def test_avro_may_nest_as_deep_as_json_and_no_deeper(levels: int, fits: bool) ->
     outcome = decode(value)
     if fits:
         assert isinstance(outcome, TrialReport)
-        text = str(outcome.content["metrics"])
+        text = str(outcome.values["metrics"])
         assert levels == text.count("[") + text.count("{")
     else:
         assert isinstance(outcome, Rejection)

@@ -31,7 +31,7 @@ def outcome(**fields: Any) -> TrialReport | Rejection:
 def accepted(field: str, given: Any) -> tuple[Any, tuple[str, ...]]:
     report = outcome(**{field: given})
     assert isinstance(report, TrialReport), report
-    return report.content[field], report.bent
+    return report.values[field], report.bent
 
 
 Case = tuple[str, Any, Any]
@@ -146,7 +146,7 @@ def test_every_field_of_the_schema_is_in_the_content_and_a_missing_one_has_its_d
         "pulse_id": None,
         "candidate_id": None,
     }
-    assert expected == report.content
+    assert expected == report.values
 
 
 def test_several_bent_fields_are_each_counted_once() -> None:
@@ -163,7 +163,7 @@ def test_a_value_may_nest_200_levels_and_no_more(field: str, levels: int, fits: 
     [only] = DECODE(record(b'{"trial_id": "t", "run_id": "r", "%s": %s}' % (field.encode(), value)))
     if fits:
         assert isinstance(only, TrialReport)
-        assert json.loads(value) == (only.content.get(field) or (only.extra or {})[field])
+        assert json.loads(value) == (only.values.get(field) or (only.extra or {})[field])
     else:
         assert isinstance(only, Rejection)
         assert (Reason.TOO_DEEP, field) == (only.reason, only.path)

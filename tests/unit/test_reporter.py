@@ -78,7 +78,7 @@ def test_what_is_reported_is_what_the_processor_reads() -> None:
     assert isinstance(outcome, TrialReport)
     assert outcome.schema_version == 2
     assert outcome.extra is None
-    assert outcome.content == {
+    assert outcome.values == {
         "run_id": "run-1",
         "trial_id": "7",
         "status": "failed",

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from processor.catalogue import Catalogue
 from processor.decode import Decoder
 from processor.messages import Destination, OutboxMessage, TrialReport
-from processor.store import outbox, writer
+from processor.store import outbox, rows
 from processor.store.outbox import seal_packets
-from processor.store.writer import headers_json, row_json, split_by_size, split_into_waves
+from processor.store.rejections import headers_json
+from processor.store.rows import content_text, digest_of, row_json, split_by_size, split_into_waves
 from tests.factories import record, report
 
 DECODE = Decoder(Catalogue.load())
@@ -34,7 +35,8 @@ TRIALS = st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("xyz")), max_
 
 def reports_of(trials: list[tuple[str, str]]) -> list[TrialReport]:
     one = record(b"")
-    return [TrialReport(one, n, run, trial, {"n": n}, 1) for n, (run, trial) in enumerate(trials)]
+    content = decoded().content
+    return [TrialReport(one, n, run, trial, {**content, "rank": n}, 1) for n, (run, trial) in enumerate(trials)]
 
 
 @given(TRIALS)
@@ -55,7 +57,7 @@ def test_waves_hold_a_trial_once_at_most_and_keep_its_reports_in_order(trials: l
 def test_statements_are_bounded_and_hold_every_report_in_order(trials: list[tuple[str, str]], most: int) -> None:
     reports = reports_of(trials)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "MAX_STATEMENT_BYTES", most)
+        patch.setattr(rows, "MAX_STATEMENT_BYTES", most)
         parts = list(split_by_size(reports))
     assert [one.index for one in reports] == [one.index for part in parts for one, _ in part]
     assert all(parts)
@@ -74,8 +76,9 @@ def test_a_row_holds_the_content_the_position_and_what_the_schema_does_not_know(
     [_, row] = DECODE(one)
     assert isinstance(row, TrialReport)
     expected = {
-        **row.content,
+        **row.values,
         "bridge_payload": {"extra": {"own": 1, "model_run_id": "m"}, "envelope": {"note": "n"}},
+        "content_digest": digest_of(content_text(row)),
         "schema_version": 2,
         "source_topic": "raw",
         "source_partition": 3,

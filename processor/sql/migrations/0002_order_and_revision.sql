@@ -4,6 +4,7 @@
 alter table cerebros_model_trials
     add column if not exists schema_version   integer,
     add column if not exists revision         bigint not null default 0,
+    add column if not exists content_digest   uuid,
     add column if not exists source_topic     text,
     add column if not exists source_partition integer,
     add column if not exists source_offset    bigint,
@@ -69,3 +70,14 @@ begin
         alter table cerebros_model_trials alter column warnings type text[];
     end if;
 end $$;
+
+-- content_digest tells a report that the row already holds without its content. Whoever else changes content, by hand or
+-- by a program, does not know of it: then it goes, and the next report is compared column by column.
+create or replace function cerebros_model_trials_forget_digest() returns trigger language plpgsql as
+$$ begin new.content_digest := null; return new; end $$;
+create or replace trigger cerebros_model_trials_forget_digest
+    before update of status, metrics, parameters, spectral_norm, mlflow_run_id, artifact_uri, duration_ms, rank,
+                     warnings, candidate_id, pulse_id, bridge_payload
+    on cerebros_model_trials for each row
+    when (new.content_digest is not distinct from old.content_digest)
+    execute function cerebros_model_trials_forget_digest();
