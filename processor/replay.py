@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import csv
 import re
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from confluent_kafka import Consumer, IsolationLevel, KafkaException, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from processor.errors import SetupError, UsageError
-from processor.kafka import client_properties, explain, list_topics, translate
+from processor.kafka import client_properties, list_topics, translate
 from processor.settings import Settings
 
 T = TypeVar("T")
 
+COORDINATOR_PAUSE_SECONDS = 0.2
+_COORDINATOR_MOVES = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+    }
+)
 TIMEOUT_SECONDS = 15.0
 _DURATION = re.compile(
     r"P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?"
@@ -101,6 +110,22 @@ def clamp(partition: int, bounds: Bounds, wanted: int) -> Move:
     return Move(partition, bounds.current, target, bounds.latest, note)
 
 
+def committed_offsets(consumer: Consumer, wanted: list[TopicPartition]) -> list[TopicPartition]:
+    """`Consumer.committed`, asked again while the group's coordinator is moving or loading. Raises `KafkaException`."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            found = consumer.committed(wanted, timeout=TIMEOUT_SECONDS)
+            for one in found:
+                if one.error is not None:
+                    raise KafkaException(one.error)
+            return found
+        except KafkaException as error:
+            if error.args[0].code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
+                raise
+        time.sleep(COORDINATOR_PAUSE_SECONDS)
+
+
 class GroupOffsets:
     """The live group's offsets on the raw topic, through Kafka's admin interface."""
 
@@ -131,10 +156,7 @@ class GroupOffsets:
     def committed(self, partitions: Iterable[int]) -> dict[int, int]:
         """Committed offsets; a partition without one is not in it."""
         wanted = [TopicPartition(self._topic, partition) for partition in partitions]
-        found = self._call_consumer(lambda consumer: consumer.committed(wanted, timeout=TIMEOUT_SECONDS))
-        for one in found:
-            if one.error is not None:
-                raise explain(one.error, self._where)
+        found = self._call_consumer(lambda consumer: committed_offsets(consumer, wanted))
         return {one.partition: one.offset for one in found if one.offset >= 0}
 
     def _call_consumer(self, call: Callable[[Consumer], T]) -> T:
@@ -163,8 +185,10 @@ class GroupOffsets:
         future = self._admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT_SECONDS)[self._group]
         try:
             description = future.result(TIMEOUT_SECONDS)
-        except KafkaException:  # a group that never was has no members
-            return []
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # a group that never was has no members
+                return []
+            raise translate(error, self._where) from error
         return [f"{member.client_id} @ {member.host}" for member in description.members]
 
     def refuse_active(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,19 @@ def terminate_sessions(servers: Servers, database_url: str) -> Callable[[str], N
         )
 
     return terminate
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what its processes said: without it nobody knows what a fault did."""
+    report = yield
+    folder = item.funcargs.get("tmp_path") if isinstance(item, pytest.Function) else None
+    if report.failed and isinstance(folder, Path):
+        for log in sorted(folder.glob("*.log")):
+            report.sections.append((f"log of {log.name}", log.read_text(errors="replace")[-6000:]))
+    return report
 
 
 @pytest.fixture

@@ -1,0 +1,169 @@
+"""The quick way into the tables (a look, COPY) and the thorough way (judged by SQL) leave the same rows and events."""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+from typing import Any
+
+import pytest
+
+from processor.catalogue import Catalogue
+from processor.decode import Decoder
+from processor.events import EventWriter
+from processor.messages import Batch, RawRecord, Rejection, TrialReport, Written
+from processor.store import Outbox, Store, TrialStore
+from processor.store import writer as store_writer
+from tests.factories import record, report
+from tests.support.processes import wait_until
+
+DECODE = Decoder(Catalogue.load())
+NEVER, ALWAYS = 10**9, 1
+#: text that COPY, an array literal, JSON or a digest could get wrong
+AWKWARD = [
+    "", "\\N", "\\", "\\\\N", "a\tb", "a\nb", "a\rb", '"', "'", "{}", '{"a","b"}', "NULL", "null", "ünï 🎈",
+    "\x01\x1f\x7f", "\\t", "\\.", ",", "a\\", "\u2028", "x" * 3000,
+]  # fmt: skip
+ROWS = """
+select run.run_id, trial.trial_id, trial.status, trial.metrics::text, trial.parameters::text, trial.spectral_norm,
+       trial.mlflow_run_id, trial.artifact_uri, trial.duration_ms, trial.rank, trial.warnings, trial.candidate_id,
+       trial.pulse_id, trial.bridge_payload::text, trial.content_digest, trial.schema_version, trial.revision,
+       trial.source_topic, trial.source_partition, trial.source_offset, trial.source_index, trial.source_timestamp
+from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+order by run.run_id, trial.trial_id
+"""
+
+
+def query(store: Store, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+    rows = store.run(lambda connection: connection.fetch(sql, *args))
+    return [tuple(row) for row in rows]
+
+
+def history(seed: int) -> list[RawRecord]:
+    """Reports of a few trials, some again, some older than their row, with every kind of text there is."""
+    rng = random.Random(seed)
+    records = []
+    for number in range(400):
+        trial = rng.randrange(120)
+        text = rng.choice(AWKWARD)
+        fields: dict[str, Any] = {
+            "trial_id": (rng.choice(AWKWARD) if trial % 7 == 0 else "") + f"t{trial}",
+            "run_id": f"run-{trial % 5}" + ("\t\\N" if trial % 11 == 0 else ""),
+            "status": rng.choice(["succeeded", "failed", "skipped", "PRUNED", None]),
+            "metrics": rng.choice([{}, None, {"a": rng.random(), text: [text, {"b": text}]}, {"nan": float("nan")}]),
+            "parameters": rng.choice([{}, {"n": 10**25, "m": 1e300, "k": -0.0}, {"deep": [[[{"x": None}]]]}]),
+            "warnings": rng.choice([[], [text], [text, text], "one", [1, None]]),
+            "artifact_uri": rng.choice([text, None, 7]),
+            "mlflow_run_id": rng.choice([text, None]),
+            "rank": rng.choice([None, 0, 2**62, "3"]),
+        }
+        if rng.random() < 0.3:
+            fields["own"] = text
+        records.append(
+            record(
+                report(**fields),
+                partition=trial % 2,
+                offset=number,
+                timestamp_ms=1_700_000_000_000 + rng.randrange(300),
+            )
+        )
+    return records
+
+
+def batches(records: list[RawRecord], most: int) -> list[Batch]:
+    cut = [records[begin : begin + most] for begin in range(0, len(records), most)]
+    made = []
+    for part in cut:
+        outcomes = [outcome for one in part for outcome in DECODE(one)]
+        reports = [outcome for outcome in outcomes if isinstance(outcome, TrialReport)]
+        rejections = [outcome for outcome in outcomes if isinstance(outcome, Rejection)]
+        made.append(Batch(reports, rejections, {}))
+    return made
+
+
+def written(store: Store, records: list[RawRecord], most: int) -> tuple[list[Any], list[Any], list[int]]:
+    """(rows, events by trial in order, verdicts) of a history that came in batches of `most` into empty tables."""
+    store.run(
+        lambda connection: connection.execute("truncate cerebros_model_runs, outbox, dead_letter_records cascade")
+    )
+    sink = TrialStore(store, EventWriter("/test"))
+    done = [sink.write(batch) for batch in batches(records, most)]
+    outbox = Outbox(store)
+    events: dict[str, list[Any]] = {}
+    while packets := claim(outbox, store):
+        for packet in packets:
+            for message in packet.messages:
+                if message.destination == "events":
+                    value = json.loads(message.value or b"")
+                    events.setdefault(message.id.rpartition("#")[0], []).append((message.id, message.headers, value))
+        outbox.delete([packet.id for packet in packets])
+    verdicts = [sum(getattr(one, name) for one in done) for name in store_writer.VERDICTS]
+    assert not any(one.rejected_by_database for one in done)
+    return query(store, ROWS), sorted(events.items()), verdicts
+
+
+def claim(outbox: Outbox, store: Store) -> list[Any]:
+    outbox._session = store.connections
+    return outbox.claim(10_000, 2**30)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_quick_way_and_the_thorough_way_write_the_same(
+    seed: int, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = history(seed)
+    monkeypatch.setattr(store_writer, "BULK_LEAST", NEVER)
+    rows, events, verdicts = written(store, records, 37)
+    for most in (400, 50, 1):
+        monkeypatch.setattr(store_writer, "BULK_LEAST", ALWAYS)
+        assert (rows, events, verdicts) == written(store, records, most)
+    # all of it once more changes nothing and says so
+    sink = TrialStore(store, EventWriter("/test"))
+    again = [sink.write(batch) for batch in batches(records, 400)]
+    assert sum(one.inserted + one.changed + one.touched + one.events for one in again) == 0
+    assert query(store, ROWS) == rows
+    assert query(store, "select count(*) from outbox") == [(0,)]
+
+
+def one_batch(count: int = 60, run: str = "run-1") -> Batch:
+    reports = [DECODE(record(report(trial_id=f"t{number}", run_id=run)))[0] for number in range(count)]
+    return Batch([one for one in reports if isinstance(one, TrialReport)], [], {})
+
+
+def test_a_row_that_somebody_changed_by_hand_comes_back_with_the_next_replay(store: Store) -> None:
+    batch, sink = one_batch(), TrialStore(store, EventWriter("/test"))
+    sink.write(batch)
+    assert sink.write(batch).unchanged == 60
+    before = query(store, "select trial_id, metrics::text from cerebros_model_trials order by 1")
+    change = "update cerebros_model_trials set metrics = '{\"accuracy\": 9}' where trial_id = 't7'"
+    store.run(lambda connection: connection.execute(change))
+    written = sink.write(batch)
+    assert (written.changed, written.unchanged) == (1, 59)
+    assert query(store, "select trial_id, metrics::text from cerebros_model_trials order by 1") == before
+
+
+def test_a_trial_that_another_program_inserts_meanwhile_is_judged_not_refused(store: Store, database_url: str) -> None:
+    """It inserts after our look and commits while our COPY waits for it."""
+    insert = (
+        "insert into cerebros_model_trials (model_run_id, trial_id, status) "
+        "select id, 't30', 'failed' from cerebros_model_runs"
+    )
+    waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query ilike 'copy%'"
+    sink = TrialStore(store, EventWriter("/test"))
+    sink.write(one_batch(1))  # the run is there
+    done: list[Written] = []
+    writing = threading.Thread(target=lambda: done.append(sink.write(one_batch())))
+    with Store(database_url) as other, Store(database_url) as watch:
+        other.run(lambda connection: connection.execute("begin"))
+        other.run(lambda connection: connection.execute(insert))
+        writing.start()
+        wait_until(lambda: query(watch, waiting) == [(1,)], "COPY waits for the other program")
+        other.run(lambda connection: connection.execute("commit"))
+    writing.join(20)
+    assert (done[0].inserted, done[0].changed, list(done[0].rejected_by_database)) == (58, 2, [])
+    counts = (
+        "select count(*), min(revision), max(revision), sum((status = 'succeeded')::int) from cerebros_model_trials"
+    )
+    with Store(database_url) as look:
+        assert query(look, counts) == [(60, 1, 2, 60)]
