@@ -1,4 +1,4 @@
-FROM python:3.13-slim-trixie AS build
+FROM python:3.11-slim-trixie AS build
 
 ENV UV_NO_CACHE=1 UV_COMPILE_BYTECODE=1 UV_PYTHON=/opt/processor/bin/python
 WORKDIR /src
@@ -19,7 +19,7 @@ RUN uv build --wheel --require-hashes --build-constraints requirements/dev.txt -
  && uv pip install --no-deps --no-index dist/*.whl
 
 
-FROM python:3.13-slim-trixie
+FROM python:3.11-slim-trixie
 
 RUN pip uninstall --yes --quiet --root-user-action=ignore pip \
  && useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin processor

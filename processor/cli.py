@@ -319,10 +319,7 @@ def publish_parked() -> None:
     from processor.store import Outbox
 
     with open_store(settings, "cerebros-parked") as store:
-        outbox, total = Outbox(store), 0
-        last = max((row["id"] for row in outbox.parked()), default=0)
-        while number := outbox.unpark(last):
-            total += number
+        total = Outbox(store).unpark()
     print(f"{total} messages are back in the outbox" if total else "nothing is parked")
 
 

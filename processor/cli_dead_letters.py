@@ -135,7 +135,7 @@ def _redrive(settings: Settings, store: Store, selection: Selection, most: int |
     sink = RedriveStore(store, event_writer, create_runs=create_runs, rehearses=dry_run)
     count = letters.count(selection)
     total = count if most is None else min(count, most)
-    pages = letters.pages(selection, settings.batch_max_records, settings.batch_max_bytes, most)
+    pages = letters.pages(selection, settings.batch_max_records, settings.batch_bytes, most)
     through = 0
 
     def done(number: int) -> None:

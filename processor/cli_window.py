@@ -127,7 +127,7 @@ def replay_window(settings: Settings, ranges: Sequence[Range], progress: WindowP
                 lambda: CountedSink(open_sink(settings, event_writer, APPLICATION), summary),
                 lanes=settings.writers,
                 max_reports=settings.batch_max_records,
-                max_bytes=settings.batch_max_bytes,
+                max_bytes=settings.batch_bytes,
                 shutdown_s=settings.shutdown_timeout_ms / 1000,
             )
             stop_on_signals(pipeline.stop)

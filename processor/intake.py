@@ -38,8 +38,19 @@ ACCEPTABLE_SESSION_MS = 10_000
 #: how long a static member may be refused before its name is taken to be in use for good
 UNRELEASED_SECONDS = 30.0
 LAG_SECONDS = 5.0
+ASK_SECONDS = 0.5
 COMMIT_AGAIN_SECONDS = 0.5
-PREFETCH_KBYTES = 32 * 1024
+#: what one poll brings at the most, roughly: it follows the mean size of the records before
+POLL_BYTES = 4 * 1024 * 1024
+
+_NOT_TOLD = frozenset(
+    {
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.UNSUPPORTED_VERSION,
+        KafkaError._UNSUPPORTED_FEATURE,
+        KafkaError.INVALID_REQUEST,
+    }
+)
 
 Release = Callable[[Collection[Partition]], None]
 
@@ -64,6 +75,8 @@ def to_record(message: Message) -> RawRecord:
 def choose_protocol(settings: Settings) -> str:
     """`consumer` (KIP-848) where the broker has it and frees a killed member's partitions soon enough, else `classic`.
 
+    Raises `TransientError` when the broker does not answer.
+
     With KIP-848 the session timeout is the broker's: 45 s by default, so long would a killed ingest block its
     successor. With the classic protocol it is ours (SESSION_TIMEOUT_MS).
     """
@@ -76,8 +89,12 @@ def choose_protocol(settings: Settings) -> str:
         configs = admin.describe_configs([resource], request_timeout=METADATA_SECONDS)[resource].result()
         protocols = configs["group.coordinator.rebalance.protocols"].value
         session_ms = int(configs["group.consumer.session.timeout.ms"].value)
-    except (KafkaException, KeyError, StopIteration):  # an older broker, or one that does not let us look
+    except (KeyError, StopIteration):  # an older broker
         return "classic"
+    except KafkaException as error:
+        if error.args[0].code() in _NOT_TOLD:  # or one that does not let us look
+            return "classic"
+        raise translate(error, settings.kafka_bootstrap_servers) from error
     return "consumer" if "consumer" in protocols and session_ms <= ACCEPTABLE_SESSION_MS else "classic"
 
 
@@ -93,7 +110,10 @@ def consumer_properties(settings: Settings, protocol: str) -> dict[str, Any]:
         "enable.partition.eof": False,
         "fetch.wait.max.ms": 100,
         "fetch.error.backoff.ms": 50,
-        "queued.max.messages.kbytes": PREFETCH_KBYTES,
+        # one answer of the broker may come on top of what is queued: both are shares of the one memory setting
+        "queued.max.messages.kbytes": settings.prefetch_bytes // 1024,
+        "fetch.max.bytes": settings.prefetch_bytes // 2,
+        "fetch.message.max.bytes": min(1024 * 1024, settings.prefetch_bytes // 4),
         "queued.min.messages": 20_000,
         # after the queue was full: librdkafka waits a second by default, which alone would limit us to 20,000 records/s
         "fetch.queue.backoff.ms": 10,
@@ -111,7 +131,7 @@ def consumer_properties(settings: Settings, protocol: str) -> dict[str, Any]:
 class KafkaSource:
     """The live group's source for the pipeline. `release(partitions, lost=...)` is called before partitions go away."""
 
-    def __init__(self, settings: Settings, release: Callable[..., None]) -> None:
+    def __init__(self, settings: Settings, release: Callable[..., None], protocol: str) -> None:
         self._settings, self._release = settings, release
         self._where = settings.kafka_bootstrap_servers
         self._paused = self._ever_assigned = False
@@ -120,7 +140,8 @@ class KafkaSource:
         self._given_up: set[Partition] = set()
         self._commit_again_at: float | None = None
         self._lag_at = 0.0
-        self.protocol = choose_protocol(settings)
+        self._record_bytes = 200
+        self.protocol = protocol
         self._patience = time.monotonic() + UNRELEASED_SECONDS
         self._consumer = self._join()
 
@@ -156,9 +177,16 @@ class KafkaSource:
             return
         self._lag_at = time.monotonic() + LAG_SECONDS
         for one in self._consumer.position(self._consumer.assignment()):
-            _, end = self._consumer.get_watermark_offsets(one, cached=True)
+            end = self._end_of(one)
             if one.offset >= 0 and end >= 0:
                 metrics.LAG.labels(str(one.partition)).set(max(0, end - one.offset))
+
+    def _end_of(self, partition: TopicPartition) -> int:
+        """What the client fetched last says, but it fetches nothing while paused: then there is time to ask."""
+        if self._paused:
+            with contextlib.suppress(KafkaException):
+                return int(self._consumer.get_watermark_offsets(partition, timeout=ASK_SECONDS, cached=False)[1])
+        return int(self._consumer.get_watermark_offsets(partition, cached=True)[1])
 
     def _poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
         self._measure_lag()
@@ -172,6 +200,7 @@ class KafkaSource:
             if first is None:
                 return []
             messages = [first]
+            limit = min(limit, max(1, POLL_BYTES // self._record_bytes))
             if limit > 1:
                 self._given_up.clear()
                 rest = self._consumer.consume(limit - 1, 0)
@@ -187,6 +216,8 @@ class KafkaSource:
                 records.append(to_record(message))
             else:
                 self._judge(problem)
+        if records:  # large records: fewer of them next time
+            self._record_bytes = 200 + sum(len(record.value or b"") for record in records) // len(records)
         return records
 
     def _or_wait(self, error: Exception) -> Exception:

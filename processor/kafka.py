@@ -14,7 +14,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
-from processor.errors import FatalError, ProcessorError, SetupError, TransientError
+from processor.errors import FatalError, ProcessorError, SetupError, TransientError, UsageError
 from processor.settings import Settings
 
 #: waiting does not help with these; a person has to act
@@ -42,7 +42,9 @@ logging.getLogger("processor.librdkafka").setLevel(logging.CRITICAL)
 def client_properties(settings: Settings, **own: Any) -> dict[str, Any]:
     """Properties of a librdkafka client; what the user set in KAFKA_OPTIONS wins over our choices.
 
-    Raises `SetupError` where librdkafka refuses what the user set.
+    (`settings.OWN_PROPERTIES`, on which promises rest, were refused when the settings were read.)
+
+    Raises `UsageError` where librdkafka refuses what the user set.
     """
     properties = {
         "bootstrap.servers": settings.kafka_bootstrap_servers,
@@ -64,7 +66,7 @@ def _try_out(properties: Mapping[str, Any]) -> None:
     try:
         kind(alone)
     except KafkaException as error:
-        raise SetupError(f"wrong settings: PROCESSOR_KAFKA_OPTIONS: {error.args[0].str()}") from None
+        raise UsageError(f"wrong settings: PROCESSOR_KAFKA_OPTIONS: {error.args[0].str()}") from None
 
 
 def list_topics(settings: Settings) -> Any:

@@ -19,7 +19,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 
 from processor.checkpoints import reach
 from processor.errors import ProcessorError, SetupError, TransientError
-from processor.kafka import client_properties, explain
+from processor.kafka import client_properties, explain, list_topics
 from processor.messages import Destination, OutboxMessage
 from processor.settings import Settings
 
@@ -34,6 +34,15 @@ DEFAULT_MESSAGE_BYTES = 1_048_588
 #: what a record costs on the wire beyond key, value and headers: batch head and varints, rounded up
 RECORD_OVERHEAD = 128
 _NEVER = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD})
+_NOT_TOLD = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNSUPPORTED_FEATURE,
+        KafkaError.UNSUPPORTED_VERSION,
+    }
+)
 _GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
 
@@ -57,7 +66,9 @@ class Outlet:
     another), `SetupError` when a person has to act.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, one_by_one: bool = False) -> None:
+        """`one_by_one`: no batches, for a broker that refuses some for reasons we could not ask for."""
+        self._settings = settings
         self._where = settings.kafka_bootstrap_servers
         self._topics = {
             Destination.EVENTS: settings.events_topic,
@@ -66,8 +77,7 @@ class Outlet:
         self._failures: list[KafkaError] = []
         self._setup_failure: KafkaError | None = None
         self._limits = self._ask_limits(settings)
-        # the memory is the offset of a partition that nobody reads as this group
-        self._memory = TopicPartition(settings.events_topic, 0)
+        self._gone: set[Destination] = set()
         self._consumer = Consumer(client_properties(settings, **{"group.id": settings.transactional_id}))
         self._producer = Producer(
             client_properties(
@@ -77,6 +87,9 @@ class Outlet:
                     "transaction.timeout.ms": 60_000,
                     "acks": "all",
                     "linger.ms": 5,
+                    "batch.num.messages": 1 if one_by_one else 10_000,
+                    # a topic that is gone is told after this long (30 s by default, longer than we wait)
+                    "topic.metadata.propagation.max.ms": 3000,
                     "partitioner": "murmur2_random",  # a run's events in the partition where Java clients expect them
                     "message.max.bytes": min(max(self._limits.values()) + 64 * 1024, 1_000_000_000),
                     # a batch is refused as a whole: it must fit the topic that takes least
@@ -90,15 +103,21 @@ class Outlet:
         )
 
     def _ask_limits(self, settings: Settings) -> dict[Destination, int]:
-        """max.message.bytes of both topics; the broker's default where it does not let us look."""
+        """max.message.bytes of both topics; the broker's default where it does not let us look.
+
+        Raises `TransientError` where it does not answer: a limit that is only guessed would park what fits.
+        """
         limits = dict.fromkeys(self._topics, DEFAULT_MESSAGE_BYTES)
         resources = {ConfigResource(ConfigResource.Type.TOPIC, topic): kind for kind, topic in self._topics.items()}
         admin = AdminClient(client_properties(settings))
         for resource, future in admin.describe_configs(list(resources), request_timeout=10).items():
             try:
                 limits[resources[resource]] = int(future.result()["max.message.bytes"].value)
-            except (KafkaException, KeyError, ValueError):
+            except (KeyError, ValueError):
                 continue
+            except KafkaException as error:
+                if error.args[0].code() not in _NOT_TOLD:
+                    raise TransientError(str(explain(error.args[0], self._where))) from error
         return limits
 
     def _on_delivery(self, error: KafkaError | None, _message: Any) -> None:
@@ -119,19 +138,44 @@ class Outlet:
         """Fences every earlier producer of this relay, ends its open transaction; the packets published last."""
         try:
             self._producer.init_transactions(TIMEOUT_SECONDS)
-            committed = self._consumer.committed([self._memory], timeout=TIMEOUT_SECONDS)[0]
+            places = [self._memory(destination) for destination in Destination]
+            found = self._consumer.committed(places, timeout=TIMEOUT_SECONDS)
         except KafkaException as error:
             raise self._broken(error) from error
-        if committed.error is not None:
-            raise TransientError(f"Kafka at {self._where}: {committed.error.str()}")
-        return list(json.loads(committed.metadata)) if committed.metadata else []
+        published: list[str] = []
+        for one in found:
+            if one.error is not None and one.error.code() not in _GONE:
+                raise TransientError(f"Kafka at {self._where}: {one.error.str()}")
+            published += json.loads(one.metadata) if one.metadata else []
+        return published
+
+    def _memory(self, destination: Destination, packet_ids: Sequence[str] = ()) -> TopicPartition:
+        """What was published: the offset of a partition that nobody reads as this group. Its metadata are packet ids.
+
+        It lies on the events topic, and on the other one only while that is gone.
+        """
+        return TopicPartition(self._topics[destination], 0, 0, json.dumps(list(packet_ids), separators=(",", ":")))
+
+    def look_for_topics(self) -> None:
+        """Finds out which topics are gone; what would go there is refused from now on. Raises `TransientError`."""
+        there = list_topics(self._settings).topics
+        self._gone = {
+            destination
+            for destination, topic in self._topics.items()
+            if topic not in there or (there[topic].error is not None and there[topic].error.code() in _GONE)
+        }
+
+    def is_gone(self, destination: Destination) -> bool:
+        return destination in self._gone
 
     def takes(self, size: int) -> bool:
         """Whether both topics take every message of at most so many bytes (key, value and headers)."""
-        return size + RECORD_OVERHEAD <= min(self._limits.values())
+        return not self._gone and size + RECORD_OVERHEAD <= min(self._limits.values())
 
     def refuses(self, message: OutboxMessage) -> str | None:
         """Why the broker would never take this message; None where nothing is known against it."""
+        if message.destination in self._gone:
+            return f"the topic {self._topics[message.destination]} is gone"
         size, limit = size_of(message), self._limits[message.destination]
         if size > limit:
             return f"{size} bytes, the topic {self._topics[message.destination]} takes {limit} (max.message.bytes)"
@@ -177,13 +221,14 @@ class Outlet:
             self._flush()  # before the offsets: that order is nearly three times as fast
             self._judge_failures()
             reach("relay.after_produce")
-            memory = TopicPartition(self._memory.topic, 0, 0, json.dumps(list(packet_ids), separators=(",", ":")))
+            place = next(destination for destination in Destination if destination not in self._gone)
             self._producer.send_offsets_to_transaction(
-                [memory], self._consumer.consumer_group_metadata(), TIMEOUT_SECONDS
+                [self._memory(place, packet_ids)], self._consumer.consumer_group_metadata(), TIMEOUT_SECONDS
             )
             self._commit()
         except KafkaException as error:
-            self._judge_failures()
+            if self._refused_for_good():
+                self._abandon_transaction()
             raise self._broken(error) from error
 
     def _produce(self, messages: Sequence[OutboxMessage]) -> None:
@@ -197,18 +242,33 @@ class Outlet:
                     break
                 except BufferError:
                     self._producer.poll(0.05)
+                except KafkaException as error:  # known at once: too large for the client, or a topic known to be gone
+                    if error.args[0].code() not in _NEVER | _GONE:
+                        raise
+                    self._failures.append(error.args[0])
+                    break
 
     def _flush(self) -> None:
         if self._producer.flush(TIMEOUT_SECONDS):
             raise TransientError(f"Kafka at {self._where} does not take the messages")
 
+    def _refused_for_good(self) -> bool:
+        return any(failure.code() in _NEVER | _GONE for failure in self._failures)
+
     def _judge_failures(self) -> None:
         """Messages that failed for good end the transaction; anything else is an outage."""
-        if any(failure.code() in _NEVER or failure.code() in _GONE for failure in self._failures):
-            self._producer.abort_transaction(TIMEOUT_SECONDS)
-            raise Unpublishable("; ".join(sorted({failure.str() for failure in self._failures})))
+        if self._refused_for_good():
+            self._abandon_transaction()
         if self._failures:
-            raise KafkaException(self._failures[0])
+            raise self._broken(KafkaException(self._failures[0]))
+
+    def _abandon_transaction(self) -> None:
+        """Raises `Unpublishable`, once nothing of the transaction can become visible any more."""
+        try:
+            self._producer.abort_transaction(TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise self._broken(error) from error
+        raise Unpublishable("; ".join(sorted({failure.str() for failure in self._failures})))
 
     def _commit(self) -> None:
         deadline = time.monotonic() + TIMEOUT_SECONDS

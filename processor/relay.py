@@ -21,6 +21,7 @@ One relay leads, held by an advisory lock of its Postgres session; the others st
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -47,10 +48,14 @@ OMITTED = ("dead_letter_value", b"omitted: see the stored dead letter")
 class Relay:
     """Publishes until it is told to stop."""
 
-    def __init__(self, outbox: Outbox, open_outlet: Callable[[], Outlet], *, max_messages: int, max_bytes: int) -> None:
+    def __init__(
+        self, outbox: Outbox, open_outlet: Callable[[bool], Outlet], *, max_messages: int, max_bytes: int
+    ) -> None:
+        """`open_outlet` is told whether to produce one by one."""
         self._outbox, self._open_outlet = outbox, open_outlet
         self._max_messages, self._max_bytes = max_messages, max_bytes
         self._stopping = threading.Event()
+        self._one_by_one = False
         self._parked_trials: set[str] = set()
         self._depth_at = 0.0
         self.last_round = time.monotonic()
@@ -83,6 +88,8 @@ class Relay:
                     self.in_outage = True
                     log.warning("waiting", cause=str(error))
                 self.last_round = time.monotonic()
+                with contextlib.suppress(TransientError):  # the outbox grows just now
+                    self._measure_depth()
                 self._stopping.wait(delay * random.uniform(0.5, 1.0))
                 delay = min(delay * 2, RETRY_MOST_SECONDS)
             finally:
@@ -96,9 +103,10 @@ class Relay:
                 log.info("standing_by")
                 standing_by = True
             self.last_round = time.monotonic()
+            self._measure_depth()
             if self._stopping.wait(STANDBY_SECONDS):
                 return None
-        outlet = self._open_outlet()
+        outlet = self._open_outlet(self._one_by_one)
         try:
             published = outlet.take_over()
             settled = self._outbox.delete(published) if published else 0
@@ -115,9 +123,11 @@ class Relay:
             while not self._stopping.is_set():
                 self.last_round = time.monotonic()
                 self._measure_depth()
-                if self._parked_trials:  # before the claim: what is put back meanwhile is parked again, never overtaken
-                    self._parked_trials = self._outbox.parked_trials()
                 packets = self._outbox.claim(self._max_messages, self._max_bytes)
+                if self._parked_trials:
+                    before, self._parked_trials = self._parked_trials, self._outbox.parked_trials()
+                    if before != self._parked_trials:  # somebody has put events back: they come first
+                        continue
                 if packets:
                     reach("relay.after_claim")
                     self._publish(outlet, packets)
@@ -130,14 +140,19 @@ class Relay:
         messages = [message for packet in packets for message in packet.messages]
         small = all(outlet.takes(packet.bytes) for packet in packets)  # then no message of them is too large
         if (self._parked_trials or not small) and any(self._refusal(outlet, message) for message in messages):
-            self._set_aside(packets, lambda packet: self._known_refusals(outlet, packet))
+            self._set_aside(outlet, packets, lambda packet: self._known_refusals(outlet, packet))
             return
         with metrics.PUBLISH_SECONDS.time():
             try:
                 outlet.publish(messages, [packet.id for packet in packets])
             except Unpublishable as problem:
                 log.warning("messages_refused", cause=str(problem))
-                self._set_aside(packets, lambda packet: outlet.try_out(packet.messages))
+                outlet.look_for_topics()
+                if self._set_aside(outlet, packets, lambda packet: self._known_refusals(outlet, packet)):
+                    return
+                if not self._set_aside(outlet, packets, lambda packet: outlet.try_out(packet.messages)):
+                    self._one_by_one = True  # each alone is taken: it is their batches that are too large
+                    raise TransientError(f"refused together, taken one by one: {problem}") from problem
                 return
         reach("relay.after_kafka_commit")
         self._outbox.delete([packet.id for packet in packets])
@@ -169,18 +184,22 @@ class Relay:
             metrics.OUTBOX_AGE.set(depth["oldest_age_s"])
             metrics.PARKED_MESSAGES.set(depth["parked"])
 
-    def _set_aside(self, packets: Sequence[Packet], refusals: Callable[[Packet], dict[int, str]]) -> None:
-        """Parks events that will never be taken, sends dead letters without their value; then the packets go on."""
+    def _set_aside(
+        self, outlet: Outlet, packets: Sequence[Packet], refusals: Callable[[Packet], dict[int, str]]
+    ) -> bool:
+        """Parks events that will never be taken, sends dead letters without their value; False where there was none."""
+        found = False
         for packet in packets:
             refused = refusals(packet)
             if not refused:
                 continue
+            found = True
             kept: list[OutboxMessage] = []
             parked: list[tuple[OutboxMessage, str]] = []
             for place, message in enumerate(packet.messages):
                 if place not in refused:
                     kept.append(message)
-                elif message.destination is Destination.DEAD_LETTERS and message.value is not None:
+                elif self._may_go_without_value(outlet, message):
                     kept.append(without_value(message))
                 else:
                     parked.append((message, refused[place]))
@@ -190,6 +209,12 @@ class Relay:
                 if message.destination is Destination.EVENTS:
                     self._parked_trials.add(trial_of(message))
                 log.error("message_parked", message=message.id, cause=why)
+        return found
+
+    @staticmethod
+    def _may_go_without_value(outlet: Outlet, message: OutboxMessage) -> bool:
+        is_letter = message.destination is Destination.DEAD_LETTERS
+        return is_letter and message.value is not None and not outlet.is_gone(Destination.DEAD_LETTERS)
 
 
 def trial_of(message: OutboxMessage) -> str:

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from processor.errors import SetupError, UsageError
-from processor.kafka import client_properties, list_topics, translate
+from processor.kafka import client_properties, explain, list_topics, translate
 from processor.settings import Settings
 
 T = TypeVar("T")
@@ -42,6 +42,12 @@ class Bounds(NamedTuple):
     earliest: int
     latest: int
     current: int | None
+
+    @property
+    def lag(self) -> int:
+        """Records that the group has yet to read: retention may have deleted some, or the topic been made anew."""
+        start = self.earliest if self.current is None else min(max(self.current, self.earliest), self.latest)
+        return self.latest - start
 
 
 class Move(NamedTuple):
@@ -203,7 +209,10 @@ class GroupOffsets:
         """Commits the plan for the group. Raises `SetupError` where the group is active."""
         self.refuse_active()
         offsets = [TopicPartition(self._topic, move.partition, move.target) for move in plan]
-        self._call_consumer(lambda consumer: consumer.commit(offsets=offsets, asynchronous=False))
+        done = self._call_consumer(lambda consumer: consumer.commit(offsets=offsets, asynchronous=False))
+        for one in done or ():
+            if one.error is not None:
+                raise explain(one.error, self._where)
 
 
 def plan_reset(
@@ -214,12 +223,14 @@ def plan_reset(
     """The moves that `choose` (bounds by partition -> wanted offsets) comes to, for all partitions or `only` these."""
     bounds = group.bounds()
     unknown = set(only) - set(bounds)
+    known = ", ".join(map(str, bounds))
     if unknown:
-        raise UsageError(
-            f"no partition {', '.join(map(str, sorted(unknown)))}; there are {', '.join(map(str, bounds))}"
-        )
+        raise UsageError(f"no partition {', '.join(map(str, sorted(unknown)))}; there are {known}")
     chosen = {partition: bound for partition, bound in bounds.items() if not only or partition in only}
     wanted = choose(group, chosen)
+    strange = set(wanted) - set(bounds)
+    if strange:
+        raise UsageError(f"the file names partition {', '.join(map(str, sorted(strange)))}; there are {known}")
     return [
         clamp(partition, chosen[partition], wanted[partition]) for partition in sorted(chosen) if partition in wanted
     ]
@@ -259,7 +270,4 @@ def to_timestamp(timestamp_ms: int) -> Choice:
 
 
 def from_file(targets: dict[int, int]) -> Choice:
-    def choose(_: GroupOffsets, bounds: dict[int, Bounds]) -> dict[int, int]:
-        return {partition: offset for partition, offset in targets.items() if partition in bounds}
-
-    return choose
+    return lambda _, __: targets

@@ -19,7 +19,7 @@ from processor.decode import Decoder
 from processor.errors import TransientError
 from processor.events import EventWriter
 from processor.health import Health, serve_health
-from processor.intake import KafkaSource, check_topics
+from processor.intake import KafkaSource, check_topics, choose_protocol
 from processor.outlet import Outlet
 from processor.pipeline import Pipeline
 from processor.registry import SchemaRegistry
@@ -33,13 +33,17 @@ log = structlog.get_logger(__name__)
 STUCK_SECONDS = 60.0
 
 
-def stop_on_signals(stop: Callable[[], None]) -> None:
-    """The first SIGTERM or SIGINT drains, a second one ends the process at once."""
+def stop_on_signals(stop: Callable[[], None], at_once: Callable[[], None] = lambda: None) -> None:
+    """The first SIGTERM or SIGINT drains, a second one (after `at_once`) ends the process at once."""
+
+    def end(*_: object) -> None:
+        at_once()
+        os._exit(1)
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         log.info("stopping", signal=signal.Signals(number).name)
         for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, lambda *_: os._exit(1))
+            signal.signal(one, end)
         stop()
 
     for one in (signal.SIGTERM, signal.SIGINT):
@@ -104,7 +108,9 @@ def run_ingest(settings: Settings) -> None:
     sys.setswitchinterval(0.0005)
     gc.set_threshold(50_000, 20, 50)  # reports hold no cycles: looking for some took a tenth of the time
     catalogue = Catalogue.load(settings.schemas_dir)
-    decoder, event_writer = make_decoder(settings, catalogue), make_event_writer(settings, catalogue)
+    decoder = make_decoder(settings, catalogue)
+    event_writers: list[EventWriter] = []
+    protocols: list[str] = []
     stopped: list[bool] = []
     stop_on_signals(lambda: stopped.append(True))
 
@@ -112,23 +118,32 @@ def run_ingest(settings: Settings) -> None:
         with open_store(settings, "cerebros-check") as store:
             check_migrated(store)
         check_topics(settings, settings.raw_topic)
+        protocols.append(choose_protocol(settings))
+        if not event_writers:  # it may need the schema registry
+            event_writers.append(make_event_writer(settings, catalogue))
 
     with serve_health(settings.metrics_port, STUCK_SECONDS) as health:
         wait_for_start(check, health, lambda: bool(stopped))
         if stopped:
             return
-        source = KafkaSource(settings, release=lambda partitions, lost: pipeline.release(partitions, lost=lost))
+        source = KafkaSource(
+            settings,
+            release=lambda partitions, lost: pipeline.release(partitions, lost=lost),
+            protocol=protocols[-1],
+        )
         pipeline = Pipeline(
             source,
             decoder,
-            lambda: open_sink(settings, event_writer),
+            lambda: open_sink(settings, event_writers[0]),
             lanes=settings.writers,
             max_reports=settings.batch_max_records,
-            max_bytes=settings.batch_max_bytes,
+            max_bytes=settings.batch_bytes,
             max_wait_s=settings.batch_max_wait_ms / 1000,
             shutdown_s=settings.shutdown_timeout_ms / 1000,
         )
         stop_on_signals(pipeline.stop)
+        if stopped:  # a signal that came meanwhile
+            pipeline.stop()
         health.watch(lambda: pipeline.last_poll, lambda: not pipeline.in_outage)
         gc.freeze()  # what lives from the start on need not be looked at again
         log.info("ingest_started", topic=settings.raw_topic, group=settings.group_id, protocol=source.protocol)
@@ -153,7 +168,7 @@ def run_relay(settings: Settings) -> None:
         wait_for_start(check, health, lambda: bool(stopped))
         relay = Relay(
             Outbox(store),
-            lambda: Outlet(settings),
+            lambda one_by_one: Outlet(settings, one_by_one=one_by_one),
             max_messages=settings.relay_max_messages,
             max_bytes=settings.relay_max_bytes,
         )
@@ -177,12 +192,16 @@ def run_both(settings: Settings) -> int:
         subprocess.Popen([*command, "relay"], start_new_session=True, env=environment),
     ]
 
+    def kill() -> None:
+        for child in children:
+            child.kill()
+
     def forward() -> None:
         for child in children:
             if child.poll() is None:
                 child.terminate()
 
-    stop_on_signals(forward)
+    stop_on_signals(forward, kill)
     while all(child.poll() is None for child in children):
         time.sleep(0.1)
     forward()

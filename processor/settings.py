@@ -34,6 +34,11 @@ OWN_PROPERTIES = frozenset(
         "partition.assignment.strategy",
         "enable.auto.commit",
         "enable.auto.offset.store",
+        "auto.offset.reset",
+        "queued.max.messages.kbytes",
+        "fetch.max.bytes",
+        "max.partition.fetch.bytes",
+        "fetch.message.max.bytes",
         "isolation.level",
         "transactional.id",
         "enable.idempotence",
@@ -71,7 +76,9 @@ class Settings(BaseSettings):
         description="Postgres: postgresql://user:password@host:port/database[?sslmode=verify-full&sslrootcert=FILE]",
     )
     schema_registry_url: str | None = Field(
-        None, description="Confluent schema registry; without it Confluent-framed Avro is rejected", repr=False
+        None,
+        description="Confluent schema registry (extra `registry`); without it Confluent-framed Avro is rejected",
+        repr=False,
     )
     schemas_dir: Path | None = Field(None, description="folder of the .avsc files instead of the released ones")
     raw_topic: str = Field("cerebros.trials.raw", description="topic the reports are read from")
@@ -96,10 +103,16 @@ class Settings(BaseSettings):
     )
     max_report_bytes: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="a larger report is rejected")
     batch_max_records: int = Field(4000, ge=1, le=100_000, description="reports in one transaction at the most")
-    batch_max_bytes: int = Field(
-        8 * 1024 * 1024,
+    memory_mb: int = Field(
+        256,
+        ge=128,
+        le=65_536,
+        description="memory of ingest: an eighth is prefetched from Kafka, a 64th is one transaction's records",
+    )
+    batch_max_bytes: int | None = Field(
+        None,
         ge=64 * 1024,
-        description="bytes of records in one transaction at the most (one record always fits)",
+        description="bytes of records in one transaction at the most (one record always fits); default: MEMORY_MB / 64",
     )
     batch_max_wait_ms: int = Field(
         0,
@@ -174,6 +187,15 @@ class Settings(BaseSettings):
                 raise ValueError("its port must be a number; write / ? # @ of a password as %2F %3F %23 %40")
         return value
 
+    @field_validator("schema_registry_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None:
+            match = re.fullmatch(r"https?://([^/?#]*@)?(\[[^\]]+\]|[^:/?#@]+)(:(\d+))?(/[^?#]*)?", value)
+            if match is None or (match[4] is not None and not _is_port(match[4])):
+                raise ValueError("must be http://host:port or https://host:port")
+        return value
+
     @field_validator("raw_topic", "events_topic", "dead_letter_topic")
     @classmethod
     def _legal_topic(cls, value: str) -> str:
@@ -189,6 +211,14 @@ class Settings(BaseSettings):
         if own:
             raise ValueError(f"{', '.join(own)} can't be set here: the promises or other settings decide")
         return value
+
+    @property
+    def prefetch_bytes(self) -> int:
+        return self.memory_mb * 1024 * 1024 // 8
+
+    @property
+    def batch_bytes(self) -> int:
+        return self.batch_max_bytes or self.memory_mb * 1024 * 1024 // 64
 
     @property
     def transactional_id(self) -> str:

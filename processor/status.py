@@ -14,10 +14,7 @@ def collect_status(settings: Settings) -> dict[str, Any]:
     """One document: addresses, lag by partition, rows, outbox, dead letters. Raises when a server can't be asked."""
     group = GroupOffsets(settings)
     bounds = group.bounds()
-    lag = {
-        str(one): bound.latest - (bound.earliest if bound.current is None else bound.current)
-        for one, bound in bounds.items()
-    }
+    lag = {str(one): bound.lag for one, bound in bounds.items()}
     with open_store(settings, "cerebros-status") as store:
         check_migrated(store)
         counts = store.fetch("status_rows")[0]

@@ -31,12 +31,21 @@ select name from outbox_parked where destination = 'events'
 -- What is parked, for people.
 select id, name, destination, error, parked_at from outbox_parked order by id
 
--- name: take_parked
--- Takes the oldest parked messages out, in order.
+-- name: unpark
+-- Puts parked messages back, each as a packet of its own (msgpack: a list of one), in their order and before all that waits: later events of their trials may be waiting there.
 with taken as (
-    delete from outbox_parked where id in (select id from outbox_parked where id <= $1 order by id limit $2) returning id, message
+    delete from outbox_parked returning id, message
+),
+first as (
+    select coalesce(min(seq), 0) as seq from outbox
+),
+handed as (
+    insert into outbox (seq, id, messages, payload) overriding system value
+    select first.seq - row_number() over (order by taken.id desc), gen_random_uuid(), 1, '\x91'::bytea || taken.message
+    from taken, first
+    returning seq
 )
-select message from taken order by id
+select count(*) as number, pg_notify('cerebros_outbox', '') from handed
 
 -- name: outbox_depth
 -- What waits for the relay, and for how long.

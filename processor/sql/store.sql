@@ -1,3 +1,7 @@
+-- name: commit_durably
+-- Offsets are committed once Postgres says that rows are: a server or role where that is not yet true (off) would lose them.
+select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'
+
 -- name: lock_runs
 -- Locks the runs of a batch, in one order for everybody, so that one transaction at a time judges the trials of a run.
 select run_id, id::text, now()::text from cerebros_model_runs where run_id = any($1::text[]) order by run_id for no key update

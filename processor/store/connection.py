@@ -13,6 +13,7 @@ Errors are sorted by SQLSTATE class (PostgreSQL manual, appendix A), never by te
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,7 +24,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import msgspec
 
-from processor.errors import SetupError, TransientError
+from processor.errors import SetupError, TransientError, UsageError
 from processor.store.queries import load_queries
 
 T = TypeVar("T")
@@ -71,8 +72,8 @@ def _words(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _wrong_url(why: str) -> SetupError:
-    return SetupError(f"wrong settings: PROCESSOR_DATABASE_URL: {why}")
+def _wrong_url(why: str) -> UsageError:
+    return UsageError(f"wrong settings: PROCESSOR_DATABASE_URL: {why}")
 
 
 def _hint(state: str) -> str:
@@ -89,7 +90,7 @@ def _hint(state: str) -> str:
 def place(url: str) -> str:
     """host:port/database of a URL, without user, password and parameters.
 
-    Raises `SetupError` where the URL can't be right, and never tells a part that may be a piece of the password.
+    Raises `UsageError` where the URL can't be right, and never tells a part that may be a piece of the password.
     """
     try:
         parts = urlsplit(url)
@@ -142,11 +143,15 @@ class Store:
         """Runs a named query; the command tag, such as ``DELETE 3``."""
         return str(self.run(lambda connection: connection.execute(load_queries()[name], *args)))
 
-    def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]], *, timeout_s: float | None = None) -> T:
-        """Runs a coroutine function on the connection, for at most `timeout_s` (default: twice a statement's)."""
-        return self._runner.run(self._guarded(work, timeout_s or self._timeout_ms / 1000 * 2))
+    def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]], *, timeout_s: float = 0.0) -> T:
+        """Runs a coroutine function on the connection, for at most `timeout_s`.
 
-    async def _guarded(self, work: Callable[[asyncpg.Connection], Awaitable[T]], timeout_s: float) -> T:
+        0: twice as long as a statement may take; infinity: only each statement is limited.
+        """
+        limit = timeout_s or self._timeout_ms / 1000 * 2
+        return self._runner.run(self._guarded(work, None if limit == math.inf else limit))
+
+    async def _guarded(self, work: Callable[[asyncpg.Connection], Awaitable[T]], timeout_s: float | None) -> T:
         try:
             connection = await self.connect()
             # the server enforces statement_timeout; this is for a server that does not answer at all
@@ -182,6 +187,7 @@ class Store:
                 },
             )
             await _read_jsonb_as_values(connection)
+            await connection.execute(load_queries()["commit_durably"])
             self.connections += 1
         return connection
 

@@ -32,7 +32,6 @@ CHANNEL = "cerebros_outbox"
 RELAY_LOCK = int.from_bytes(b"cerebros", "big")
 
 _encoder = msgspec.msgpack.Encoder()
-_one_decoder = msgspec.msgpack.Decoder(OutboxMessage)
 _decoder = msgspec.msgpack.Decoder(list[OutboxMessage])
 
 
@@ -128,22 +127,9 @@ class Outbox:
         """name, destination, error, parked_at of every parked message, oldest first."""
         return self._store.fetch("parked_messages")
 
-    def unpark(self, up_to_id: int, limit: int = 10_000) -> int:
-        """Puts parked messages back into the outbox, oldest first, in one transaction; how many.
-
-        `up_to_id` keeps out what the relay parks again meanwhile.
-        """
-
-        async def work(connection: asyncpg.Connection) -> int:
-            queries = load_queries()
-            async with connection.transaction():
-                rows = await connection.fetch(queries["take_parked"], up_to_id, limit)
-                if rows:
-                    messages = [_one_decoder.decode(row["message"]) for row in rows]
-                    await connection.execute(queries["insert_outbox"], *seal_packets(messages))
-                return len(rows)
-
-        return self._store.run(work)
+    def unpark(self) -> int:
+        """Puts all that is parked back into the outbox, in front and in order, in one transaction; how many."""
+        return int(self._store.fetch("unpark")[0]["number"])
 
     def depth(self) -> dict[str, Any]:
         """packets, messages, oldest_age_s, parked."""

@@ -6,6 +6,7 @@ database's own words; all the rest is written.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -70,7 +71,7 @@ class TrialStore:
         except ReportError:
             pass
         try:
-            return self._store.run(lambda connection: self._write(connection, batch, isolate=True))
+            return self._store.run(lambda connection: self._write(connection, batch, isolate=True), timeout_s=math.inf)
         except ReportError as error:  # not a report's fault after all: never drop what can't be recorded
             raise FatalError(
                 f"Postgres at {self._store.where} refuses a dead letter or an outbox row: {error}"

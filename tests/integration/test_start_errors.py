@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from processor.cli import main
-from processor.errors import SetupError
+from processor.errors import UsageError
 from processor.kafka import client_properties, list_topics
 from processor.settings import Settings
 from processor.store import Store, pending_migrations
@@ -180,7 +180,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *c
     ],
 )
 def test_a_property_that_librdkafka_refuses_is_named(options: dict[str, str | int | float | bool], word: str) -> None:
-    with pytest.raises(SetupError) as refused:
+    with pytest.raises(UsageError) as refused:
         client_properties(settings_of({"PROCESSOR_KAFKA_OPTIONS": json.dumps(options)}))
     assert str(refused.value).startswith("wrong settings: PROCESSOR_KAFKA_OPTIONS: ")
     assert word in str(refused.value)
@@ -199,7 +199,7 @@ def test_a_property_that_librdkafka_refuses_is_named(options: dict[str, str | in
     ],
 )
 def test_a_database_url_that_cannot_be_right_is_told_without_its_password(url: str, word: str) -> None:
-    with pytest.raises(SetupError) as refused, Store(url) as store:
+    with pytest.raises(UsageError) as refused, Store(url) as store:
         pending_migrations(store)
     assert str(refused.value).startswith("wrong settings: PROCESSOR_DATABASE_URL: ")
     assert word in str(refused.value)

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from processor.local import LocalStack
+from processor.local.files import free_ports
+from processor.local.jars import VERSION
+from processor.local.kafka import PROPERTIES
 
 
 class Servers(NamedTuple):
@@ -47,11 +50,25 @@ def docker_answers() -> bool:
 
 @contextmanager
 def containers() -> Iterator[Servers]:
-    from testcontainers.kafka import KafkaContainer
+    """The broker with the properties of the local stack (testcontainers' own start script is for Confluent's image)."""
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.waiting_utils import wait_for_logs
     from testcontainers.postgres import PostgresContainer
 
-    with (
-        KafkaContainer("apache/kafka:4.1.1").with_kraft() as kafka,
-        PostgresContainer("postgres:18", driver=None) as postgres,
-    ):
-        yield Servers(kafka.get_bootstrap_server(), postgres.get_connection_url())
+    [port] = free_ports(1)
+    where = f"127.0.0.1:{port}"
+    broker = DockerContainer(f"apache/kafka:{VERSION}").with_bind_ports(port, port)
+    listeners = {
+        "node.id": "1",
+        "process.roles": "broker,controller",
+        "controller.quorum.voters": "1@127.0.0.1:29093",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": f"CONTROLLER://127.0.0.1:29093,PLAINTEXT://:{port}",
+        "advertised.listeners": f"PLAINTEXT://{where}",
+        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    }
+    for name, value in {**PROPERTIES, **listeners}.items():
+        broker = broker.with_env("KAFKA_" + name.replace(".", "_").upper(), value)
+    with broker, PostgresContainer("postgres:18", driver=None) as postgres:
+        wait_for_logs(broker, "Kafka Server started", timeout=60)
+        yield Servers(where, postgres.get_connection_url())

@@ -103,8 +103,8 @@ def test_an_error_without_a_sqlstate_is_retried() -> None:
         (asyncpg.InternalClientError("got result for unknown protocol state"), TransientError),
         (asyncpg.ConnectionDoesNotExistError("closed in the middle"), TransientError),
         (untrusted(), SetupError),
-        (unreadable_certificate(), SetupError),
-        (asyncpg.ClientConfigurationError("sslmode is wrong"), SetupError),
+        (unreadable_certificate(), UsageError),
+        (asyncpg.ClientConfigurationError("sslmode is wrong"), UsageError),
     ],
 )
 def test_an_error_of_the_driver_is_an_outage_unless_the_address_is_wrong(
@@ -152,7 +152,7 @@ def test_an_address_is_told_without_its_user_and_password(url: str, expected: st
 
 @pytest.mark.parametrize("url", [f"postgresql://me:a/{SECRET}@h/d", f"postgresql://me:a#{SECRET}@h/d"])
 def test_an_address_with_an_unescaped_password_is_refused_without_telling_it(url: str) -> None:
-    with pytest.raises(SetupError) as caught:
+    with pytest.raises(UsageError) as caught:
         place(url)
     assert SECRET not in str(caught.value)
 

@@ -43,7 +43,7 @@ def targets(choice: Choice, only: tuple[int, ...] = (), at: dict[int, int] | Non
         (replay.to_offset(3), {0: 10, 1: 3, 2: 7}),
         (replay.shift_by(-20), {0: 30, 1: 0, 2: 7}),
         (replay.shift_by(2), {0: 52, 1: 2, 2: 7}),
-        (replay.from_file({1: 4, 9: 4}), {1: 4}),
+        (replay.from_file({1: 4}), {1: 4}),
     ],
 )
 def test_each_way_to_choose_offsets_stays_within_what_the_partitions_hold(
@@ -154,3 +154,14 @@ def test_a_file_that_cannot_be_read_is_refused_by_name(tmp_path: Path) -> None:
     for name in ("missing.csv", "bytes.csv"):
         with pytest.raises(UsageError, match=name):
             read_plan_file(tmp_path / name, "raw")
+
+
+def test_a_file_that_names_a_partition_which_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"partition 9; there are 0, 1, 2"):
+        targets(replay.from_file({1: 4, 9: 4}))
+
+
+@pytest.mark.parametrize(("current", "lag"), [(None, 90), (10, 90), (60, 40), (3, 90), (100, 0), (4711, 0)])
+def test_lag_counts_what_can_still_be_read(current: int | None, lag: int) -> None:
+    """Not what retention deleted, and not less than nothing where the topic was made anew."""
+    assert replay.Bounds(10, 100, current).lag == lag
