@@ -6,14 +6,14 @@ bent, for what is wrong, and for what the short way does not know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from processor.catalogue import Catalogue, Problem
 from processor.messages import RawRecord, Reason, Rejection, TrialReport
-from processor.normalise import RULES, Refused, identifier, kind_of, storable
+from processor.normalise import LONG_MAX, LONG_MIN, RULES, Refused, identifier, kind_of, storable
 from processor.plain import ID_FIELDS, PlainReader, column_defaults
 from processor.rawjson import may_need_mending, read_json
 
@@ -95,11 +95,26 @@ class Decoder:
         if value[:1] != b"[" and b'"trials"' not in value:
             return None
         parts = self._plain.split(value)
-        if parts is None:
+        if parts is None or not self._is_plain_envelope(*parts):
             return None
-        fields, reports = parts
-        envelope = Envelope(fields, fields)
-        return [self._part(record, index, bytes(report), envelope) for index, report in enumerate(reports)]
+        envelope = Envelope(parts[0], parts[0])
+        try:
+            return [self._part(record, index, bytes(report), envelope) for index, report in enumerate(parts[1])]
+        except Refused:  # a part is no JSON, so the record is none: the thorough way says where
+            return None
+
+    def _is_plain_envelope(self, fields: Mapping[str, Any], reports: Sequence[Any]) -> bool:
+        """Whether the ids around the reports can be stored as they are, with each of the reports."""
+        for value in fields.values():
+            if type(value) is int and LONG_MIN <= value <= LONG_MAX:
+                continue
+            if type(value) is not str or storable(value) != value:
+                return False
+        return self._has_room(fields, len(reports))
+
+    def _has_room(self, kept: Mapping[str, Any], reports: int) -> bool:
+        """Whether what an envelope holds may be stored with each of its reports."""
+        return not kept or len(msgspec.json.encode(kept)) * reports <= _ENVELOPE_COPIES * self._max_report_bytes
 
     def _part(self, record: RawRecord, index: int, value: bytes, envelope: Envelope) -> Outcome:
         if value[:1] == b"{" and not may_need_mending(value):
@@ -147,11 +162,10 @@ class Decoder:
     def _envelope(self, document: dict[str, Any], reports: int, suspect: bool) -> Envelope:
         fields = {name: value for name, value in document.items() if name != "trials"}
         kept = _mend(fields) if suspect else fields
-        if not fields.keys() <= {"run_id", "model_run_id"}:
+        if not self._has_room(kept, reports):
             size, limit = len(msgspec.json.encode(kept)), _ENVELOPE_COPIES * self._max_report_bytes
-            if size * reports > limit:
-                detail = f"the envelope's own fields, {size} bytes with each of {reports} reports, exceed {limit} bytes"
-                raise Refused(Reason.TOO_LARGE, detail)
+            detail = f"the envelope's own fields, {size} bytes with each of {reports} reports, exceed {limit} bytes"
+            raise Refused(Reason.TOO_LARGE, detail)
         return Envelope(fields, kept)
 
     def _avro_report(self, record: RawRecord, value: bytes) -> list[Outcome]:

@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from processor.catalogue import NO_NEEDS, Catalogue, Needs
+from processor.messages import read_text
 from processor.normalise import RULES
 from processor.rawjson import UNREADABLE
 
@@ -78,14 +79,15 @@ class PlainReader:
         except UNREADABLE:
             return None
         for name in self._texts:
-            if bytes(content[name])[:1] != b"{":
+            held = content[name]
+            if held is not _UNSET and bytes(held)[:1] != b"{":
                 return None
         present = 0  # one bit a field that tells the version
         for bit, (name, default, has_column) in enumerate(self._telling):
             held = content[name]
             if held is not _UNSET:
                 present |= 1 << bit
-                if has_column or held != default:
+                if has_column or read_text(held) != default:
                     continue
             if has_column:
                 content[name] = default

@@ -46,7 +46,8 @@ def plain_type(type_: Type, names: Names, needs: Needs = NO_NEEDS) -> Any | None
         return msgspec.Raw
     if kind == "array":
         item = plain_type(definition["items"], names)
-        return None if item is None else list[item]  # type: ignore[valid-type]
+        # nobody would look at the texts in a list
+        return None if item in (None, msgspec.Raw) else list[item]  # type: ignore[valid-type]
     if kind == "union" and len(definition) == 2 and "null" in definition:
         [branch] = [one for one in definition if one != "null"]
         some = plain_type(branch, names, needs)

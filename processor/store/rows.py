@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -23,6 +23,7 @@ COPY_COLUMNS = (
     "source_partition", "source_offset", "source_index", "source_timestamp", "inserted_at", "updated_at",
 )  # fmt: skip
 _NAMED = frozenset(CONTENT_COLUMNS) - {"bridge_payload"} | {"run_id", "trial_id"}
+T = TypeVar("T")
 _NULL = "\\N"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _encode = msgspec.json.Encoder().encode
@@ -142,14 +143,19 @@ def split_into_waves(reports: Sequence[TrialReport]) -> list[Sequence[TrialRepor
 
 def split_by_size(reports: Sequence[TrialReport]) -> Iterator[list[tuple[TrialReport, bytes]]]:
     """The reports with their rows as JSON, in parts of at most `MAX_STATEMENT_BYTES` (one always fits)."""
-    part: list[tuple[TrialReport, bytes]] = []
+    return in_parts(((report, row_json(report)) for report in reports), lambda pair: len(pair[1]))
+
+
+def in_parts(items: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
+    """The items in their order, in parts of at most `MAX_STATEMENT_BYTES` (one always fits)."""
+    part: list[T] = []
     size = 0
-    for report in reports:
-        row = row_json(report)
-        if part and size + len(row) > MAX_STATEMENT_BYTES:
+    for item in items:
+        more = size_of(item)
+        if part and size + more > MAX_STATEMENT_BYTES:
             yield part
             part, size = [], 0
-        part.append((report, row))
-        size += len(row)
+        part.append(item)
+        size += more
     if part:
         yield part

@@ -19,7 +19,7 @@ from processor.store.connection import ReportError, Store, sort_error
 from processor.store.outbox import seal_packets
 from processor.store.queries import load_queries
 from processor.store.rejections import refused_by_database, resolve_written, store_rejections
-from processor.store.rows import COPY_COLUMNS, CopyRow, copy_line, copy_row, split_by_size, split_into_waves
+from processor.store.rows import COPY_COLUMNS, CopyRow, copy_line, copy_row, in_parts, split_by_size, split_into_waves
 
 VERDICTS = ("inserted", "changed", "touched", "unchanged", "stale")
 #: as many reports are worth two more round trips, which spare Postgres half of its work
@@ -159,19 +159,19 @@ class TrialStore:
         """Applies in waves, each with at most one report a trial, so that later ones meet what earlier ones left."""
         for wave in split_into_waves(reports):
             if len(wave) >= BULK_LEAST:
-                wave = await self._apply_bulk(connection, wave, runs, applied)
+                parts = in_parts(map(copy_row, wave), lambda row: len(row.content))
+                wave = [report for part in parts for report in await self._apply_bulk(connection, part, runs, applied)]
             for part in split_by_size(wave):
                 await self._apply_part(connection, part, applied)
 
     async def _apply_bulk(
-        self, connection: asyncpg.Connection, wave: Sequence[TrialReport], runs: Runs, applied: Applied
+        self, connection: asyncpg.Connection, rows: Sequence[CopyRow], runs: Runs, applied: Applied
     ) -> Sequence[TrialReport]:
         """Settles what one look at an index can tell, copies the new trials; the reports that remain to be judged.
 
         Nobody adds a trial to a run that is locked here, so what is new at the look is new at the copy. (Another
         program might: then Postgres refuses the copy by the unique key, and the batch is isolated and judged.)
         """
-        rows = [copy_row(report) for report in wave]
         verdicts = await self._look(connection, rows, runs)
         new = [row for place, row in enumerate(rows) if place not in verdicts]
         if new:

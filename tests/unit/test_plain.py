@@ -185,3 +185,53 @@ def test_a_later_schema_with_a_field_of_a_new_kind_is_read_all_the_same(tmp_path
     assert isinstance(new, TrialReport)
     assert ("loss_floor" in old.content, new.content["loss_floor"]) == (False, 0.5)
     assert (old.schema_version, new.schema_version) == (2, 3)
+
+
+@pytest.mark.parametrize("run_id", ["\0", "\ud800", 2**63, {"a": 1}, [[1]], 1.5, True])
+def test_what_stands_around_the_reports_is_mended_as_ever(run_id: Any) -> None:
+    """A report with a run of its own keeps what its envelope says, and that must be storable too."""
+    reports = [report(trial_id="a"), report(trial_id="b")]
+    one = json.dumps({"run_id": run_id, "trials": reports}).encode()
+    mark = b"\xef\xbb\xbf"  # which only the thorough way reads
+    quick, thorough = DECODE(record(one)), DECODE(record(mark + one))
+    assert [getattr(outcome, "envelope", outcome) for outcome in quick] == [
+        getattr(outcome, "envelope", outcome) for outcome in thorough
+    ]
+
+
+def test_an_envelope_whose_ids_would_be_stored_too_often_is_rejected() -> None:
+    reports = [{"trial_id": f"t{number}", "run_id": "r"} for number in range(200)]
+    for run_id in ("x" * 900_000, {"a": "x" * 900_000}):
+        [one] = DECODE(record({"run_id": run_id, "trials": reports}))
+        assert isinstance(one, Rejection)
+        assert one.reason == "too_large"
+
+
+CONTAINERS = [{"type": "array", "items": "JsonValue"}, {"type": "map", "values": "JsonValue"}]
+
+
+@pytest.mark.parametrize(
+    ("type_", "default", "value", "kept"),
+    [
+        ("parameters", {}, {}, False),
+        ("parameters", {}, {"a": [1]}, True),
+        ("list", [], [{"a": 1}], True),
+        ("list", [], [], False),
+    ],
+)
+def test_a_later_field_of_any_json_is_kept_unless_it_is_the_default(
+    type_: str, default: Any, value: Any, kept: bool, tmp_path: Path
+) -> None:
+    shutil.copytree(find_released(), tmp_path / "schemas")
+    latest = dict(CATALOGUE.latest(SUBJECT).definition)
+    any_map = {"type": "map", "values": ["null", "boolean", "long", "double", "string", *CONTAINERS]}
+    field = any_map if type_ == "parameters" else {"type": "array", "items": any_map}
+    newer = {**latest, "fields": [*latest["fields"], {"name": "tags", "type": field, "default": default, "doc": "x"}]}
+    (tmp_path / "schemas" / SUBJECT / "v3.avsc").write_text(json.dumps(newer))
+    decode = Decoder(Catalogue.load(tmp_path / "schemas"))
+    [old], [new], [bad] = decode(record(report())), decode(record(report(tags=value))), decode(record(report(tags=[5])))
+    assert isinstance(old, TrialReport)
+    assert isinstance(new, TrialReport)
+    assert isinstance(bad, Rejection)
+    assert ("tags" in old.content, "tags" in new.content) == (False, kept)
+    assert not kept or new.values["tags"] == value

@@ -73,11 +73,19 @@ end $$;
 
 -- content_digest tells a report that the row already holds without its content. Whoever else changes content, by hand or
 -- by a program, does not know of it: then it goes, and the next report is compared column by column.
-create or replace function cerebros_model_trials_forget_digest() returns trigger language plpgsql as
-$$ begin new.content_digest := null; return new; end $$;
+-- (No column is named outside of the function: that would forbid other programs to change its type.)
+create or replace function cerebros_model_trials_forget_digest() returns trigger language plpgsql as $$
+begin
+    if new.content_digest is not distinct from old.content_digest
+       and (new.status, new.metrics, new.parameters, new.spectral_norm, new.mlflow_run_id, new.artifact_uri,
+            new.duration_ms, new.rank, new.warnings, new.candidate_id, new.pulse_id, new.bridge_payload)
+           is distinct from
+           (old.status, old.metrics, old.parameters, old.spectral_norm, old.mlflow_run_id, old.artifact_uri,
+            old.duration_ms, old.rank, old.warnings, old.candidate_id, old.pulse_id, old.bridge_payload)
+    then
+        new.content_digest := null;
+    end if;
+    return new;
+end $$;
 create or replace trigger cerebros_model_trials_forget_digest
-    before update of status, metrics, parameters, spectral_norm, mlflow_run_id, artifact_uri, duration_ms, rank,
-                     warnings, candidate_id, pulse_id, bridge_payload
-    on cerebros_model_trials for each row
-    when (new.content_digest is not distinct from old.content_digest)
-    execute function cerebros_model_trials_forget_digest();
+    before update on cerebros_model_trials for each row execute function cerebros_model_trials_forget_digest();
