@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 LOCK   := requirements/dev.txt
+# tests mostly wait (for sessions to end, for processes to start): four at once, each worker with servers of its own
+WORKERS ?= 4
 STAMP  := $(VENV)/.installed
 
 .PHONY: help setup demo test soak check bench lock clean
@@ -28,10 +30,10 @@ demo: setup
 	@$(BIN)/processor demo
 
 test: setup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 soak: setup
-	@$(BIN)/python -m pytest -m soak --timeout 1800 -s tests/faults
+	@$(BIN)/python -m pytest -m soak --timeout 1800 -s
 
 check: setup
 	@$(BIN)/ruff format --check .

@@ -39,6 +39,23 @@ app.add_typer(cli_dead_letters.app, name="dead-letters")
 Format = Annotated[str, typer.Option("-f", "--format", help="table or json", metavar="table|json")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"processor {version('cerebros-processor')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Kafka in, Postgres rows and exactly-once events out: the stream processor for Cerebros trial reports."""
+
+
 def main() -> None:
     """Entry point: one clear sentence on stderr for what a person can mend, exit code 0 done, 1 failed, 2 wrong use."""
     try:

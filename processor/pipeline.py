@@ -29,6 +29,8 @@ POLL_SECONDS = 0.1
 #: reading may wait this long for a lane before the partitions are paused (a pause throws the prefetched records away)
 PATIENCE_SECONDS = 1.0
 RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.1, 5.0
+#: a topic full of rubbish is not to fill the log too
+REJECTIONS_TOLD = 5
 #: how long records wait that can't be decoded because the schema registry is down
 DECODE_RETRY_SECONDS = 1.0
 #: decoded reports take some ten times the memory of their bytes: no more than this much at a time is ahead of the lanes
@@ -201,6 +203,7 @@ class Lane:
                     metrics.OUTAGE.labels("database").dec()
                     log.info("database_back", after_s=round(time.monotonic() - began, 1))
                 count_written(batch, written)
+                tell_rejections((*batch.rejections, *written.rejected_by_database))
                 return written
 
     def _report_outage(self, error: TransientError) -> None:
@@ -212,6 +215,22 @@ class Lane:
         metrics.OUTAGES.labels("database").inc()
         metrics.OUTAGE.labels("database").inc()
         log.warning("waiting_for_database", cause=str(error))
+
+
+def tell_rejections(rejections: Sequence[Rejection]) -> None:
+    """Where the first few are; all of them are stored."""
+    for one in rejections[:REJECTIONS_TOLD]:
+        log.warning(
+            "rejected",
+            reason=one.reason.value,
+            detail=one.detail[:200],
+            topic=one.record.topic,
+            partition=one.record.partition,
+            offset=one.record.offset,
+            report_index=one.index,
+        )
+    if len(rejections) > REJECTIONS_TOLD:
+        log.warning("rejected_more", number=len(rejections) - REJECTIONS_TOLD)
 
 
 def count_written(batch: Batch, written: Written) -> None:

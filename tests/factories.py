@@ -80,7 +80,13 @@ def produce(
     quiet = logging.getLogger("tests.librdkafka")
     quiet.setLevel(logging.CRITICAL)
     producer = Producer(
-        {"bootstrap.servers": bootstrap_servers, "linger.ms": 5, "enable.idempotence": True, "logger": quiet}
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "linger.ms": 5,
+            "enable.idempotence": True,
+            "message.max.bytes": 8_000_000,
+            "logger": quiet,
+        }
     )
     failures: list[Any] = []
     for key, value in messages:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -115,7 +117,8 @@ def ways_to_look(console: Console, environment: Mapping[str, str], psql: str, lo
     """For --keep: how to reach what is running, and three commands to begin with."""
     lines = ["", "All of it runs on. In another terminal:", ""]
     lines += [f"export {name}='{value}'" for name, value in environment.items()]
-    lines += ["processor status", "processor dead-letters list", f'{psql} "$PROCESSOR_DATABASE_URL" -c "{_QUERY}"']
+    command = Path(sys.executable).with_name("processor")
+    lines += [f"{command} status", f"{command} dead-letters list", f'{psql} "$PROCESSOR_DATABASE_URL" -c "{_QUERY}"']
     lines += ["", f"The logs of ingest and relay are in {logs}. Ctrl-C stops everything."]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from processor.catalogue import Catalogue
 from processor.intake import read_topic
 from processor.settings import Settings
 from processor.store import Store
 from tests.factories import load, produce, report
+from tests.support.backends import Servers
 from tests.support.ledger import check_ledger, events_of, rows_of
 from tests.support.processes import Process, run_command
-from tests.support.settle import wait_settled
+from tests.support.settle import lag, wait_settled
+from tests.support.topics import set_max_bytes
 
 Start = Callable[..., Process]
 
@@ -45,6 +51,76 @@ def test_replays_from_anywhere_change_no_row_and_emit_no_event_twice(
         assert fingerprints(store) == before
         assert events_of(settings) == events
     check_ledger(settings)
+
+
+def test_a_reset_by_kafkas_own_tool_changes_no_row_and_emits_no_event_twice(
+    settings: Settings, start: Start, store: Store, servers: Servers
+) -> None:
+    if servers.local is None:
+        pytest.skip("needs Kafka's tools: the local stack")
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(800, seed=4))
+    ingest, _relay = start("ingest"), start("relay")
+    wait_settled(settings)
+    before, events = fingerprints(store), events_of(settings)
+    assert ingest.stop() == 0
+    group = ("--group", settings.group_id, "--topic", settings.raw_topic)
+    done = servers.local.kafka_tool("consumer-groups", *group, "--reset-offsets", "--to-earliest", "--execute")
+    assert done.returncode == 0, done.stderr
+    assert lag(settings) == 800
+    start("ingest")
+    wait_settled(settings)
+    assert (fingerprints(store), events_of(settings)) == (before, events)
+    check_ledger(settings)
+
+
+#: what the README says of each: (value, key, reason)
+BAD_INPUT = [
+    (b"", "run-1", "empty_value"),
+    (b"not json", "run-1", "not_json"),
+    (b'"text"', "run-1", "not_object"),
+    (b'{"trials": 3}', "run-1", "trials_not_list"),
+    (b'{"trials": [3]}', "run-1", "report_not_object"),
+    (b'{"run_id": "r"}', "run-1", "missing_trial_id"),
+    (b'{"run_id": "r", "trial_id": ""}', "run-1", "missing_trial_id"),
+    (b'{"run_id": "r", "trial_id": "a\\u0000b"}', "run-1", "invalid_id"),
+    (b'{"trial_id": "t"}', None, "missing_run_id"),
+    (b'{"trial_id": "t", "run_id": "r", "status": "exploded"}', "run-1", "unknown_status"),
+    (b'{"trial_id": "t", "run_id": "r", "metrics": []}', "run-1", "not_a_map"),
+    (b'{"trial_id": "t", "run_id": "r", "duration_ms": -1}', "run-1", "invalid_number"),
+    (b'{"trial_id": "t", "run_id": "r", "mlflow_run_id": 5}', "run-1", "invalid_type"),
+    (b"\x00\x00\x00\x00\x07abc", "run-1", "avro_unknown_schema"),
+    (b"\xc3\x01" + b"\x07" * 12, "run-1", "avro_unknown_schema"),
+    (Catalogue.load().single_object("trial_report", {"trial_id": "t", "run_id": "r", "status": "failed"})[:-3],
+     "run-1", "avro_unreadable"),
+    (b'{"trial_id": "t", "run_id": "r", "metrics": {"a": ' + b"[" * 3000 + b"]" * 3000 + b"}}", "run-1", "too_deep"),
+    (b'{"trial_id": "t", "run_id": "r", "artifact_uri": "' + b"x" * 5_000_000 + b'"}', "run-1", "too_large"),
+]  # fmt: skip
+
+
+def test_each_kind_of_bad_input_is_one_dead_letter_with_its_bytes_and_its_neighbours_are_written(
+    settings: Settings, start: Start, store: Store
+) -> None:
+    set_max_bytes(AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers}), settings.raw_topic, 6_000_000)
+    messages: list[tuple[str | None, bytes]] = []
+    for number, (value, key, _) in enumerate(BAD_INPUT):
+        messages += [("run-1", json.dumps(report(trial_id=f"good-{number}")).encode()), (key, value)]
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages)
+    start("ingest"), start("relay")
+    wait_settled(settings)
+    kept = store.run(
+        lambda connection: connection.fetch(
+            "select record.value, record.key, letter.reason, letter.detail, letter.report_index "
+            "from dead_letters letter join dead_letter_records record on record.id = letter.record_id"
+        )
+    )
+    found = {(row["value"] or b"", row["key"] and row["key"].decode(), row["reason"]) for row in kept}
+    assert found == set(BAD_INPUT)
+    assert len(kept) == len(BAD_INPUT)
+    assert all(row["detail"] for row in kept)
+    assert len(rows_of(settings)) == len(BAD_INPUT)
+    published = list(read_topic(settings, settings.dead_letter_topic))
+    large = [one for one in published if dict(one.headers).get("dead_letter_value")]
+    assert (len(published), len(large)) == (len(BAD_INPUT), 1)
 
 
 def fingerprints(store: Store) -> dict[str, str]:

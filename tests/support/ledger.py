@@ -18,6 +18,10 @@ from processor.settings import Settings
 from processor.store import Store
 
 Key = tuple[str, str]
+_LETTERS = """
+select letter.id, record."partition", record."offset"
+from dead_letters letter join dead_letter_records record on record.id = letter.record_id
+"""
 
 
 class Version(NamedTuple):
@@ -31,20 +35,24 @@ class Version(NamedTuple):
 class Expected(NamedTuple):
     rows: dict[Key, Version]
     events: dict[Key, list[Version]]
-    dead_letters: int
+    rejected: list[tuple[int, int]]
+
+    @property
+    def dead_letters(self) -> int:
+        return len(self.rejected)
 
 
 def fold(records: Iterable[RawRecord]) -> Expected:
     """For reports made by tests/factories.py: valid ones have a trial_id, all others are rejected."""
     rows: dict[Key, Version] = {}
     events: dict[Key, list[Version]] = {}
-    dead_letters = 0
+    rejected: list[tuple[int, int]] = []
     for record in sorted(records, key=lambda one: (one.timestamp_ms, one.partition, one.offset)):
         try:
             report = json.loads(record.value or b"")
             key = (report["run_id"], report["trial_id"])
         except (ValueError, KeyError, TypeError, RecursionError):
-            dead_letters += 1
+            rejected.append((record.partition, record.offset))
             continue
         accuracy = report.get("metrics", {}).get("accuracy")
         held = rows.get(key)
@@ -54,7 +62,7 @@ def fold(records: Iterable[RawRecord]) -> Expected:
         rows[key] = version
         if version.status in ("succeeded", "failed"):
             events.setdefault(key, []).append(version)
-    return Expected(rows, events, dead_letters)
+    return Expected(rows, events, sorted(rejected))
 
 
 def rows_of(settings: Settings) -> dict[Key, Version]:
@@ -97,9 +105,10 @@ def check_ledger(settings: Settings) -> Expected:
     assert [event_id for event_id, seen in ids.items() if seen > 1] == []
     assert comparable(events) == comparable(expected.events)
     with Store(settings.database_url.get_secret_value()) as store:
-        stored = store.fetch("ledger_dead_letters")[0]["count"]
+        letters = store.run(lambda connection: connection.fetch(_LETTERS))
         waiting = store.fetch("outbox_depth")[0]
-    assert stored == expected.dead_letters
-    assert len(list(read_topic(settings, settings.dead_letter_topic))) == expected.dead_letters
+    assert sorted((row["partition"], row["offset"]) for row in letters) == expected.rejected
+    published = [dict(one.headers) for one in read_topic(settings, settings.dead_letter_topic)]
+    assert sorted(int(one["dead_letter_id"] or b"") for one in published) == sorted(row["id"] for row in letters)
     assert (waiting["messages"], waiting["parked"]) == (0, 0)
     return expected

@@ -194,3 +194,16 @@ def test_no_secret_is_in_what_is_said_where_settings_are_made_by_hand() -> None:
 def test_a_dotenv_file_that_is_no_text_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_bytes(b"PROCESSOR_GROUP_ID=\xff\xfe")
     assert ".env" in refusal(monkeypatch)
+
+
+@pytest.mark.parametrize("url", ["foo", "http://host:abc", "ftp://host", "http://host:0", "http://"])
+def test_a_registry_url_that_cannot_be_right_is_refused(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROCESSOR_SCHEMA_REGISTRY_URL", url)
+    with pytest.raises(UsageError, match="PROCESSOR_SCHEMA_REGISTRY_URL: must be http"):
+        load_settings()
+
+
+@pytest.mark.parametrize("url", ["http://host", "https://me:secret@host:8081/path", "http://[::1]:8081"])
+def test_a_registry_url_may_have_a_user_a_port_and_a_path(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROCESSOR_SCHEMA_REGISTRY_URL", url)
+    assert load_settings().schema_registry_url == url

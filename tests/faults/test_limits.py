@@ -1,0 +1,179 @@
+"""Servers that are full or slow, and loads that are large: nothing is rejected for it, and memory stays bounded."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from processor.settings import Settings
+from tests.conftest import execute
+from tests.factories import load, produce, report
+from tests.faults.test_outages import through
+from tests.support.backends import Servers
+from tests.support.ledger import check_ledger
+from tests.support.processes import Process, wait_until
+from tests.support.proxy import Proxy
+from tests.support.settle import rows, wait_settled
+from tests.support.topics import set_max_bytes
+
+Start = Callable[..., Process]
+MOST_MIB = 300
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[Proxy]:
+    host, _, port = database_url.rpartition("@")[2].partition("/")[0].partition(":")
+    with Proxy(host, int(port)) as opened:
+        yield opened
+
+
+def peak_mib(process: Process) -> int:
+    """The largest resident memory that the process has had."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
+    assert found is not None
+    return int(found.group(1)) // 1024
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, servers: Servers) -> Iterator[Path]:
+    """A file system of 8 MiB that Postgres may write to."""
+    if servers.local is None or os.getuid() != 0:
+        pytest.skip("needs root and the local stack")
+    folder = Path("/tmp") / f"processor-small-disk-{os.getpid()}"
+    folder.mkdir(mode=0o755, exist_ok=True)
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", str(folder)], check=False).returncode:
+        folder.rmdir()
+        pytest.skip("no file system can be mounted here")
+    data = folder / "tablespace"
+    data.mkdir(mode=0o700)
+    owner = Path(f"/proc/{servers.local.postgres.pid}").stat()
+    os.chown(data, owner.st_uid, owner.st_gid)
+    try:
+        yield data
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_a_full_disk_rejects_nothing_and_ingest_resumes_by_itself(
+    settings: Settings, start: Start, servers: Servers, database_url: str, small_disk: Path
+) -> None:
+    space = f"small_{os.getpid()}"
+    execute(
+        database_url,
+        f"create tablespace {space} location '{small_disk}'",
+        f"alter table cerebros_model_trials set tablespace {space}",
+    )
+    try:
+        filler = small_disk / "filler"
+        free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
+        filler.write_bytes(b"x" * (free - 256 * 1024))
+        produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(3000, seed=61))
+        ingest, _relay = start("ingest"), start("relay")
+        ingest.wait_said("waiting_for_database")
+        assert "53100" in ingest.said()  # disk_full
+        assert rows(settings) < 2000
+        filler.unlink()
+        wait_settled(settings, 60)
+        assert ingest.running
+        check_ledger(settings)
+    finally:
+        execute(database_url, "alter table cerebros_model_trials set tablespace pg_default", f"drop tablespace {space}")
+
+
+def test_a_role_with_too_many_connections_rejects_nothing(
+    settings: Settings, start: Start, servers: Servers, database_url: str
+) -> None:
+    role, name = f"few_{os.getpid()}", database_url.rpartition("/")[2]
+    grants = Path(__file__).parents[2] / "deploy" / "grants.sql"
+    statements = [line for line in grants.read_text().splitlines() if line and not line.startswith(("--", "\\"))]
+    text = "\n".join(statements).replace(':"role"', role).replace(':"DBNAME"', name)
+    execute(database_url, f"create role {role} login password 'x' connection limit 0", text)
+    try:
+        produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(600, seed=62))
+        head, _, tail = database_url.partition("//")
+        start("relay")
+        ingest = start("ingest", PROCESSOR_DATABASE_URL=f"{head}//{role}:x@{tail.rpartition('@')[2]}")
+        ingest.wait_said("53300")  # too_many_connections
+        execute(servers.database_url, f"alter role {role} connection limit -1")
+        wait_settled(settings, 60)
+        check_ledger(settings)
+        ingest.stop()
+    finally:
+        execute(database_url, f"drop owned by {role}", f"drop role {role}")
+
+
+def test_a_dead_letter_whose_insert_meets_an_outage_is_stored_later(
+    settings: Settings, start: Start, database_url: str
+) -> None:
+    execute(
+        database_url,
+        "create function full_up() returns trigger language plpgsql as "
+        "$$ begin raise exception 'no space' using errcode = '53100'; end $$",
+        "create trigger full_up before insert on dead_letters for each row execute function full_up()",
+    )
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(600, seed=63, bad=0.05))
+    ingest, _relay = start("ingest"), start("relay")
+    ingest.wait_said("waiting_for_database")
+    execute(database_url, "drop trigger full_up on dead_letters")
+    wait_settled(settings, 60)
+    assert check_ledger(settings).dead_letters > 10
+
+
+def test_large_reports_and_a_slow_database_stay_within_the_memory(
+    settings: Settings, start: Start, proxy: Proxy, database_url: str
+) -> None:
+    """240 reports of almost 1 MB each, while every answer of the database takes its time."""
+    admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
+    for topic in (settings.raw_topic, settings.events_topic):
+        set_max_bytes(admin, topic, 2_000_000)
+    made = [
+        json.dumps(report(run_id=f"run-{number % 8}", parameters={"blob": f"{number:04d}" * 240_000})).encode()
+        for number in range(240)
+    ]
+    messages = [(f"run-{number % 8}", value) for number, value in enumerate(made)]
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages)
+    proxy.delay_s = 0.002
+    ingest, relay = start("ingest", **through(proxy, database_url)), start("relay", **through(proxy, database_url))
+    wait_settled(settings, 120)
+    assert (peak_mib(ingest) < MOST_MIB, peak_mib(relay) < MOST_MIB) == (True, True), (
+        peak_mib(ingest),
+        peak_mib(relay),
+    )
+    check_ledger(settings)
+
+
+def test_a_database_that_answers_slowly_is_no_outage(
+    settings: Settings, start: Start, proxy: Proxy, database_url: str
+) -> None:
+    proxy.delay_s = 0.05
+    ingest = start("ingest", **through(proxy, database_url))
+    start("relay", **through(proxy, database_url))
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(2000, seed=64))
+    wait_settled(settings, 90)
+    assert "waiting_for_database" not in ingest.said()
+    check_ledger(settings)
+
+
+@pytest.mark.soak
+def test_a_backlog_of_a_million_reports_stays_within_the_memory(settings: Settings, start: Start) -> None:
+    made = json.dumps(report(trial_id="NUMBER", run_id="RUN"))
+    messages = (
+        (f"run-{number % 50}", made.replace("NUMBER", f"t{number}").replace("RUN", f"run-{number % 50}").encode())
+        for number in range(1_000_000)
+    )
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages)
+    ingest, relay = start("ingest"), start("relay")
+    wait_until(lambda: rows(settings) == 1_000_000, "a million rows", 600)
+    wait_settled(settings, 300)
+    peaks = peak_mib(ingest), peak_mib(relay)
+    print(f"peak resident memory: ingest {peaks[0]} MiB, relay {peaks[1]} MiB")
+    assert max(peaks) < MOST_MIB

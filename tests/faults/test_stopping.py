@@ -1,0 +1,83 @@
+"""Stopping: the first signal drains, the second ends at once; whoever comes next goes on at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from processor.settings import Settings
+from tests.conftest import execute
+from tests.factories import load, produce
+from tests.support.backends import Servers
+from tests.support.ledger import check_ledger
+from tests.support.processes import Process, wait_until
+from tests.support.settle import rows, wait_settled
+
+Start = Callable[..., Process]
+
+
+@pytest.mark.parametrize(("command", "checkpoint"), [("ingest", "ingest.before_write"), ("relay", "relay.after_claim")])
+def test_a_second_signal_ends_the_process_at_once_and_loses_nothing(
+    command: str, checkpoint: str, settings: Settings, start: Start
+) -> None:
+    other = start("relay" if command == "ingest" else "ingest")
+    halted = start(command, PROCESSOR_TEST_HALT_AT=checkpoint)
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=71))
+    halted.wait_halted(checkpoint)
+    halted.terminate()
+    halted.wait_said("stopping")
+    assert halted.running  # it drains, and would for ten seconds
+    began = time.monotonic()
+    halted.terminate()
+    assert halted.wait(5) == 1
+    assert time.monotonic() - began < 2
+    start(command)
+    wait_settled(settings)
+    assert other.running
+    check_ledger(settings)
+
+
+def test_a_signal_while_the_database_is_away_ends_within_the_deadline_and_loses_nothing(
+    settings: Settings, start: Start, database_url: str, servers: Servers
+) -> None:
+    name = database_url.rpartition("/")[2]
+    ingest = start("ingest", PROCESSOR_SHUTDOWN_TIMEOUT_MS="3000")
+    ingest.wait_said("assigned")
+    execute(
+        servers.database_url,
+        f"alter database {name} allow_connections false",
+        f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'",
+    )
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=72))
+    ingest.wait_said("waiting_for_database")
+    began = time.monotonic()
+    assert ingest.stop() == 0
+    assert time.monotonic() - began < 5
+    execute(servers.database_url, f"alter database {name} allow_connections true")
+    start("ingest"), start("relay")
+    wait_settled(settings)
+    check_ledger(settings)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_the_successor_of_a_clean_stop_writes_within_two_seconds_of_its_assignment_being_free(
+    protocol: str, settings: Settings, start: Start
+) -> None:
+    """Both run; the one that has the partitions stops, and the other writes what comes then."""
+    first = start("ingest", PROCESSOR_GROUP_PROTOCOL=protocol)
+    first.wait_said("assigned")
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(300, seed=73, bad=0, again=0))
+    wait_until(lambda: rows(settings) == 300, "the first writes")
+    second = start("ingest", PROCESSOR_GROUP_PROTOCOL=protocol)
+    second.wait_said("ingest_started")
+    assert first.stop() == 0
+    stopped = time.monotonic()
+    later = [(key, value.replace(b'"trial-', b'"later-')) for key, value in load(300, seed=74, bad=0, again=0)]
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, later)
+    wait_until(lambda: rows(settings) == 600, "the second writes", 2 + 5)
+    assert time.monotonic() - stopped < 2 + 2  # two for a machine that runs four tests at once
+    start("relay")
+    wait_settled(settings)
+    check_ledger(settings)
