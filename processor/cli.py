@@ -205,7 +205,10 @@ def status(format_: Format = "table") -> None:
     from processor.status import collect_status
 
     document = collect_status(settings)
-    _show(format_, document, lambda: status_table(document))
+    if format_ == "json" or not document.keys().isdisjoint(("lag", "outbox")):
+        _show(format_, document, lambda: status_table(document))
+    if document["problems"]:
+        _fail("; ".join(document["problems"]), 1)
 
 
 Window = Annotated[

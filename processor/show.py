@@ -43,21 +43,24 @@ def parked_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def status_table(document: Mapping[str, Any]) -> Table:
+    """Without the half of a server that did not answer."""
     table = Table("what", "", title=f"{document['group']}: {document['kafka']} -> {document['postgres']}")
-    table.add_row("members of the group", str(len(document["members"])))
-    for partition, lag in document["lag"].items():
-        table.add_row(f"lag of partition {partition}", f"{lag:,}")
-    table.add_section()
-    table.add_row("runs", f"{document['runs']:,}")
-    table.add_row("trials", f"{document['rows']:,}")
-    outbox = document["outbox"]
-    table.add_section()
-    table.add_row("outbox, messages", f"{outbox['messages']:,} in {outbox['packets']:,} packets")
-    table.add_row("outbox, oldest", f"{outbox['oldest_age_s']:.1f} s")
-    table.add_row("parked messages", f"{outbox['parked']:,}")
-    table.add_section()
-    if not document["dead_letters"]:
-        table.add_row("dead letters", "none")
-    for reason, count in document["dead_letters"].items():
-        table.add_row(f"dead letters: {reason}", f"{count:,}")
+    if "lag" in document:
+        table.add_row("members of the group", str(len(document["members"])))
+        for partition, lag in document["lag"].items():
+            table.add_row(f"lag of partition {partition}", f"{lag:,}")
+    if "outbox" in document:
+        table.add_section()
+        table.add_row("runs", f"{document['runs']:,}")
+        table.add_row("trials", f"{document['rows']:,}")
+        outbox = document["outbox"]
+        table.add_section()
+        table.add_row("outbox, messages", f"{outbox['messages']:,} in {outbox['packets']:,} packets")
+        table.add_row("outbox, oldest", f"{outbox['oldest_age_s']:.1f} s")
+        table.add_row("parked messages", f"{outbox['parked']:,}")
+        table.add_section()
+        if not document["dead_letters"]:
+            table.add_row("dead letters", "none")
+        for reason, count in document["dead_letters"].items():
+            table.add_row(f"dead letters: {reason}", f"{count:,}")
     return table

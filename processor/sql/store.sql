@@ -15,23 +15,15 @@ order by run_id
 on conflict (run_id) do nothing
 
 -- name: look_at_trials
--- Which of these trials have a row, and what can be said of the report without its content: 4 it is older, 3 it is the very report that the row holds, 0 apply_reports has to judge it.
-select coalesce(array_agg(incoming.place - 1), '{}') as places,
-       coalesce(array_agg(case
-           when (timestamptz 'epoch' + incoming.timestamp_ms * interval '1 millisecond',
-                 incoming.source_partition, incoming.source_offset, incoming.source_index)
-                < (held.source_timestamp, held.source_partition, held.source_offset, held.source_index) then 4
-           when (timestamptz 'epoch' + incoming.timestamp_ms * interval '1 millisecond',
-                 incoming.source_partition, incoming.source_offset, incoming.source_index)
-                = (held.source_timestamp, held.source_partition, held.source_offset, held.source_index)
-                and incoming.content_digest = held.content_digest then 3
-           else 0
-       end), '{}') as verdicts
-from unnest($1::text[]::uuid[], $2::text[], $3::text[]::uuid[], $4::bigint[], $5::integer[], $6::bigint[], $7::integer[])
-     with ordinality as incoming (model_run_id, trial_id, content_digest, timestamp_ms, source_partition, source_offset,
-                                  source_index, place)
-join cerebros_model_trials held
-    on held.model_run_id = incoming.model_run_id and held.trial_id = incoming.trial_id
+-- Which of these trials have a row, and which report each row holds: its position (milliseconds since the epoch, partition, offset, place in the record; null: none known) and the digest of its content.
+select coalesce(array_agg(given.place - 1), '{}') as places,
+       coalesce(array_agg((extract(epoch from held.source_timestamp) * 1000)::bigint), '{}') as timestamps,
+       coalesce(array_agg(held.source_partition), '{}') as partitions,
+       coalesce(array_agg(held.source_offset), '{}') as offsets,
+       coalesce(array_agg(held.source_index), '{}') as indices,
+       coalesce(array_agg(encode(uuid_send(held.content_digest), 'hex')), '{}') as digests
+from unnest($1::text[]::uuid[], $2::text[]) with ordinality as given (model_run_id, trial_id, place)
+join cerebros_model_trials held on held.model_run_id = given.model_run_id and held.trial_id = given.trial_id
 
 -- name: apply_reports
 -- Judges reports of different trials against the rows held and applies them: 0 inserted, 1 changed, 2 touched (equal but newer: only the position moves), 3 equal, 4 older. Returns what was not simply inserted.

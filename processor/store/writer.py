@@ -189,18 +189,10 @@ class TrialStore:
     async def _look(self, connection: asyncpg.Connection, rows: Sequence[CopyRow], runs: Runs) -> dict[int, int]:
         """By place, those whose trial has a row: the verdict where it is certain, else 0."""
         reports = [row.report for row in rows]
-        records = [report.record for report in reports]
-        found = await connection.fetchrow(
-            self._queries["look_at_trials"],
-            [runs.ids[report.run_id] for report in reports],
-            [report.trial_id for report in reports],
-            [row.digest for row in rows],
-            [record.timestamp_ms for record in records],
-            [record.partition for record in records],
-            [record.offset for record in records],
-            [report.index for report in reports],
-        )
-        return dict(zip(found["places"], found["verdicts"], strict=True))
+        model_run_ids = [runs.ids[report.run_id] for report in reports]
+        trial_ids = [report.trial_id for report in reports]
+        found = await connection.fetchrow(self._queries["look_at_trials"], model_run_ids, trial_ids)
+        return {place: judge(rows[place], *held) for place, *held in zip(*found.values(), strict=True)}
 
     async def _apply_part(
         self, connection: asyncpg.Connection, part: Sequence[tuple[TrialReport, bytes]], applied: Applied
@@ -248,3 +240,13 @@ class TrialStore:
         middle = len(reports) // 2
         await self._apply_halving(connection, reports[:middle], runs, applied)
         await self._apply_halving(connection, reports[middle:], runs, applied)
+
+
+def judge(row: CopyRow, timestamp_ms: int | None, partition: int, offset: int, index: int, digest: str | None) -> int:
+    """The verdict on a report beside the one that the row holds: 4 older, 3 that very one, 0 not certain."""
+    if timestamp_ms is None:  # the row is from before this processor
+        return 0
+    held, order = (timestamp_ms, partition, offset, index), row.report.order
+    if order < held:
+        return 4
+    return 3 if order == held and row.digest == digest else 0

@@ -49,8 +49,23 @@ def test_a_single_command_says_which_broker_did_not_answer() -> None:
     create, create_nowhere, status, replay = done.values()
     assert_one_sentence(create, 1, f"no Kafka broker answers at {NOBODY}", "Connection refused")
     assert_one_sentence(create_nowhere, 1, f"no Kafka broker answers at {NOWHERE}:9092", "Name or service not known")
-    assert_one_sentence(status, 1, f"no Kafka broker answers at {NOBODY}")
+    assert_one_sentence(status, 1, f"no Kafka broker answers at {NOBODY}", f"Postgres at {NOBODY}/cerebros")
     assert_one_sentence(replay, 1, f"no Kafka broker answers at {NOBODY}")
+
+
+def test_status_shows_the_half_that_answers_and_names_the_other(
+    environment: dict[str, str], settings: Settings
+) -> None:
+    no_kafka = {**environment, "PROCESSOR_KAFKA_BOOTSTRAP_SERVERS": NOBODY}
+    no_postgres = {**environment, "PROCESSOR_DATABASE_URL": ELSEWHERE["PROCESSOR_DATABASE_URL"]}
+    for broken, shown, hidden, words in (
+        (no_kafka, "outbox, messages", "lag of partition", f"no Kafka broker answers at {NOBODY}"),
+        (no_postgres, "lag of partition 3", "outbox, messages", f"Postgres at {NOBODY}/cerebros"),
+    ):
+        done = run_command(broken, "status")
+        assert (done.returncode, done.stderr.count("\n"), words in done.stderr) == (1, 1, True), done.stderr
+        assert (shown in done.stdout, hidden in done.stdout) == (True, False)
+        assert json.loads(run_command(broken, "status", "-f", "json").stdout)["problems"] != []
 
 
 def test_a_single_command_says_which_database_did_not_answer() -> None:
