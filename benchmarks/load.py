@@ -74,7 +74,13 @@ def fill(servers: str, topic: str, count: int) -> None:
     """Creates the topic and sends `count` reports, timestamps in order whatever the clock does meanwhile."""
     create_topic(servers, topic)
     producer = Producer(
-        {"bootstrap.servers": servers, "linger.ms": 20, "queue.buffering.max.messages": 500_000, "acks": "all"}
+        # idempotent: a retry would put reports out of their order, and those that come late would count as older
+        {
+            "bootstrap.servers": servers,
+            "linger.ms": 20,
+            "queue.buffering.max.messages": 500_000,
+            "enable.idempotence": True,
+        }
     )
     began_ms = int(time.time() * 1000) - count
     for number, (key, value) in enumerate(messages(count)):
