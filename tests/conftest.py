@@ -17,6 +17,7 @@ from processor.settings import Settings
 from processor.store import Store, migrate
 from tests.support.backends import Servers, open_servers
 from tests.support.processes import Process
+from tests.support.proxy import Proxy
 
 TEMPLATE = f"processor_template_{os.getpid()}"
 _names = itertools.count()
@@ -82,6 +83,14 @@ def empty_database_url(servers: Servers) -> Iterator[str]:
 @pytest.fixture
 def store(database_url: str) -> Iterator[Store]:
     with Store(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[Proxy]:
+    """Between a process that is pointed at it (`through`) and this test's database."""
+    host, _, port = database_url.rpartition("@")[2].partition("/")[0].partition(":")
+    with Proxy(host, int(port)) as opened:
         yield opened
 
 

@@ -16,23 +16,15 @@ from confluent_kafka.admin import AdminClient
 from processor.settings import Settings
 from tests.conftest import execute
 from tests.factories import load, produce, report
-from tests.faults.test_outages import through
 from tests.support.backends import Servers
 from tests.support.ledger import check_ledger
 from tests.support.processes import Process, wait_until
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, through
 from tests.support.settle import rows, wait_settled
 from tests.support.topics import set_max_bytes
 
 Start = Callable[..., Process]
 MOST_MIB = 300
-
-
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[Proxy]:
-    host, _, port = database_url.rpartition("@")[2].partition("/")[0].partition(":")
-    with Proxy(host, int(port)) as opened:
-        yield opened
 
 
 def peak_mib(process: Process) -> int:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable
 
+import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
 from processor.intake import create_topics, read_topic
@@ -84,19 +85,23 @@ def test_a_clock_going_backwards_keeps_the_newest_report(settings: Settings, sta
     assert [[one.accuracy for one in versions] for versions in events_of(settings)[0].values()] == [[0.1, 0.3]]
 
 
+@pytest.mark.parametrize("running", [False, True])
 def test_a_topic_made_anew_starts_at_zero_and_nothing_is_mistaken_for_a_replay(
-    settings: Settings, start: Start
+    running: bool, settings: Settings, start: Start
 ) -> None:
+    refresh = {"PROCESSOR_KAFKA_OPTIONS": '{"topic.metadata.refresh.interval.ms": 1000}'}
     send(settings, json.dumps(report(trial_id="t", metrics={"accuracy": 0.1})).encode(), b"bad one")
-    ingest, _relay = start("ingest"), start("relay")
+    ingest, _relay = start("ingest", **refresh), start("relay")
     wait_settled(settings)
-    assert ingest.stop() == 0
+    if not running:
+        assert ingest.stop() == 0
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     admin.delete_topics([settings.raw_topic])[settings.raw_topic].result()
     wait_until(lambda: settings.raw_topic not in admin.list_topics(timeout=5).topics, "the topic is gone")
     wait_until(lambda: bool(create_topics(settings, partitions=4, replication=1)), "the topic is back")
     send(settings, json.dumps(report(trial_id="t", metrics={"accuracy": 0.9})).encode(), b"bad two")
-    start("ingest")
+    if not running:
+        start("ingest")
     wait_until(lambda: [one.accuracy for one in rows_of(settings).values()] == [0.9], "the new report is held")
     wait_until(lambda: dead_letters(settings) == 2, "both bad ones are kept")
     wait_until(lambda: len(list(read_topic(settings, settings.dead_letter_topic))) == 2, "and published")

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -17,7 +17,7 @@ from tests.factories import load, produce
 from tests.support.backends import Servers
 from tests.support.ledger import check_ledger
 from tests.support.processes import Process, wait_until
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, through
 from tests.support.settle import lag, rows, wait_settled
 
 Start = Callable[..., Process]
@@ -30,19 +30,6 @@ def local(servers: Servers) -> LocalStack:
     if servers.local is None:
         pytest.skip("needs servers that the tests may stop: the local stack")
     return servers.local
-
-
-@pytest.fixture
-def proxy(database_url: str) -> Iterator[Proxy]:
-    host, _, port = database_url.rpartition("@")[2].partition("/")[0].partition(":")
-    with Proxy(host, int(port)) as opened:
-        yield opened
-
-
-def through(proxy: Proxy, database_url: str) -> dict[str, str]:
-    """Settings of a process that reaches Postgres through the proxy only."""
-    head, _, tail = database_url.partition("@")
-    return {"PROCESSOR_DATABASE_URL": f"{head}@127.0.0.1:{proxy.port}/{tail.partition('/')[2]}"}
 
 
 class Producing:

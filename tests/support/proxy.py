@@ -89,3 +89,9 @@ class Proxy:
         self._refusing = False
         self.delay_s = 0.0
         self._open.set()
+
+
+def through(proxy: Proxy, database_url: str) -> dict[str, str]:
+    """Settings of a process that reaches Postgres through the proxy only."""
+    head, _, tail = database_url.partition("@")
+    return {"PROCESSOR_DATABASE_URL": f"{head}@127.0.0.1:{proxy.port}/{tail.partition('/')[2]}"}
