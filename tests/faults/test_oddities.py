@@ -16,7 +16,7 @@ from tests.conftest import execute
 from tests.factories import load, produce, report
 from tests.support.ledger import check_ledger, events_of, rows_of
 from tests.support.processes import Process, run_command, wait_until
-from tests.support.settle import rows, wait_settled
+from tests.support.settle import parked, rows, wait_settled
 from tests.support.topics import set_max_bytes
 
 Start = Callable[..., Process]
@@ -180,8 +180,3 @@ def test_an_event_too_large_for_its_topic_is_parked_and_the_rest_is_published(
     assert done.stdout.startswith("2 messages"), done.stderr
     wait_until(lambda: len(events_of(settings)[0].get(("run-1", "big"), [])) == 2, "both are published")
     assert [one.revision for one in events_of(settings)[0]["run-1", "big"]] == [1, 2]
-
-
-def parked(settings: Settings) -> int:
-    with Store(settings.database_url.get_secret_value()) as store:
-        return int(store.fetch("outbox_depth")[0]["parked"])

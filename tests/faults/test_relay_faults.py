@@ -17,14 +17,9 @@ from processor.store.queries import load_queries
 from tests.factories import load, produce, report
 from tests.support.ledger import check_ledger
 from tests.support.processes import Process, run_command, wait_until
-from tests.support.settle import wait_settled
+from tests.support.settle import parked, wait_settled
 
 Start = Callable[..., Process]
-
-
-def parked(settings: Settings) -> int:
-    with Store(settings.database_url.get_secret_value()) as store:
-        return int(store.fetch("outbox_depth")[0]["parked"])
 
 
 def event(number: int) -> OutboxMessage:

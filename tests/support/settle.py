@@ -32,3 +32,8 @@ def wait_settled(settings: Settings, timeout_s: float = 60.0) -> None:
 def rows(settings: Settings) -> int:
     with Store(settings.database_url.get_secret_value()) as store:
         return int(store.fetch("status_rows")[0]["rows"])
+
+
+def parked(settings: Settings) -> int:
+    with Store(settings.database_url.get_secret_value()) as store:
+        return int(store.fetch("outbox_depth")[0]["parked"])
