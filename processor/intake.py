@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -128,6 +128,10 @@ def consumer_properties(settings: Settings, protocol: str) -> dict[str, Any]:
     return client_properties(settings, **own)
 
 
+def named(partitions: Iterable[TopicPartition]) -> set[Partition]:
+    return {(one.topic, one.partition) for one in partitions}
+
+
 class KafkaSource:
     """The live group's source for the pipeline. `release(partitions, lost=...)` is called before partitions go away."""
 
@@ -138,6 +142,7 @@ class KafkaSource:
         self._failure: KafkaError | None = None
         self._uncommitted: dict[Partition, int] = {}
         self._given_up: set[Partition] = set()
+        self._held: set[Partition] = set()
         self._commit_again_at: float | None = None
         self._lag_at = 0.0
         self._record_bytes = 200
@@ -196,7 +201,7 @@ class KafkaSource:
         try:
             first = self._consumer.poll(timeout_s)  # returns with the first record; consume() would wait for all
             if self._failure is not None:
-                raise explain(self._failure, self._where)
+                raise self._or_wait(explain(self._failure, self._where))
             if first is None:
                 return []
             messages = [first]
@@ -255,26 +260,32 @@ class KafkaSource:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("assigned", partitions=[partition.partition for partition in partitions], protocol=self.protocol)
         self._ever_assigned = True
-        consumer.incremental_assign(partitions)
-        if self._paused:
-            consumer.pause(partitions)
-        self._count(consumer)
+        with self._no_raising():
+            consumer.incremental_assign(partitions)
+            if self._paused:
+                consumer.pause(partitions)
+        self._hold(self._held | named(partitions))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.info("revoked", partitions=[partition.partition for partition in partitions])
-        self._give_up(partitions, lost=False)
-        consumer.incremental_unassign(partitions)
-        self._count(consumer)
+        self._give_up(consumer, partitions, lost=False)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         log.warning("lost", partitions=[partition.partition for partition in partitions])
-        self._give_up(partitions, lost=True)
-        consumer.incremental_unassign(partitions)
-        self._count(consumer)
+        self._give_up(consumer, partitions, lost=True)
 
-    @staticmethod
-    def _count(consumer: Consumer) -> None:
-        metrics.ASSIGNED.set(len(consumer.assignment()))
+    def _hold(self, partitions: set[Partition]) -> None:
+        """Our own account: asking the client for its assignment fails in a callback that `close` calls."""
+        self._held = partitions
+        metrics.ASSIGNED.set(len(partitions))
+
+    @contextlib.contextmanager
+    def _no_raising(self) -> Iterator[None]:
+        """In a callback: what librdkafka refuses is raised by the next `poll`, as it would lose its type on the way."""
+        try:
+            yield
+        except KafkaException as error:
+            self._failure = self._failure or error.args[0]
 
     def commit(self, next_offsets: NextOffsets, *, wait: bool) -> None:
         """Commits; a failure is logged, not raised: what is written is written, and recognised when read again."""
@@ -290,14 +301,17 @@ class KafkaSource:
         except KafkaException as error:
             log.warning("commit_failed", cause=str(translate(error, self._where)))
 
-    def _give_up(self, partitions: Sequence[TopicPartition], *, lost: bool) -> None:
-        names = {(one.topic, one.partition) for one in partitions}
+    def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
+        names = named(partitions)
         self._release(names, lost=lost)
         self._given_up |= names
         for name in names:
             self._uncommitted.pop(name, None)
             with contextlib.suppress(KeyError):
                 metrics.LAG.remove(str(name[1]))
+        with self._no_raising():
+            consumer.incremental_unassign(partitions)
+        self._hold(self._held - names)
 
     def pause(self) -> None:
         self._paused = True

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 
 import pytest
 
+from processor.intake import KafkaSource
 from processor.settings import Settings
 from tests.conftest import execute
 from tests.factories import load, produce
@@ -81,3 +83,28 @@ def test_the_successor_of_a_clean_stop_writes_within_two_seconds_of_its_assignme
     start("relay")
     wait_settled(settings)
     check_ledger(settings)
+
+
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_a_client_that_has_left_before_its_last_callback_ends_closes_without_an_error(
+    protocol: str, settings: Settings
+) -> None:
+    """A slow thread: the group is left while the callback of `close` still runs, and the client answers nothing."""
+
+    def slow(_frame: object, event: str, called: object) -> None:
+        if event == "c_return" and getattr(called, "__name__", "") == "incremental_unassign":
+            seen.append(called)
+            time.sleep(0.5)
+
+    seen: list[object] = []
+    released: list[bool] = []
+    source = KafkaSource(settings, lambda _partitions, lost: released.append(lost), protocol)
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(10, seed=73))
+    wait_until(lambda: len(source.poll(1, 0.1)) == 1, "the first record")
+    sys.setprofile(slow)
+    try:
+        source.close()
+    finally:
+        sys.setprofile(None)
+    assert len(seen) == 1
+    assert released == [False]
