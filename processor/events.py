@@ -1,4 +1,4 @@
-"""TrialReport + revision -> OutboxMessage, and a stored rejection -> OutboxMessage; pure.
+"""TrialReport + revision -> Event, and a stored rejection -> OutboxMessage; pure.
 
 Events are CloudEvents 1.0 in binary mode (Kafka Protocol Binding, section 3.2): attributes in `ce_` headers, the
 body alone in the value. `ce_id` is a UUIDv5 (RFC 9562, 5.5) of run, trial and revision: the same history gives the
@@ -16,12 +16,13 @@ from typing import Any
 
 import msgspec
 
-from processor.messages import Destination, OutboxMessage, Rejection, TrialReport, read_text
+from processor.messages import Destination, Event, OutboxMessage, Rejection, TrialReport, read_text
 
 #: namespace of every ce_id; never changes
 EVENT_NAMESPACE = uuid.UUID("5b0f2a64-5d0e-5f0b-9a0c-2f6f1d1b7c11")
 COMPLETE = "ml.trial.complete"
 FAILED = "ml.trial.failed"
+JSON = "application/json"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _encode = msgspec.json.Encoder().encode
@@ -59,37 +60,36 @@ def reading_texts(encode: BodyEncoder) -> BodyEncoder:
 
 
 class EventWriter:
-    """Makes the events; `source` is ce_source, `encode` turns bodies into bytes of `content_type`."""
+    """Makes the events; `encode` turns bodies into bytes of `content_type`."""
 
-    def __init__(
-        self, source: str, *, encode: BodyEncoder = encode_json, content_type: str = "application/json"
-    ) -> None:
+    def __init__(self, *, encode: BodyEncoder = encode_json, content_type: str = JSON) -> None:
         self._encode = encode if encode is encode_json else reading_texts(encode)
-        self._head = (("ce_specversion", b"1.0"), ("ce_source", source.encode()))
-        self._content_type = ("content-type", content_type.encode())
+        self._content_type = content_type
 
-    def __call__(self, report: TrialReport, revision: int) -> OutboxMessage | None:
+    def __call__(self, report: TrialReport, revision: int) -> Event | None:
         """The event of this revision; None where the status has none (skipped, cancelled)."""
         status = report.content["status"]
         if status == "succeeded":
-            return self._message(report, revision, COMPLETE, complete_body(report, revision))
-        if status == "failed":
-            return self._message(report, revision, FAILED, failed_body(report, revision))
-        return None
+            kind, body = COMPLETE, complete_body(report, revision)
+        elif status == "failed":
+            kind, body = FAILED, failed_body(report, revision)
+        else:
+            return None
+        value, timestamp_ms = self._encode(kind, body), report.record.timestamp_ms
+        return Event(report.run_id, report.trial_id, revision, kind, timestamp_ms, value, self._content_type)
 
-    def _message(self, report: TrialReport, revision: int, kind: str, body: Mapping[str, Any]) -> OutboxMessage:
-        run_id, trial_id = report.run_id, report.trial_id
-        subject = f"{run_id}/{trial_id}"
-        headers = (
-            *self._head,
-            ("ce_id", event_id(run_id, trial_id, revision).encode()),
-            ("ce_type", kind.encode()),
-            ("ce_subject", subject.encode()),
-            ("ce_time", timestamp_text(report.record.timestamp_ms).encode()),
-            self._content_type,
-        )
-        value = self._encode(kind, body)
-        return OutboxMessage(Destination.EVENTS, f"{subject}#{revision}", run_id.encode(), value, headers)
+
+def cloud_event_headers(event: Event, source: bytes) -> list[tuple[str, bytes]]:
+    """The headers that an event is published with; `source` is ce_source."""
+    return [
+        ("ce_specversion", b"1.0"),
+        ("ce_source", source),
+        ("ce_id", event_id(event.run_id, event.trial_id, event.revision).encode()),
+        ("ce_type", event.kind.encode()),
+        ("ce_subject", event.subject.encode()),
+        ("ce_time", timestamp_text(event.timestamp_ms).encode()),
+        ("content-type", event.content_type.encode()),
+    ]
 
 
 def complete_body(report: TrialReport, revision: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""OutboxMessage -> Kafka, in transactions; the only producer of the processor.
+"""Event | OutboxMessage -> Kafka, in transactions; the only producer of the processor.
 
 A transaction remembers the packets it published in Kafka itself: their ids are the metadata of an offset that
 `send_offsets_to_transaction` writes for a group named after the relay (KIP-98, KIP-447). Either both are visible, or
@@ -19,8 +19,9 @@ from confluent_kafka.admin import AdminClient, ConfigResource
 
 from processor.checkpoints import reach
 from processor.errors import ProcessorError, SetupError, TransientError
+from processor.events import cloud_event_headers
 from processor.kafka import client_properties, explain, list_topics
-from processor.messages import Destination, OutboxMessage
+from processor.messages import Destination, Event, Outgoing
 from processor.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -33,6 +34,8 @@ HANG_SECONDS = 20.0
 DEFAULT_MESSAGE_BYTES = 1_048_588
 #: what a record costs on the wire beyond key, value and headers: batch head and varints, rounded up
 RECORD_OVERHEAD = 128
+#: what the headers of an event hold beyond its ids and ce_source, rounded up
+HEADER_BYTES = 512
 _NEVER = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD})
 _NOT_TOLD = frozenset(
     {
@@ -54,11 +57,6 @@ class Unpublishable(Exception):  # noqa: N818 - no outage: the messages are set 
     """The broker will never take some of these messages; nothing of the transaction can be seen."""
 
 
-def size_of(message: OutboxMessage) -> int:
-    headers = sum(len(name) + len(value or b"") + 4 for name, value in message.headers)
-    return len(message.key or b"") + len(message.value or b"") + headers + RECORD_OVERHEAD
-
-
 class Outlet:
     """A transactional producer and the memory of what it published. Use it in one thread only.
 
@@ -70,6 +68,7 @@ class Outlet:
         """`one_by_one`: no batches, for a broker that refuses some for reasons we could not ask for."""
         self._settings = settings
         self._where = settings.kafka_bootstrap_servers
+        self._source = settings.event_source.encode()
         self._topics = {
             Destination.EVENTS: settings.events_topic,
             Destination.DEAD_LETTERS: settings.dead_letter_topic,
@@ -168,20 +167,31 @@ class Outlet:
     def is_gone(self, destination: Destination) -> bool:
         return destination in self._gone
 
-    def takes(self, size: int) -> bool:
-        """Whether both topics take every message of at most so many bytes (key, value and headers)."""
-        return not self._gone and size + RECORD_OVERHEAD <= min(self._limits.values())
+    def takes_all_of(self, packet_bytes: int) -> bool:
+        """Whether both topics surely take every message of a packet of so many bytes.
 
-    def refuses(self, message: OutboxMessage) -> str | None:
+        An event's ids are twice in the message and once in the packet, and most of its headers are not in the packet.
+        """
+        most = 2 * packet_bytes + HEADER_BYTES + len(self._source) + RECORD_OVERHEAD
+        return not self._gone and most <= min(self._limits.values())
+
+    def _headers_of(self, message: Outgoing) -> Sequence[tuple[str, bytes | None]]:
+        return cloud_event_headers(message, self._source) if isinstance(message, Event) else message.headers
+
+    def _size_of(self, message: Outgoing) -> int:
+        headers = sum(len(name) + len(value or b"") + 4 for name, value in self._headers_of(message))
+        return len(message.key or b"") + len(message.value or b"") + headers + RECORD_OVERHEAD
+
+    def refuses(self, message: Outgoing) -> str | None:
         """Why the broker would never take this message; None where nothing is known against it."""
         if message.destination in self._gone:
             return f"the topic {self._topics[message.destination]} is gone"
-        size, limit = size_of(message), self._limits[message.destination]
+        size, limit = self._size_of(message), self._limits[message.destination]
         if size > limit:
             return f"{size} bytes, the topic {self._topics[message.destination]} takes {limit} (max.message.bytes)"
         return None
 
-    def publish(self, messages: Sequence[OutboxMessage], packet_ids: Sequence[str]) -> None:
+    def publish(self, messages: Sequence[Outgoing], packet_ids: Sequence[str]) -> None:
         """One transaction: all messages, and in it the ids of their packets.
 
         Raises `Unpublishable` where the broker refuses a message for good; then nothing has become visible.
@@ -213,7 +223,7 @@ class Outlet:
             raise errors[0]
         return results[0]
 
-    def _publish(self, messages: Sequence[OutboxMessage], packet_ids: Sequence[str]) -> None:
+    def _publish(self, messages: Sequence[Outgoing], packet_ids: Sequence[str]) -> None:
         self._failures.clear()
         try:
             self._producer.begin_transaction()
@@ -231,11 +241,11 @@ class Outlet:
                 self._abandon_transaction()
             raise self._broken(error) from error
 
-    def _produce(self, messages: Sequence[OutboxMessage]) -> None:
+    def _produce(self, messages: Sequence[Outgoing]) -> None:
         produce, topics = self._producer.produce, self._topics
         for message in messages:
             topic: str = topics[message.destination]
-            headers: Any = list(message.headers)  # the stubs want list[str | bytes], which is invariant
+            headers: Any = list(self._headers_of(message))  # the stubs want list[str | bytes], which is invariant
             while True:
                 try:
                     produce(topic, message.value, message.key, headers=headers)
@@ -279,7 +289,7 @@ class Outlet:
                 if not error.args[0].retriable() or time.monotonic() > deadline:
                     raise
 
-    def try_out(self, messages: Sequence[OutboxMessage]) -> dict[int, str]:
+    def try_out(self, messages: Sequence[Outgoing]) -> dict[int, str]:
         """Finds the messages that the broker refuses for good, by halving, in transactions that are always aborted."""
         refused = self._bounded(lambda: self._try_once(messages))
         if not refused:
@@ -290,7 +300,7 @@ class Outlet:
         later = self.try_out(messages[middle:])
         return self.try_out(messages[:middle]) | {middle + place: why for place, why in later.items()}
 
-    def _try_once(self, messages: Sequence[OutboxMessage]) -> str:
+    def _try_once(self, messages: Sequence[Outgoing]) -> str:
         self._failures.clear()
         try:
             self._producer.begin_transaction()

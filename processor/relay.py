@@ -25,14 +25,16 @@ import contextlib
 import random
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import structlog
 
 from processor import metrics
 from processor.checkpoints import reach
 from processor.errors import TransientError
-from processor.messages import Destination, OutboxMessage, Packet
+from processor.messages import Destination, Event, OutboxMessage, Outgoing, Packet
 from processor.outlet import Outlet, Unpublishable
 from processor.store import Outbox
 
@@ -138,7 +140,7 @@ class Relay:
 
     def _publish(self, outlet: Outlet, packets: Sequence[Packet]) -> None:
         messages = [message for packet in packets for message in packet.messages]
-        small = all(outlet.takes(packet.bytes) for packet in packets)  # then no message of them is too large
+        small = all(outlet.takes_all_of(packet.bytes) for packet in packets)  # no message of them is too large
         if (self._parked_trials or not small) and any(self._refusal(outlet, message) for message in messages):
             self._set_aside(outlet, packets, lambda packet: self._known_refusals(outlet, packet))
             return
@@ -157,11 +159,10 @@ class Relay:
         reach("relay.after_kafka_commit")
         self._outbox.delete([packet.id for packet in packets])
         reach("relay.after_mark")
-        for destination in Destination:
-            number = sum(message.destination is destination for message in messages)
+        for destination, number in Counter([message.destination for message in messages]).items():
             metrics.PUBLISHED.labels(destination.value).inc(number)
 
-    def _refusal(self, outlet: Outlet, message: OutboxMessage) -> str | None:
+    def _refusal(self, outlet: Outlet, message: Outgoing) -> str | None:
         if self._parked_trials and trial_of(message) in self._parked_trials:
             return "behind a parked event of the same trial"
         return outlet.refuses(message)
@@ -194,12 +195,12 @@ class Relay:
             if not refused:
                 continue
             found = True
-            kept: list[OutboxMessage] = []
-            parked: list[tuple[OutboxMessage, str]] = []
+            kept: list[Outgoing] = []
+            parked: list[tuple[Outgoing, str]] = []
             for place, message in enumerate(packet.messages):
                 if place not in refused:
                     kept.append(message)
-                elif self._may_go_without_value(outlet, message):
+                elif may_go_without_value(message) and not outlet.is_gone(message.destination):
                     kept.append(without_value(message))
                 else:
                     parked.append((message, refused[place]))
@@ -211,15 +212,15 @@ class Relay:
                 log.error("message_parked", message=message.id, cause=why)
         return found
 
-    @staticmethod
-    def _may_go_without_value(outlet: Outlet, message: OutboxMessage) -> bool:
-        is_letter = message.destination is Destination.DEAD_LETTERS
-        return is_letter and message.value is not None and not outlet.is_gone(Destination.DEAD_LETTERS)
 
-
-def trial_of(message: OutboxMessage) -> str:
+def trial_of(message: Outgoing) -> str:
     """run_id/trial_id of an event; the whole name of anything else."""
-    return message.id.rpartition("#")[0] or message.id
+    return message.subject if isinstance(message, Event) else message.id
+
+
+def may_go_without_value(message: Outgoing) -> TypeGuard[OutboxMessage]:
+    is_letter = message.destination is Destination.DEAD_LETTERS
+    return is_letter and message.value is not None
 
 
 def without_value(message: OutboxMessage) -> OutboxMessage:

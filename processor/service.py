@@ -76,8 +76,8 @@ def make_event_writer(settings: Settings, catalogue: Catalogue) -> EventWriter:
     if settings.events_format == "avro" and settings.schema_registry_url:
         registry = SchemaRegistry(settings.schema_registry_url)
         encode = registry.body_encoder(catalogue, settings.events_topic)
-        return EventWriter(settings.event_source, encode=encode, content_type="application/avro")
-    return EventWriter(settings.event_source)
+        return EventWriter(encode=encode, content_type="application/avro")
+    return EventWriter()
 
 
 def open_sink(settings: Settings, event_writer: EventWriter, application: str = "cerebros-ingest") -> TrialStore:

@@ -18,13 +18,13 @@ import asyncpg
 import msgspec
 
 from processor.errors import TransientError
-from processor.messages import OutboxMessage, Packet
+from processor.messages import Outgoing, Packet
 from processor.store.connection import Store
 from processor.store.queries import load_queries
 
 #: a packet's size (unless one message is larger): small beside the relay's memory, large beside a row's overhead, and
-#: below what a topic takes by default, so that the relay need not measure each message
-PACKET_BYTES = 512 * 1024
+#: less than half of what a topic takes by default, so that the relay need not measure each message
+PACKET_BYTES = 384 * 1024
 #: ids that fit, with room to spare, into the 4096 bytes of offset metadata that Kafka keeps by default
 MAX_PACKETS_PER_CLAIM = 64
 CHANNEL = "cerebros_outbox"
@@ -32,15 +32,15 @@ CHANNEL = "cerebros_outbox"
 RELAY_LOCK = int.from_bytes(b"cerebros", "big")
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(list[OutboxMessage])
+_decoder = msgspec.msgpack.Decoder(list[Outgoing])
 
 
-def seal_packets(messages: Sequence[OutboxMessage]) -> tuple[list[uuid.UUID], list[int], list[bytes]]:
+def seal_packets(messages: Sequence[Outgoing]) -> tuple[list[uuid.UUID], list[int], list[bytes]]:
     """Parameters of `insert_outbox`: ids, numbers of messages, payloads; the order of the messages is kept."""
     ids, counts, payloads = [], [], []
     start = size = 0
     for place, message in enumerate(messages):
-        size += len(message.value or b"") + 400  # headers and key
+        size += len(message.value or b"") + 200  # ids, or headers and key
         if size >= PACKET_BYTES or place == len(messages) - 1:
             ids.append(uuid.uuid4())
             counts.append(place + 1 - start)
@@ -97,9 +97,7 @@ class Outbox:
         tag = self._store.execute("delete_packets", [uuid.UUID(packet_id) for packet_id in packet_ids])
         return int(tag.rpartition(" ")[2])
 
-    def rewrite(
-        self, packet_id: str, kept: Sequence[OutboxMessage], parked: Sequence[tuple[OutboxMessage, str]]
-    ) -> None:
+    def rewrite(self, packet_id: str, kept: Sequence[Outgoing], parked: Sequence[tuple[Outgoing, str]]) -> None:
         """Takes messages out of a packet and parks them, in one transaction; an empty packet goes."""
 
         async def work(connection: asyncpg.Connection) -> None:

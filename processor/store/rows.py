@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,18 +21,20 @@ CONTENT_COLUMNS = (
     "warnings", "candidate_id", "pulse_id", "bridge_payload",
 )  # fmt: skip
 COPY_COLUMNS = (
-    "model_run_id", "trial_id", *CONTENT_COLUMNS, "content_digest", "schema_version", "revision", "source_topic",
+    "id", "model_run_id", "trial_id", *CONTENT_COLUMNS, "content_digest", "schema_version", "revision", "source_topic",
     "source_partition", "source_offset", "source_index", "source_timestamp", "inserted_at", "updated_at",
 )  # fmt: skip
 _NAMED = frozenset(CONTENT_COLUMNS) - {"bridge_payload"} | {"run_id", "trial_id"}
 T = TypeVar("T")
+#: stands for null until the text is whole: no content holds a NUL
+_NONE = "\0"
 _NULL = "\\N"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _encode = msgspec.json.Encoder().encode
 
 
-class CopyRow(NamedTuple):
-    """A report's content as COPY takes it, and the digest of just that text."""
+class CopyRow(msgspec.Struct, frozen=True, gc=False):
+    """A report's trial id and content as COPY takes them (see `content_text`), and the digest of just that text."""
 
     report: TrialReport
     content: str
@@ -43,29 +47,35 @@ def copy_row(report: TrialReport) -> CopyRow:
 
 
 def content_text(report: TrialReport) -> str:
-    """The values of `CONTENT_COLUMNS` in COPY's text format: no two different contents have the same text."""
+    """trial_id and the values of `CONTENT_COLUMNS` in COPY's text format, but with NUL for null.
+
+    No two different contents have the same text.
+    """
     content = report.content
-    duration, rank = content["duration_ms"], content["rank"]
-    payload = payload_of(report)
-    fields: list[str | None] = [
-        content["status"],
-        json_text(content["metrics"]),
-        json_text(content["parameters"]),
-        "t" if content["spectral_norm"] else "f",
+    mlflow_run_id, artifact_uri, candidate_id = (
         content["mlflow_run_id"],
         content["artifact_uri"],
-        None if duration is None else str(duration),
-        None if rank is None else str(rank),
-        _array(content["warnings"]) if content["warnings"] else "{}",
         content["candidate_id"],
-        content["pulse_id"],
-        _encode(payload).decode() if payload else "{}",
-    ]
-    text = "\t".join([_NULL if field is None else field for field in fields])
+    )
+    duration_ms, rank, pulse_id = content["duration_ms"], content["rank"], content["pulse_id"]
+    warnings, payload = content["warnings"], payload_of(report)
+    text = (
+        f"{report.trial_id}\t{content['status']}\t{json_text(content['metrics'])}\t{json_text(content['parameters'])}\t"
+        f"{'t' if content['spectral_norm'] else 'f'}\t{_NONE if mlflow_run_id is None else mlflow_run_id}\t"
+        f"{_NONE if artifact_uri is None else artifact_uri}\t{_NONE if duration_ms is None else duration_ms}\t"
+        f"{_NONE if rank is None else rank}\t{_array(warnings) if warnings else '{}'}\t"
+        f"{_NONE if candidate_id is None else candidate_id}\t{_NONE if pulse_id is None else pulse_id}\t"
+        f"{_encode(payload).decode() if payload else '{}'}"
+    )
     # most content needs no escape: looking at all of it at once is cheaper than at each field
-    if text.count("\\") == fields.count(None) and text.count("\t") == 11 and "\n" not in text and "\r" not in text:
+    if "\\" not in text and text.count("\t") == len(CONTENT_COLUMNS) and "\n" not in text and "\r" not in text:
         return text
-    return "\t".join([_NULL if field is None else field.translate(_ESCAPES) for field in fields])
+    fields = [
+        report.trial_id, content["status"], json_text(content["metrics"]), json_text(content["parameters"]),
+        "t" if content["spectral_norm"] else "f", mlflow_run_id, artifact_uri, duration_ms, rank, _array(warnings),
+        candidate_id, pulse_id, json_text(payload),
+    ]  # fmt: skip
+    return "\t".join([_NONE if field is None else str(field).translate(_ESCAPES) for field in fields])
 
 
 def json_text(value: Any) -> str:
@@ -77,14 +87,35 @@ def digest_of(content: str) -> str:
     return blake2b(content.encode(), digest_size=16).hexdigest()
 
 
-def copy_line(row: CopyRow, model_run_id: str, now: str) -> str:
-    """A whole new row, revision 1, in the order of `COPY_COLUMNS`."""
-    report, record = row.report, row.report.record
+def copy_text(rows: Sequence[CopyRow], model_run_ids: Mapping[str, str], now: str) -> str:
+    """Whole new rows, revision 1, in the order of `COPY_COLUMNS`."""
+    lines = [
+        f"{row_id}\t{model_run_ids[row.report.run_id]}\t{row.content}\t{row.digest}\t{position_text(row.report)}\t{now}\t{now}\n"
+        for row_id, row in zip(new_ids(len(rows)), rows, strict=True)
+    ]
+    return "".join(lines).replace(_NONE, _NULL)
+
+
+def position_text(report: TrialReport) -> str:
+    """schema_version, revision 1, and where the report came from (the name of a topic needs no escape)."""
+    record = report.record
     return (
-        f"{model_run_id}\t{report.trial_id.translate(_ESCAPES)}\t{row.content}\t{row.digest}\t{report.schema_version}\t1\t"
-        f"{record.topic}\t{record.partition}\t{record.offset}\t{report.index}\t{timestamp_text(record.timestamp_ms)}\t"
-        f"{now}\t{now}\n"
+        f"{report.schema_version}\t1\t{record.topic}\t{record.partition}\t{record.offset}\t{report.index}\t"
+        f"{timestamp_text(record.timestamp_ms)}"
     )
+
+
+def new_ids(number: int) -> list[str]:
+    """So many UUIDv7 (RFC 9562, 5.7) in ascending order (up to 4096), which keeps their index dense.
+
+    Made here because a Postgres built without OpenSSL opens /dev/urandom for each: 2.4 us a row, against 0.3.
+    """
+    milliseconds = f"{time.time_ns() // 1_000_000:012x}"
+    head, random = f"{milliseconds[:8]}-{milliseconds[8:]}-7", os.urandom(8 * number).hex()
+    return [
+        f"{head}{place & 0xFFF:03x}-8{random[at : at + 3]}-{random[at + 3 : at + 15]}"
+        for place, at in zip(range(number), range(0, 16 * number, 16), strict=True)
+    ]
 
 
 def _array(items: Sequence[str]) -> str:

@@ -14,25 +14,25 @@ import asyncpg
 import msgspec
 
 from processor.errors import FatalError
-from processor.messages import Batch, OutboxMessage, Reason, Rejection, TrialReport, Written
+from processor.messages import Batch, Event, Outgoing, Reason, Rejection, TrialReport, Written
 from processor.store.connection import ReportError, Store, sort_error
 from processor.store.outbox import seal_packets
 from processor.store.queries import load_queries
 from processor.store.rejections import refused_by_database, resolve_written, store_rejections
-from processor.store.rows import COPY_COLUMNS, CopyRow, copy_line, copy_row, in_parts, split_by_size, split_into_waves
+from processor.store.rows import COPY_COLUMNS, CopyRow, copy_row, copy_text, in_parts, split_by_size, split_into_waves
 
 VERDICTS = ("inserted", "changed", "touched", "unchanged", "stale")
 #: as many reports are worth two more round trips, which spare Postgres half of its work
 BULK_LEAST = 24
 
-EventOf = Callable[[TrialReport, int], OutboxMessage | None]
+EventOf = Callable[[TrialReport, int], Event | None]
 
 
 class Applied(msgspec.Struct):
     """What became of a batch's reports so far."""
 
     counts: dict[str, int]
-    messages: list[OutboxMessage]
+    messages: list[Outgoing]
     rejections: list[Rejection]
 
 
@@ -175,7 +175,7 @@ class TrialStore:
         verdicts = await self._look(connection, rows, runs)
         new = [row for place, row in enumerate(rows) if place not in verdicts]
         if new:
-            text = "".join([copy_line(row, runs.ids[row.report.run_id], runs.now) for row in new])
+            text = copy_text(new, runs.ids, runs.now)
             await connection.copy_to_table(
                 "cerebros_model_trials", source=memoryview(text.encode()), columns=COPY_COLUMNS, format="text"
             )

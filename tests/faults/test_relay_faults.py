@@ -9,7 +9,7 @@ import asyncpg
 from confluent_kafka.admin import AdminClient
 
 from processor.intake import create_topics, read_topic
-from processor.messages import Destination, OutboxMessage
+from processor.messages import Event
 from processor.settings import Settings
 from processor.store import Outbox, Store
 from processor.store.outbox import seal_packets
@@ -22,8 +22,8 @@ from tests.support.settle import parked, wait_settled
 Start = Callable[..., Process]
 
 
-def event(number: int) -> OutboxMessage:
-    return OutboxMessage(Destination.EVENTS, f"r/t{number}#1", b"r", b"%d" % number, ())
+def event(number: int) -> Event:
+    return Event("r", f"t{number}", 1, "ml.trial.complete", 0, b"%d" % number)
 
 
 def test_a_packet_whose_transaction_commits_late_is_published_although_later_ones_are_gone(

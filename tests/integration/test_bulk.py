@@ -87,7 +87,7 @@ def written(store: Store, records: list[RawRecord], most: int) -> tuple[list[Any
     store.run(
         lambda connection: connection.execute("truncate cerebros_model_runs, outbox, dead_letter_records cascade")
     )
-    sink = TrialStore(store, EventWriter("/test"))
+    sink = TrialStore(store, EventWriter())
     done = [sink.write(batch) for batch in batches(records, most)]
     outbox = Outbox(store)
     events: dict[str, list[Any]] = {}
@@ -96,7 +96,7 @@ def written(store: Store, records: list[RawRecord], most: int) -> tuple[list[Any
             for message in packet.messages:
                 if message.destination == "events":
                     value = json.loads(message.value or b"")
-                    events.setdefault(message.id.rpartition("#")[0], []).append((message.id, message.headers, value))
+                    events.setdefault(message.id.rpartition("#")[0], []).append((message, value))
         outbox.delete([packet.id for packet in packets])
     verdicts = [sum(getattr(one, name) for one in done) for name in store_writer.VERDICTS]
     assert not any(one.rejected_by_database for one in done)
@@ -119,7 +119,7 @@ def test_the_quick_way_and_the_thorough_way_write_the_same(
         monkeypatch.setattr(store_writer, "BULK_LEAST", ALWAYS)
         assert (rows, events, verdicts) == written(store, records, most)
     # all of it once more changes nothing and says so
-    sink = TrialStore(store, EventWriter("/test"))
+    sink = TrialStore(store, EventWriter())
     again = [sink.write(batch) for batch in batches(records, 400)]
     assert sum(one.inserted + one.changed + one.touched + one.events for one in again) == 0
     assert query(store, ROWS) == rows
@@ -132,7 +132,7 @@ def one_batch(count: int = 60, run: str = "run-1") -> Batch:
 
 
 def test_a_row_that_somebody_changed_by_hand_comes_back_with_the_next_replay(store: Store) -> None:
-    batch, sink = one_batch(), TrialStore(store, EventWriter("/test"))
+    batch, sink = one_batch(), TrialStore(store, EventWriter())
     sink.write(batch)
     assert sink.write(batch).unchanged == 60
     before = query(store, "select trial_id, metrics::text from cerebros_model_trials order by 1")
@@ -150,7 +150,7 @@ def test_a_trial_that_another_program_inserts_meanwhile_is_judged_not_refused(st
         "select id, 't30', 'failed' from cerebros_model_runs"
     )
     waiting = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query ilike 'copy%'"
-    sink = TrialStore(store, EventWriter("/test"))
+    sink = TrialStore(store, EventWriter())
     sink.write(one_batch(1))  # the run is there
     done: list[Written] = []
     writing = threading.Thread(target=lambda: done.append(sink.write(one_batch())))

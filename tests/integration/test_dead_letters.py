@@ -24,7 +24,7 @@ from processor.decode import Decoder
 from processor.errors import TransientError, UsageError
 from processor.events import EventWriter
 from processor.intake import read_topic
-from processor.messages import Batch, Destination, OutboxMessage, RawRecord, Reason, Rejection, TrialReport, Written
+from processor.messages import Batch, Destination, Outgoing, RawRecord, Reason, Rejection, TrialReport, Written
 from processor.pipeline import Decode
 from processor.settings import Settings
 from processor.store import Store, TrialStore, rejections
@@ -40,7 +40,7 @@ COMMAND = (
     "from processor import cli, cli_dead_letters; "
     "cli.app.add_typer(cli_dead_letters.app, name='dead-letters'); cli.main()"
 )
-EVENTS = EventWriter("/test")
+EVENTS = EventWriter()
 ALL = Selection()
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -106,8 +106,8 @@ def trials_of(store: Store) -> dict[str, dict[str, Any]]:
     return {row["trial_id"]: row for row in query(store, "select * from cerebros_model_trials")}
 
 
-def outbox_of(store: Store) -> list[OutboxMessage]:
-    decoder = msgspec.msgpack.Decoder(list[OutboxMessage])
+def outbox_of(store: Store) -> list[Outgoing]:
+    decoder = msgspec.msgpack.Decoder(list[Outgoing])
     rows = query(store, "select payload from outbox order by seq")
     return [message for row in rows for message in decoder.decode(row["payload"])]
 

@@ -18,8 +18,8 @@ import pytest
 
 from processor.demo.ledger import FIELDS, Ledger, Observed, Rejected, reconcile
 from processor.demo.workers import DemoError, Worker, run
-from processor.events import EventWriter, dead_letter_message
-from processor.messages import OutboxMessage, RawRecord, Reason, Rejection, TrialReport
+from processor.events import EventWriter, cloud_event_headers, dead_letter_message
+from processor.messages import Event, Outgoing, RawRecord, Reason, Rejection, TrialReport
 from tests.support.processes import COMMAND, run_command, wait_until
 
 RUN = "digits-1"
@@ -150,7 +150,7 @@ class World:
         revision = len(self.ledger.revisions[RUN, trial_id])
         self.rows.append({"run_id": RUN, "trial_id": trial_id, "revision": revision, **stored})
         report = TrialReport(record(b""), 0, RUN, trial_id, stored, 2)
-        if (event := EventWriter("/test")(report, revision)) is not None:
+        if (event := EventWriter()(report, revision)) is not None:
             self.events.append(published(event, len(self.events)))
 
     def differences(self) -> list[str]:
@@ -161,8 +161,9 @@ def record(value: bytes) -> RawRecord:
     return RawRecord("raw", 0, 0, 0, RUN.encode(), value)
 
 
-def published(message: OutboxMessage, offset: int) -> RawRecord:
-    return RawRecord("out", 0, offset, 0, message.key, message.value, message.headers)
+def published(message: Outgoing, offset: int) -> RawRecord:
+    headers = cloud_event_headers(message, b"/test") if isinstance(message, Event) else message.headers
+    return RawRecord("out", 0, offset, 0, message.key, message.value, tuple(headers))
 
 
 def test_what_must_be_there_reconciles() -> None:

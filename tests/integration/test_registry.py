@@ -133,7 +133,7 @@ def test_events_are_framed_with_the_id_under_which_their_schema_is_registered(st
     encode = SchemaRegistry(stub.url).body_encoder(CATALOGUE, "events")
     [one] = Decoder(CATALOGUE)(record(report(status="failed", warnings=["diverged"])))
     assert isinstance(one, TrialReport)
-    message = EventWriter("/here", encode=encode, content_type="application/avro")(one, 1)
+    message = EventWriter(encode=encode, content_type="application/avro")(one, 1)
     assert message is not None
     assert message.value is not None
     assert message.value[:5] == b"\0" + (77).to_bytes(4, "big")

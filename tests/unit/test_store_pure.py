@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from processor.catalogue import Catalogue
 from processor.decode import Decoder
-from processor.messages import Destination, OutboxMessage, TrialReport
+from processor.messages import Event, Outgoing, TrialReport
 from processor.store import outbox, rows
 from processor.store.outbox import seal_packets
 from processor.store.rejections import headers_json
@@ -133,11 +133,11 @@ def test_a_header_name_that_the_database_cannot_hold_is_mended() -> None:
 
 @given(st.lists(st.integers(0, 3000), max_size=30))
 def test_packets_hold_every_message_in_order_and_are_bounded(sizes: list[int]) -> None:
-    messages = [OutboxMessage(Destination.EVENTS, str(n), b"k", b"x" * size, ()) for n, size in enumerate(sizes)]
+    messages = [Event("r", str(n), 1, "k", 0, b"x" * size) for n, size in enumerate(sizes)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outbox, "PACKET_BYTES", 5000)
         ids, counts, payloads = seal_packets(messages)
-    packets = [msgspec.msgpack.decode(payload, type=list[OutboxMessage]) for payload in payloads]
+    packets = [msgspec.msgpack.decode(payload, type=list[Outgoing]) for payload in payloads]
     assert messages == [message for packet in packets for message in packet]
     assert counts == [len(packet) for packet in packets]
     assert len(set(ids)) == len(packets)
