@@ -79,19 +79,17 @@ class Decoder:
             if value[0] == CONFLUENT_MAGIC or value[:2] == SINGLE_OBJECT_MARKER:
                 return self._avro_report(record, value)
             if len(value) <= self._max_report_bytes:
-                plain = self._plain_reports(record, value)
+                if not may_need_mending(value) and (one := self._plain.read(value)) is not None:
+                    return [self._plain_report(record, 0, *one, _NO_ENVELOPE)]
+                plain = self._plain_envelope(record, value)
                 if plain is not None:
                     return plain
             return self._json_reports(record, value, *read_json(value))
         except Refused as refused:
             return [Rejection(record, -1, refused.reason, refused.detail, refused.path)]
 
-    def _plain_reports(self, record: RawRecord, value: bytes) -> list[Outcome] | None:
-        """The short way; None where it does not lead through."""
-        if not may_need_mending(value):
-            plain = self._plain.read(value)
-            if plain is not None:
-                return [self._plain_report(record, 0, *plain, _NO_ENVELOPE)]
+    def _plain_envelope(self, record: RawRecord, value: bytes) -> list[Outcome] | None:
+        """The short way for many reports in one record; None where it does not lead through."""
         if value[:1] != b"[" and b'"trials"' not in value:
             return None
         parts = self._plain.split(value)

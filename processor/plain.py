@@ -18,6 +18,7 @@ from processor.rawjson import UNREADABLE
 
 ID_FIELDS = ("trial_id", "run_id")
 _UNSET: Any = msgspec.UNSET
+_BRACE = ord("{")
 _as_dict = msgspec.structs.asdict
 
 
@@ -52,8 +53,8 @@ class PlainReader:
         usable = all(types[name] is not None for name in (*ID_FIELDS, *columns))
         fields: list[Any] = [("trial_id", types["trial_id"])]
         self._texts: list[str] = []
-        #: (name, default, whether content holds the default too) of the fields that tell the version
-        self._telling: list[tuple[str, Any, bool]] = []
+        #: (its bit, name, default, whether content holds the default too) of the fields that tell the version
+        self._telling: list[tuple[int, str, Any, bool]] = []
         for name, type_ in types.items():
             if name == "trial_id" or type_ is None:  # a report with a field of no plain type goes the thorough way
                 continue
@@ -65,7 +66,7 @@ class PlainReader:
             fields.append((name, type_ | msgspec.UnsetType, _UNSET))
             if name != "run_id":
                 default = columns[name] if name in columns else schema_defaults.get(name, _UNSET)
-                self._telling.append((name, default, name in columns))
+                self._telling.append((1 << len(self._telling), name, default, name in columns))
         self._versions: dict[int, int] = {}
         report = msgspec.defstruct("PlainReport", fields if usable else [], forbid_unknown_fields=True, gc=False)
         self._read = msgspec.json.Decoder(report).decode
@@ -80,13 +81,13 @@ class PlainReader:
             return None
         for name in self._texts:
             held = content[name]
-            if held is not _UNSET and bytes(held)[:1] != b"{":
+            if held is not _UNSET and memoryview(held)[0] != _BRACE:
                 return None
-        present = 0  # one bit a field that tells the version
-        for bit, (name, default, has_column) in enumerate(self._telling):
+        present = 0  # the bits of the telling fields that are there
+        for bit, name, default, has_column in self._telling:
             held = content[name]
             if held is not _UNSET:
-                present |= 1 << bit
+                present |= bit
                 if has_column or read_text(held) != default:
                     continue
             if has_column:
@@ -96,7 +97,7 @@ class PlainReader:
         return content, self._versions.get(present) or self._version(present)
 
     def _version(self, present: int) -> int:
-        names = [name for bit, (name, _, _) in enumerate(self._telling) if present & 1 << bit]
+        names = [name for bit, name, _, _ in self._telling if present & bit]
         version = self._versions[present] = self._catalogue.version_of(self._subject, names)
         return version
 

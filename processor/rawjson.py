@@ -14,13 +14,14 @@ from processor.normalise import MAX_DEPTH, Refused, brief
 #: what msgspec and Python raise for JSON that they don't take
 UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 
-#: digits become 0, brackets braces: one search finds any long number or large exponent, one count any nesting
-_FLATTENED = bytes.maketrans(b"123456789[]E", b"000000000{}e")
+#: digits become 0, what may stand before a number a comma, brackets that close a brace: one search finds any long
+#: integer, one any large exponent, one count any nesting. All from the right: CPython then looks for the needle's first
+#: character, which is rarer than its last
+_FLATTENED = bytes.maketrans(b"123456789E:[ \t\n\r]", b"000000000e,,,,,,}")
 _SIGNS = b"+-"
-_LARGE_EXPONENT = re.compile(rb"0e0000*[\s,}]")
+_LARGE_EXPONENT = re.compile(rb"0e0000*[,}]")
 _HALF_OR_NUL = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
-_LONG_FRACTION = b"." + b"0" * 19
-_LONG_NUMBER = b"0" * 19  # the shortest integer beyond 64 bits has 19 digits
+_LONG_INTEGER = b"," + b"0" * 19  # the shortest one beyond 64 bits has 19 digits
 #: what lies below an envelope, its list and the deepest report is cut off before `json` has to climb down there
 _CUT_DEPTH = MAX_DEPTH + 8
 _BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{]++|[\]}]++', re.DOTALL)
@@ -33,10 +34,9 @@ def may_need_mending(value: bytes) -> bool:
     half surrogate pair, no integer beyond 64 bits, no number beyond a double, no deep nesting, nothing but UTF-8.
     """
     flat = value.translate(_FLATTENED, _SIGNS)
-    # doubles have many digits behind the point
-    if _LONG_NUMBER in flat and _LONG_NUMBER in flat.replace(_LONG_FRACTION, b"."):
+    if flat.rfind(_LONG_INTEGER) >= 0 or flat.count(b"}") > MAX_DEPTH:
         return True
-    if flat.count(b"{") > MAX_DEPTH or (b"0e000" in flat and _LARGE_EXPONENT.search(flat)):
+    if flat.rfind(b"e000") >= 0 and _LARGE_EXPONENT.search(flat):
         return True
     return (b"\\" in value and _HALF_OR_NUL.search(value) is not None) or not (value.isascii() or _is_utf8(value))
 
