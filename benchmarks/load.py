@@ -58,9 +58,10 @@ def make_report(number: int) -> dict[str, Any]:
     return report
 
 
-def messages(count: int) -> Iterator[tuple[str, bytes]]:
+def messages(count: int, run_suffix: str = "") -> Iterator[tuple[str, bytes]]:
     for number in range(count):
         report = make_report(number)
+        report["run_id"] += run_suffix
         yield report["run_id"], json.dumps(report, separators=(",", ":")).encode()
 
 
@@ -70,7 +71,7 @@ def create_topic(servers: str, topic: str) -> None:
         admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result()
 
 
-def fill(servers: str, topic: str, count: int) -> None:
+def fill(servers: str, topic: str, count: int, run_suffix: str = "") -> None:
     """Creates the topic and sends `count` reports, timestamps in order whatever the clock does meanwhile."""
     create_topic(servers, topic)
     producer = Producer(
@@ -83,7 +84,7 @@ def fill(servers: str, topic: str, count: int) -> None:
         }
     )
     began_ms = int(time.time() * 1000) - count
-    for number, (key, value) in enumerate(messages(count)):
+    for number, (key, value) in enumerate(messages(count, run_suffix)):
         while True:
             try:
                 producer.produce(topic, value, key, timestamp=began_ms + number)

@@ -81,12 +81,13 @@ class EventWriter:
 
 def cloud_event_headers(event: Event, source: bytes) -> list[tuple[str, bytes]]:
     """The headers that an event is published with; `source` is ce_source."""
+    run_id, trial_id = event.run_id, event.trial_id
     return [
         ("ce_specversion", b"1.0"),
         ("ce_source", source),
-        ("ce_id", event_id(event.run_id, event.trial_id, event.revision).encode()),
+        ("ce_id", event_id(run_id, trial_id, event.revision).encode()),
         ("ce_type", event.kind.encode()),
-        ("ce_subject", event.subject.encode()),
+        ("ce_subject", f"{run_id}/{trial_id}".encode()),
         ("ce_time", timestamp_text(event.timestamp_ms).encode()),
         ("content-type", event.content_type.encode()),
     ]

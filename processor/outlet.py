@@ -175,8 +175,8 @@ class Outlet:
         most = 2 * packet_bytes + HEADER_BYTES + len(self._source) + RECORD_OVERHEAD
         return not self._gone and most <= min(self._limits.values())
 
-    def _headers_of(self, message: Outgoing) -> Sequence[tuple[str, bytes | None]]:
-        return cloud_event_headers(message, self._source) if isinstance(message, Event) else message.headers
+    def _headers_of(self, message: Outgoing) -> list[Any]:
+        return cloud_event_headers(message, self._source) if isinstance(message, Event) else list(message.headers)
 
     def _size_of(self, message: Outgoing) -> int:
         headers = sum(len(name) + len(value or b"") + 4 for name, value in self._headers_of(message))
@@ -245,7 +245,7 @@ class Outlet:
         produce, topics = self._producer.produce, self._topics
         for message in messages:
             topic: str = topics[message.destination]
-            headers: Any = list(self._headers_of(message))  # the stubs want list[str | bytes], which is invariant
+            headers = self._headers_of(message)
             while True:
                 try:
                     produce(topic, message.value, message.key, headers=headers)

@@ -17,11 +17,11 @@ on conflict (run_id) do nothing
 -- name: look_at_trials
 -- Which of these trials have a row, and which report each row holds: its position (milliseconds since the epoch, partition, offset, place in the record; null: none known) and the digest of its content.
 select coalesce(array_agg(given.place - 1), '{}') as places,
+       coalesce(array_agg(encode(uuid_send(held.content_digest), 'hex')), '{}') as digests,
        coalesce(array_agg((extract(epoch from held.source_timestamp) * 1000)::bigint), '{}') as timestamps,
        coalesce(array_agg(held.source_partition), '{}') as partitions,
        coalesce(array_agg(held.source_offset), '{}') as offsets,
-       coalesce(array_agg(held.source_index), '{}') as indices,
-       coalesce(array_agg(encode(uuid_send(held.content_digest), 'hex')), '{}') as digests
+       coalesce(array_agg(held.source_index), '{}') as indices
 from unnest($1::text[]::uuid[], $2::text[]) with ordinality as given (model_run_id, trial_id, place)
 join cerebros_model_trials held on held.model_run_id = given.model_run_id and held.trial_id = given.trial_id
 

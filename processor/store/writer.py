@@ -7,6 +7,7 @@ database's own words; all the rest is written.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -173,7 +174,7 @@ class TrialStore:
         program might: then Postgres refuses the copy by the unique key, and the batch is isolated and judged.)
         """
         verdicts = await self._look(connection, rows, runs)
-        new = [row for place, row in enumerate(rows) if place not in verdicts]
+        new = [row for place, row in enumerate(rows) if place not in verdicts] if len(verdicts) < len(rows) else []
         if new:
             text = copy_text(new, runs.ids, runs.now)
             await connection.copy_to_table(
@@ -181,9 +182,9 @@ class TrialStore:
             )
             applied.counts["inserted"] += len(new)
             self._add_events(((row.report, 1) for row in new), applied)
-        for verdict in verdicts.values():
+        for verdict, number in Counter(verdicts.values()).items():
             if verdict:
-                applied.counts[VERDICTS[verdict]] += 1
+                applied.counts[VERDICTS[verdict]] += number
         return [rows[place].report for place, verdict in verdicts.items() if not verdict]
 
     async def _look(self, connection: asyncpg.Connection, rows: Sequence[CopyRow], runs: Runs) -> dict[int, int]:
@@ -191,8 +192,13 @@ class TrialStore:
         reports = [row.report for row in rows]
         model_run_ids = [runs.ids[report.run_id] for report in reports]
         trial_ids = [report.trial_id for report in reports]
-        found = await connection.fetchrow(self._queries["look_at_trials"], model_run_ids, trial_ids)
-        return {place: judge(rows[place], *held) for place, *held in zip(*found.values(), strict=True)}
+        places, digests, *position = await connection.fetchrow(
+            self._queries["look_at_trials"], model_run_ids, trial_ids
+        )
+        held = zip(*position, strict=True)
+        return {
+            place: judge(rows[place], order, digest) for place, order, digest in zip(places, held, digests, strict=True)
+        }
 
     async def _apply_part(
         self, connection: asyncpg.Connection, part: Sequence[tuple[TrialReport, bytes]], applied: Applied
@@ -242,11 +248,12 @@ class TrialStore:
         await self._apply_halving(connection, reports[middle:], runs, applied)
 
 
-def judge(row: CopyRow, timestamp_ms: int | None, partition: int, offset: int, index: int, digest: str | None) -> int:
+def judge(row: CopyRow, held: tuple[int | None, int, int, int], digest: str | None) -> int:
     """The verdict on a report beside the one that the row holds: 4 older, 3 that very one, 0 not certain."""
-    if timestamp_ms is None:  # the row is from before this processor
+    if held[0] is None:  # the row is from before this processor
         return 0
-    held, order = (timestamp_ms, partition, offset, index), row.report.order
-    if order < held:
-        return 4
-    return 3 if order == held and row.digest == digest else 0
+    report, record = row.report, row.report.record
+    order = (record.timestamp_ms, record.partition, record.offset, report.index)  # `report.order`, in half of the time
+    if order == held:
+        return 3 if row.digest == digest else 0
+    return 4 if order < held else 0
