@@ -269,6 +269,7 @@ class Pipeline:
         self._lanes = [
             Lane(number, open_sink, Accumulator(max_reports, max_bytes), max_wait_s) for number in range(lanes)
         ]
+        self._lane_of: dict[int, int] = {}  # by partition
         self._poll_limit = max(1, min(1000, max_reports))
         self._shutdown_s = shutdown_s
         self._stopping = threading.Event()
@@ -351,11 +352,14 @@ class Pipeline:
     def _spread(self) -> None:
         """Decodes what was read, or as much of it as fits into memory, and gives each to its partition's lane."""
         share: list[list[tuple[RawRecord, Sequence[TrialReport | Rejection]]]] = [[] for _ in self._lanes]
-        count, done, size = len(self._lanes), 0, 0
+        done, size, lane_of = 0, 0, self._lane_of
         try:
             with metrics.STAGE_SECONDS.labels("decode").time():
                 for record in self._read:
-                    share[record.partition % count].append((record, self._decode(record)))
+                    place = lane_of.get(record.partition)
+                    if place is None:
+                        place = lane_of[record.partition] = self._least_used_lane()
+                    share[place].append((record, self._decode(record)))
                     done += 1
                     size += len(record.value or b"")
                     if size >= DECODE_BYTES:
@@ -368,6 +372,10 @@ class Pipeline:
         for lane, decoded in zip(self._lanes, share, strict=True):
             if decoded:
                 lane.add(decoded)
+
+    def _least_used_lane(self) -> int:
+        used = Counter(self._lane_of.values())
+        return min(range(len(self._lanes)), key=lambda place: used[place])
 
     def _note_registry(self, error: TransientError | None) -> None:
         """Remembers whether the schema registry, which only decoding asks, is there; one line, not a thousand."""
@@ -400,6 +408,7 @@ class Pipeline:
 
         Revoked: one deadline covers finishing and committing what is in hand; what is not written by then is dropped
         uncommitted and the next owner reads it again. Lost: somebody else has them already, nothing is committed.
+        Lanes that have nothing left share the remaining partitions anew, or one might be left with all of them.
         """
         gone = set(partitions)
         self._read = [record for record in self._read if (record.topic, record.partition) not in gone]
@@ -408,10 +417,12 @@ class Pipeline:
             for lane in self._lanes:
                 if not lane.in_outage:
                     lane.hurry()
-                    lane.wait(lambda lane=lane: not lane.holds(partitions), deadline - time.monotonic())  # type: ignore[misc]
+                    lane.wait(lambda lane=lane: lane.idle, deadline - time.monotonic())  # type: ignore[misc]
             self._commit(wait=True)
         for lane in self._lanes:
             lane.drop(partitions)
+        if all(lane.idle for lane in self._lanes):
+            self._lane_of.clear()
 
     def _drain(self) -> None:
         deadline = time.monotonic() + self._shutdown_s

@@ -55,6 +55,10 @@ class World:
         """A step that waits until so many writes have begun."""
         return lambda: len(self.attempts) >= attempts
 
+    def has_tried(self, *places: Place) -> Callable[[], bool]:
+        """A step that waits until writes of these have begun."""
+        return lambda: set(places) <= {place for attempt in self.attempts for place in attempt}
+
 
 class FakeSink:
     def __init__(self, world: World) -> None:

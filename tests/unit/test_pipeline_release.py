@@ -167,3 +167,22 @@ def test_closing_the_source_after_the_drain_does_not_wait_a_second_time(world: W
     assert time.monotonic() - began < 2.5
     assert world.commits == []
     world.free.set()
+
+
+def test_the_partitions_that_stay_are_shared_by_all_lanes(world: World) -> None:
+    """Two ingest processes once wrote slower than one: each was left with two partitions of the same lane."""
+    _, source = pipeline_of(world, lanes=2)
+    four = [record for partition in range(4) for record in records(partition, 0)]
+    two = [*records(0, 1), *records(2, 1)]
+    play(
+        source,
+        four,
+        world.has((0, 0), (1, 0), (2, 0), (3, 0)),
+        lambda: revoke(source, P1, ("raw", 3)),
+        world.free.clear,
+        two,
+        world.has_tried((0, 1), (2, 1)),
+        world.free.set,
+        world.has((0, 1), (2, 1)),
+    )
+    assert world.attempts[-2:] in ([[(0, 1)], [(2, 1)]], [[(2, 1)], [(0, 1)]])
