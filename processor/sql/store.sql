@@ -112,20 +112,24 @@ order by topic, "partition", "offset"
 on conflict do nothing
 
 -- name: insert_dead_letters
--- Stores rejections that are not stored yet; returns those, so that each leaves for the dead letter topic once.
-insert into dead_letters (record_id, report_index, reason, detail, path)
-select record.id, x.report_index, x.reason, x.detail, x.path
-from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::text[], $8::text[])
-     as x (topic, "partition", "offset", ms, report_index, reason, detail, path)
-join dead_letter_records record
-    on (record.topic, record."partition", record."offset") = (x.topic, x."partition", x."offset")
-   and record.record_timestamp = timestamptz 'epoch' + x.ms * interval '1 millisecond'
-order by record.id, x.report_index
-on conflict (record_id, report_index) do nothing
-returning id, report_index,
-    (select topic from dead_letter_records r where r.id = record_id) as topic,
-    (select "partition" from dead_letter_records r where r.id = record_id) as "partition",
-    (select "offset" from dead_letter_records r where r.id = record_id) as "offset"
+-- Stores rejections that are not stored yet; returns those, so that each leaves for the dead letter topic once. One that was resolved and is rejected once more is unresolved again: what resolved it no longer holds.
+with stored as (
+    insert into dead_letters as letter (record_id, report_index, reason, detail, path)
+    select record.id, x.report_index, x.reason, x.detail, x.path
+    from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::text[], $8::text[])
+         as x (topic, "partition", "offset", ms, report_index, reason, detail, path)
+    join dead_letter_records record
+        on (record.topic, record."partition", record."offset") = (x.topic, x."partition", x."offset")
+       and record.record_timestamp = timestamptz 'epoch' + x.ms * interval '1 millisecond'
+    order by record.id, x.report_index
+    on conflict (record_id, report_index) do update
+        set resolved_at = null, attempts = letter.attempts + 1, last_seen = now(), last_detail = excluded.detail
+        where letter.resolved_at is not null
+    returning id, record_id, report_index, attempts
+)
+select stored.id, stored.report_index, record.topic, record."partition", record."offset"
+from stored join dead_letter_records record on record.id = stored.record_id
+where stored.attempts = 1
 
 -- name: insert_outbox
 -- Hands packets of messages to the relay, and wakes it when the transaction commits.

@@ -461,6 +461,25 @@ def test_a_replay_that_is_rejected_again_by_the_database_resolves_nothing(store:
     assert unresolved(store) == 1
 
 
+def test_a_dead_letter_that_was_resolved_is_unresolved_again_once_its_report_is_rejected_again(
+    store: Store, decode: Decoder
+) -> None:
+    """Its run was deleted, and its row with it: without a dead letter nothing would say that the report is nowhere."""
+    one = record(report(trial_id="t-1", run_id="run-1"))
+    write(store, decode, one, create_runs=False)
+    write(store, decode, one)
+    assert (unresolved(store), len(trials_of(store))) == (0, 1)
+    query(store, "delete from cerebros_model_runs")
+    before = sent(store)
+    for _ in range(2):  # the second time nothing changes
+        write(store, decode, one, create_runs=False)
+        [letter] = letters_of(store)
+        assert (letter["reason"], letter["resolved_at"], letter["attempts"]) == ("unknown_run", None, 2)
+    assert sent(store) == before
+    write(store, decode, one)
+    assert (unresolved(store), len(trials_of(store))) == (0, 1)
+
+
 def test_no_dead_letter_is_missed_where_a_batch_meets_very_many(
     store: Store, decode: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

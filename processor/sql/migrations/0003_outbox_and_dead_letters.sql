@@ -1,5 +1,5 @@
 -- outbox: what the relay has yet to publish. One row is a packet: all messages of one transaction (or a part of them,
--- 512 KiB), msgpack, in order. Row by row the outbox cost more than the trials themselves.
+-- 384 KiB), msgpack, in order. Row by row the outbox cost more than the trials themselves.
 -- `id` is what Kafka remembers of a published packet: random, so that a restored database never reuses one;
 -- `seq` only orders what can be seen, no reader remembers how far it got.
 create table outbox (
