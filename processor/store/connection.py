@@ -127,6 +127,7 @@ class Store:
         self._connection: asyncpg.Connection | None = None
         #: how many connections there have been: what a session holds (locks, listeners) is gone when it grows
         self.connections = 0
+        self._worked = False  # the present one
 
     def __enter__(self) -> Store:
         return self
@@ -156,16 +157,33 @@ class Store:
             connection = await self.connect()
             # the server enforces statement_timeout; this is for a server that does not answer at all
             async with asyncio.timeout(timeout_s):
-                return await work(connection)
+                result = await work(connection)
+                self._worked = True
+                return result
         except ReportError:
             raise
         except Exception as error:
-            if isinstance(error, asyncpg.InterfaceError) and self._connection and not self._connection.is_closed():
+            if isinstance(error, asyncpg.InterfaceError) and self._is_sound(error):
                 raise  # a misuse of ours, which no waiting mends
             sorted_error = sort_error(error, self.where)
             if isinstance(sorted_error, TransientError):
                 self._forget()
             raise sorted_error from error
+
+    def _is_sound(self, error: BaseException) -> bool:
+        """Whether the driver's complaint can't come from a connection that is dead and not known to be.
+
+        A server that ends a session says so before it closes the connection: the driver, told in between, waits for
+        more and calls whatever we ask for a misuse. A real misuse comes again on a new connection.
+        """
+        if self._connection is None or self._connection.is_closed() or self._worked:
+            return False
+        before = error.__context__
+        while before is not None:
+            if isinstance(before, (asyncpg.PostgresError, asyncpg.InternalClientError, OSError)):
+                return False
+            before = before.__context__
+        return True
 
     async def connect(self) -> asyncpg.Connection:
         connection = self._connection
@@ -189,6 +207,7 @@ class Store:
             await _read_jsonb_as_values(connection)
             await connection.execute(load_queries()["commit_durably"])
             self.connections += 1
+            self._worked = False
         return connection
 
     def _forget(self) -> None:

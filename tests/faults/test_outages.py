@@ -94,6 +94,27 @@ def test_a_database_that_accepts_and_never_answers_is_an_outage(
     check_ledger(settings)
 
 
+def test_sessions_that_end_while_their_connections_seem_open_are_an_outage(
+    settings: Settings, start: Start, proxy: Proxy, database_url: str, terminate_sessions: Callable[[str], None]
+) -> None:
+    """A killed server says so, then closes; the driver, asked in between, once called it a misuse, and ingest ended."""
+    short = {**through(proxy, database_url), "PROCESSOR_DATABASE_TIMEOUT_MS": "1000"}
+    ingest, relay = start("ingest", **short), start("relay", **short)
+    relay.wait_said("leading")
+    producing = Producing(settings, 1600, seed=24)
+    wait_until(lambda: rows(settings) > 100, "rows arrive")
+    proxy.conceals_ends = True
+    for _ in range(6):
+        terminate_sessions("cerebros-ingest")
+        terminate_sessions("cerebros-relay")
+        time.sleep(0.4)
+    proxy.restore()
+    producing.wait()
+    wait_settled(settings, 90)
+    assert (ingest.running, relay.running) == (True, True)
+    check_ledger(settings)
+
+
 def test_a_connection_cut_again_and_again_loses_and_doubles_nothing(
     settings: Settings, start: Start, proxy: Proxy, database_url: str
 ) -> None:

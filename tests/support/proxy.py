@@ -18,6 +18,7 @@ class Proxy:
         self._open.set()
         self._refusing = False
         self.delay_s = 0.0
+        self.conceals_ends = False  # the end of one side is not told to the other
         self._pairs: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -62,7 +63,7 @@ class Proxy:
         except OSError:
             pass
         finally:
-            for one in (source, sink):
+            for one in () if self.conceals_ends else (source, sink):
                 with contextlib.suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
                 one.close()
@@ -86,7 +87,7 @@ class Proxy:
         self._open.clear()
 
     def restore(self) -> None:
-        self._refusing = False
+        self._refusing = self.conceals_ends = False
         self.delay_s = 0.0
         self._open.set()
 
