@@ -79,8 +79,11 @@ class Decoder:
             if value[0] == CONFLUENT_MAGIC or value[:2] == SINGLE_OBJECT_MARKER:
                 return self._avro_report(record, value)
             if len(value) <= self._max_report_bytes:
-                if not may_need_mending(value) and (one := self._plain.read(value)) is not None:
+                one = None if may_need_mending(value) else self._plain.read(value)
+                if one:
                     return [self._plain_report(record, 0, *one, _NO_ENVELOPE)]
+                if one == ():
+                    return self._json_reports(record, value, *read_json(value, malformed=True))
                 plain = self._plain_envelope(record, value)
                 if plain is not None:
                     return plain
@@ -117,7 +120,7 @@ class Decoder:
     def _part(self, record: RawRecord, index: int, value: bytes, envelope: Envelope) -> Outcome:
         if value[:1] == b"{" and not may_need_mending(value):
             plain = self._plain.read(value)
-            if plain is not None:
+            if plain:
                 return self._plain_report(record, index, *plain, envelope)
         report, suspect = read_json(value)
         return self._outcome(record, index, report, envelope, suspect, None)

@@ -73,12 +73,17 @@ class PlainReader:
         self._read_envelope = msgspec.json.Decoder(_Envelope).decode
         self._read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
-    def read(self, value: bytes | msgspec.Raw) -> tuple[dict[str, Any], int] | None:
-        """(content as in `TrialReport`, schema version); `run_id` is `msgspec.UNSET` where the report has none."""
+    def read(self, value: bytes | msgspec.Raw) -> tuple[dict[str, Any], int] | tuple[()] | None:
+        """(content as in `TrialReport`, schema version); `run_id` is `msgspec.UNSET` where the report has none.
+
+        None where the short way does not lead through, () where the value is no strict JSON.
+        """
         try:
             content = _as_dict(self._read(value))
-        except UNREADABLE:
+        except msgspec.ValidationError:
             return None
+        except UNREADABLE:
+            return ()
         for name in self._texts:
             held = content[name]
             if held is not _UNSET and memoryview(held)[0] != _BRACE:

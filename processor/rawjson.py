@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import json
 import re
 from typing import Any
@@ -49,25 +51,25 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def read_json(value: bytes) -> tuple[Any, bool]:
-    """The value, and whether it may hold something that Postgres can't.
+def read_json(value: bytes, *, malformed: bool = False) -> tuple[Any, bool]:
+    """The value, and whether it may hold something that Postgres can't; `malformed`: it is known to be no strict JSON.
 
     Raises `Refused` where it is no JSON at all.
     """
-    try:
-        return _read(value), may_need_mending(value)
-    except UNREADABLE:
-        return _read_leniently(value), True
+    if not malformed:
+        with contextlib.suppress(*UNREADABLE):
+            return _read(value), may_need_mending(value)
+    return _read_leniently(value), True
 
 
 def _read_leniently(value: bytes) -> Any:
     """JSON as Python's own writer makes it: NaN, Infinity, lone surrogates, integers of any length."""
     try:
-        text = value.decode("utf-8-sig")
+        text = value.removeprefix(codecs.BOM_UTF8).decode()
         try:
-            return json.loads(text, parse_int=_read_integer)
+            return _lenient.decode(text)
         except RecursionError:
-            return json.loads(_cut(text), parse_int=_read_integer)
+            return _lenient.decode(_cut(text))
     except UnicodeDecodeError as error:
         raise Refused(Reason.NOT_JSON, f"not UTF-8 at byte {error.start}: {brief(value[:20].hex())}") from None
     except json.JSONDecodeError as error:
@@ -80,6 +82,10 @@ def _read_integer(digits: str) -> int | float:
         return int(digits)
     except ValueError:
         return float(digits)
+
+
+#: made once: `json.loads` with an option makes one for each call
+_lenient = json.JSONDecoder(parse_int=_read_integer)
 
 
 def _cut(text: str) -> str:

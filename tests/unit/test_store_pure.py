@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import uuid
 from base64 import b64decode
 from itertools import pairwise
 from typing import Any
@@ -14,11 +16,13 @@ from hypothesis import strategies as st
 
 from processor.catalogue import Catalogue
 from processor.decode import Decoder
+from processor.events import cloud_event_headers
 from processor.messages import Event, Outgoing, TrialReport
+from processor.outlet import HEADER_BYTES
 from processor.store import outbox, rows
 from processor.store.outbox import seal_packets
 from processor.store.rejections import headers_json
-from processor.store.rows import content_text, digest_of, row_json, split_by_size, split_into_waves
+from processor.store.rows import content_text, digest_of, new_ids, row_json, split_by_size, split_into_waves
 from tests.factories import record, report
 
 DECODE = Decoder(Catalogue.load())
@@ -143,3 +147,25 @@ def test_packets_hold_every_message_in_order_and_are_bounded(sizes: list[int]) -
     assert len(set(ids)) == len(packets)
     for payload, packet in zip(payloads, packets, strict=True):
         assert len(packet) == 1 or len(payload) < 5000 + 3000  # closed by the message that reaches the bound
+
+
+def test_ids_of_new_rows_are_uuids_of_version_7_in_ascending_order() -> None:
+    before = time.time_ns() // 1_000_000
+    made = [uuid.UUID(one) for one in new_ids(3000)]
+    assert made == sorted(set(made))
+    assert {(one.version, one.variant) for one in made} == {(7, uuid.RFC_4122)}
+    assert all(before <= one.int >> 80 <= time.time_ns() // 1_000_000 for one in made)
+
+
+ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300)
+
+
+@given(ids, ids, st.integers(1, 2**62), st.binary(max_size=100), st.text(max_size=50))
+def test_no_event_is_larger_than_its_packets_size_lets_the_relay_believe(
+    run_id: str, trial_id: str, revision: int, value: bytes, source: str
+) -> None:
+    event = Event(run_id, trial_id, revision, "ml.trial.complete", 253_402_300_799_999, value, "application/avro")
+    (_, _, [payload]) = seal_packets([event])
+    origin = source.encode("utf-8", "replace")
+    headers = sum(len(name) + len(held) + 4 for name, held in cloud_event_headers(event, origin))
+    assert len(event.key) + len(value) + headers <= 2 * len(payload) + HEADER_BYTES + len(origin)
