@@ -23,13 +23,14 @@ class Accumulator:
         self._reports: list[TrialReport] = []
         self._rejections: list[Rejection] = []
         self._next_offsets: dict[TopicPartition, int] = {}
-        self._records = self._bytes = 0
+        self._records = self._bytes = self._collected = 0
 
     def add(self, record: RawRecord, outcomes: Sequence[TrialReport | Rejection]) -> None:
         # a record costs memory and time even when it is empty; many reports cost more than their bytes
         size = 200 + len(record.value or b"")
         if self._collected + len(outcomes) > self._max_reports or self._bytes + size > self._max_bytes:
             self._seal()
+        self._collected += len(outcomes)
         for outcome in outcomes:
             if type(outcome) is TrialReport:
                 self._reports.append(outcome)
@@ -40,10 +41,6 @@ class Accumulator:
         self._bytes += size
         if max(self._collected, self._records) >= self._max_reports or self._bytes >= self._max_bytes:
             self._seal()
-
-    @property
-    def _collected(self) -> int:
-        return len(self._reports) + len(self._rejections)
 
     def _seal(self) -> None:
         if self._records:
