@@ -95,7 +95,8 @@ class Lane:
 
     @property
     def idle(self) -> bool:
-        return self._in_hand is None and self._accumulator.empty
+        with self._changed:  # between the two halves the thread might take its last batch in hand
+            return self._in_hand is None and self._accumulator.empty
 
     def take_done(self) -> Mapping[TopicPartition, int]:
         """The offsets that became safe since the last call."""

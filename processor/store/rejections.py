@@ -37,7 +37,11 @@ async def resolve_written(connection: asyncpg.Connection, batch: Batch, refused:
 
 
 async def store_rejections(connection: asyncpg.Connection, rejections: Sequence[Rejection]) -> list[OutboxMessage]:
-    """Stores what is not stored yet; the messages for the dead letter topic."""
+    """Stores what is not stored yet; the messages for the dead letter topic.
+
+    A record may be twice in a batch, when reading was reset meanwhile: its rejection is stored and published once.
+    """
+    rejections = list({(place_of(one.record), one.index): one for one in rejections}.values())
     records = {place_of(rejection.record): rejection.record for rejection in rejections}
     columns = [(*place, record.key, record.value, headers_json(record.headers)) for place, record in records.items()]
     await connection.execute(load_queries()["insert_dead_letter_records"], *zip(*columns, strict=True))

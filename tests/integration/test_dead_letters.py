@@ -480,6 +480,14 @@ def test_a_dead_letter_that_was_resolved_is_unresolved_again_once_its_report_is_
     assert (unresolved(store), len(trials_of(store))) == (0, 1)
 
 
+def test_a_record_that_is_twice_in_a_batch_is_one_dead_letter_and_one_message(store: Store, decode: Decoder) -> None:
+    """Reading is reset while the first copy still waits: Postgres refused to touch one dead letter twice."""
+    one = record(b"no JSON")
+    write(store, decode, one, one)
+    write(store, decode, one, one)
+    assert (len(letters_of(store)), unresolved(store), sent(store)) == (1, 1, {"dead_letters": 1})
+
+
 def test_no_dead_letter_is_missed_where_a_batch_meets_very_many(
     store: Store, decode: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
