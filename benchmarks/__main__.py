@@ -35,19 +35,14 @@ def main() -> None:
     console = Console()
     reports = 20_000 if arguments.quick else arguments.n
     repetitions = 1 if arguments.quick else arguments.reps
-    options = {"track_commit_timestamp": "on"}  # the one addition: commit times are read from it
-    with LocalStack(progress=console.print, postgres_options=options, kafka_heap="1g") as stack:
+    with open_stack(console) as stack:
         topic = f"bench-{reports}"
         console.print(f"filling {topic} with {reports:,} reports")
         load.fill(stack.bootstrap_servers, topic, reports)
         runs = list(all_throughputs(stack, topic, reports, repetitions, console))
         latencies = [] if arguments.no_latency else list(all_latencies(stack, 8 if arguments.quick else 30, console))
         document = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": "python -m benchmarks " + " ".join(sys.argv[1:]),
-            "machine": {"cpus": os.cpu_count(), "system": platform.platform()},
-            "versions": versions(stack.database_url),
-            "commit": commit(),
+            **circumstances("benchmarks", stack),
             "runs": runs,
             "latency": latencies,
         }
@@ -56,6 +51,22 @@ def main() -> None:
     if latencies:
         console.print(latency_table(latencies))
     write(document, arguments.name or ("quick" if arguments.quick else f"bench-{reports}"), console)
+
+
+def open_stack(console: Console) -> LocalStack:
+    options = {"track_commit_timestamp": "on"}  # the one addition: commit times are read from it
+    return LocalStack(progress=console.print, postgres_options=options, kafka_heap="1g")
+
+
+def circumstances(module: str, stack: LocalStack) -> dict[str, Any]:
+    """What a result file says of how its figures came about."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": f"python -m {module} " + " ".join(sys.argv[1:]),
+        "machine": {"cpus": os.cpu_count(), "system": platform.platform()},
+        "versions": versions(stack.database_url),
+        "commit": commit(),
+    }
 
 
 def read_arguments() -> argparse.Namespace:

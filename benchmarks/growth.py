@@ -12,12 +12,8 @@ import argparse
 import asyncio
 import itertools
 import json
-import os
-import platform
 import statistics
-import sys
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -25,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import load
-from benchmarks.__main__ import RESULTS, commit
-from benchmarks.contestants import INGEST, PROCESSOR, Contestant, Round, ask, run_sql, versions
+from benchmarks.__main__ import RESULTS, circumstances, note, open_stack
+from benchmarks.contestants import INGEST, PROCESSOR, Contestant, Round, ask, run_sql
 from benchmarks.measure import throughput
 from processor.local import LocalStack
 
@@ -66,17 +62,12 @@ def main() -> None:
     parser.add_argument("--reps", type=int, default=3, help="repetitions")
     arguments = parser.parse_args()
     console = Console()
-    options = {"track_commit_timestamp": "on"}
-    with LocalStack(progress=console.print, postgres_options=options, kafka_heap="1g") as stack:
+    with open_stack(console) as stack:
         topics = [f"growth-{number}" for number in range(arguments.reps)]
         for topic in topics:
             load.fill(stack.bootstrap_servers, topic, arguments.n, f"/{topic}")
         document: dict[str, Any] = {
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": "python -m benchmarks.growth " + " ".join(sys.argv[1:]),
-            "machine": {"cpus": os.cpu_count(), "system": platform.platform()},
-            "versions": versions(stack.database_url),
-            "commit": commit(),
+            **circumstances("benchmarks.growth", stack),
             "start_s": [start(stack, topics[0], console) for _ in range(arguments.reps)],
             "processes": processes(stack, topics[0], arguments.n, arguments.reps, console),
             "growth": growth(stack, topics, arguments.n, arguments.rows, console),
@@ -118,8 +109,7 @@ def processes(stack: LocalStack, topic: str, count: int, repetitions: int, conso
                 deadlocks = ask(one.url, "select deadlocks from pg_stat_database where datname = current_database()")
                 run["deadlocks"] = deadlocks[0][0]
                 run["retries"] = one.log.read_text().count('"waiting_for_database"')
-                results.append(run)
-                console.print(json.dumps(run), soft_wrap=True, highlight=False)
+                results.append(note(run, console))
             finally:
                 one.drop()
     return results
@@ -141,8 +131,7 @@ def growth(stack: LocalStack, topics: list[str], count: int, rows: int, console:
                 one.name, one.url = home.name, home.url
                 run = throughput(stack, one, count)
                 run.pop("commits")
-                results.append({"rows_before": held, **run})
-                console.print(json.dumps(results[-1]), soft_wrap=True, highlight=False)
+                results.append(note({"rows_before": held, **run}, console))
             sizes = ask(
                 home.url,
                 "select indexrelname, pg_relation_size(indexrelid) / 1048576 from pg_stat_user_indexes "

@@ -16,13 +16,12 @@ from typing import Any
 
 import msgspec
 
-from processor.messages import Destination, Event, OutboxMessage, Rejection, TrialReport, read_text
+from processor.messages import JSON, Destination, Event, OutboxMessage, Rejection, TrialReport, read_text
 
 #: namespace of every ce_id; never changes
 EVENT_NAMESPACE = uuid.UUID("5b0f2a64-5d0e-5f0b-9a0c-2f6f1d1b7c11")
 COMPLETE = "ml.trial.complete"
 FAILED = "ml.trial.failed"
-JSON = "application/json"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _encode = msgspec.json.Encoder().encode
@@ -81,13 +80,12 @@ class EventWriter:
 
 def cloud_event_headers(event: Event, source: bytes) -> list[tuple[str, bytes]]:
     """The headers that an event is published with; `source` is ce_source."""
-    run_id, trial_id = event.run_id, event.trial_id
     return [
         ("ce_specversion", b"1.0"),
         ("ce_source", source),
-        ("ce_id", event_id(run_id, trial_id, event.revision).encode()),
+        ("ce_id", event_id(event.run_id, event.trial_id, event.revision).encode()),
         ("ce_type", event.kind.encode()),
-        ("ce_subject", f"{run_id}/{trial_id}".encode()),
+        ("ce_subject", event.subject.encode()),
         ("ce_time", timestamp_text(event.timestamp_ms).encode()),
         ("content-type", event.content_type.encode()),
     ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -51,8 +51,6 @@ _NOT_TOLD = frozenset(
         KafkaError.INVALID_REQUEST,
     }
 )
-
-Release = Callable[[Collection[Partition]], None]
 
 
 def to_record(message: Message) -> RawRecord:

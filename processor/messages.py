@@ -146,6 +146,9 @@ class Destination(StrEnum):
     DEAD_LETTERS = "dead_letters"
 
 
+JSON = "application/json"
+
+
 class Event(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="event"):
     """One revision's event as the outbox holds it: its body, and what its headers are made from when published."""
 
@@ -155,7 +158,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="event")
     kind: str
     timestamp_ms: int
     value: bytes
-    content_type: str = "application/json"
+    content_type: str = JSON
 
     @property
     def destination(self) -> Destination:
@@ -168,7 +171,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="event")
     @property
     def id(self) -> str:
         """Names it for people."""
-        return f"{self.run_id}/{self.trial_id}#{self.revision}"
+        return f"{self.subject}#{self.revision}"
 
     @property
     def key(self) -> bytes:

@@ -138,10 +138,10 @@ def terminate_sessions(servers: Servers, database_url: str) -> Callable[[str], N
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests first, dealt out to the workers: none is left with one while the others have nothing more to do."""
+    """Tests that need servers first, dealt out to the workers: none has one left when the others have nothing to do."""
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
-        items.sort(key=lambda item: (item.get_closest_marker("long") is None, item.nodeid.startswith("tests/unit")))
+        items.sort(key=lambda item: item.nodeid.startswith("tests/unit"))
         items[:] = [item for worker in range(workers) for item in items[worker::workers]]
 
 
