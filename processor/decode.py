@@ -78,8 +78,10 @@ class Decoder:
                 raise Refused(Reason.EMPTY_VALUE, "the record has no value")
             if value[0] == CONFLUENT_MAGIC or value[:2] == SINGLE_OBJECT_MARKER:
                 return self._avro_report(record, value)
+            sound = False
             if len(value) <= self._max_report_bytes:
-                one = None if may_need_mending(value) else self._plain.read(value)
+                sound = not may_need_mending(value)
+                one = self._plain.read(value) if sound else None
                 if one:
                     return [self._plain_report(record, 0, *one, _NO_ENVELOPE)]
                 if one == ():
@@ -87,7 +89,7 @@ class Decoder:
                 plain = self._plain_envelope(record, value)
                 if plain is not None:
                     return plain
-            return self._json_reports(record, value, *read_json(value))
+            return self._json_reports(record, value, *read_json(value, sound=sound))
         except Refused as refused:
             return [Rejection(record, -1, refused.reason, refused.detail, refused.path)]
 
@@ -118,11 +120,12 @@ class Decoder:
         return not kept or len(msgspec.json.encode(kept)) * reports <= _ENVELOPE_COPIES * self._max_report_bytes
 
     def _part(self, record: RawRecord, index: int, value: bytes, envelope: Envelope) -> Outcome:
-        if value[:1] == b"{" and not may_need_mending(value):
+        sound = not may_need_mending(value)
+        if sound and value[:1] == b"{":
             plain = self._plain.read(value)
             if plain:
                 return self._plain_report(record, index, *plain, envelope)
-        report, suspect = read_json(value)
+        report, suspect = read_json(value, sound=sound)
         return self._outcome(record, index, report, envelope, suspect, None)
 
     def _plain_report(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import json
 import re
 from typing import Any
@@ -51,15 +50,19 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def read_json(value: bytes, *, malformed: bool = False) -> tuple[Any, bool]:
-    """The value, and whether it may hold something that Postgres can't; `malformed`: it is known to be no strict JSON.
+def read_json(value: bytes, *, malformed: bool = False, sound: bool = False) -> tuple[Any, bool]:
+    """The value, and whether it may hold something that Postgres can't.
 
-    Raises `Refused` where it is no JSON at all.
+    `malformed`: it is known to be no strict JSON; `sound`: `may_need_mending` has already said no. Raises `Refused`
+    where it is no JSON at all.
     """
-    if not malformed:
-        with contextlib.suppress(*UNREADABLE):
-            return _read(value), may_need_mending(value)
-    return _read_leniently(value), True
+    if malformed:
+        return _read_leniently(value), True
+    try:
+        document = _read(value)
+    except UNREADABLE:
+        return _read_leniently(value), True
+    return document, not sound and may_need_mending(value)
 
 
 def _read_leniently(value: bytes) -> Any:
