@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
@@ -109,12 +110,15 @@ def replay(stack: LocalStack, first: Round, reports: int) -> dict[str, Any]:
     }
     group = GroupOffsets(load_settings(**values))
     group.apply(plan_reset(group, to_earliest))
+    latest = {number: bound.latest for number, bound in group.bounds().items()}
+    watcher = Consumer({"bootstrap.servers": stack.bootstrap_servers, "group.id": first.group})
+    partitions = [TopicPartition(first.topic, number) for number in latest]
     first.log.write_text("")
     first.start()
     try:
         began = first.assigned_at()
-        while sum(bound.latest - (bound.current or 0) for bound in group.bounds().values()) > 0:
-            time.sleep(0.1)
+        while any(one.offset < latest[one.partition] for one in watcher.committed(partitions, 10)):
+            time.sleep(0.02)
         seconds = time.time() - began
         return {
             "contestant": REPLAY,
@@ -126,6 +130,7 @@ def replay(stack: LocalStack, first: Round, reports: int) -> dict[str, Any]:
         }
     finally:
         first.stop()
+        watcher.close()
 
 
 def all_latencies(stack: LocalStack, seconds: int, console: Console) -> Iterator[dict[str, Any]]:
