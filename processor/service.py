@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import os
 import signal
@@ -31,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 #: no poll for this long means that the process is stuck, whatever it looks like from outside
 STUCK_SECONDS = 60.0
+#: mallopt(3): M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with as many bytes as may stay with the process
+KEPT_MEMORY = {-1: 32 * 1024 * 1024, -3: 16 * 1024 * 1024}
 
 
 def stop_on_signals(stop: Callable[[], None], at_once: Callable[[], None] = lambda: None) -> None:
@@ -86,6 +90,17 @@ def open_sink(settings: Settings, event_writer: EventWriter, application: str = 
     )
 
 
+def keep_freed_memory() -> None:
+    """Memory of one batch stays for the next: glibc gave it back each time, and a tenth of the CPU went into that.
+
+    Elsewhere (musl, macOS) there is no such setting, and nothing is done.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):
+        libc = ctypes.CDLL(None)
+        for option, size in KEPT_MEMORY.items():
+            libc.mallopt(option, size)
+
+
 def wait_for_start(check: Callable[[], None], health: Health, stopping: Callable[[], bool]) -> None:
     """Runs the start checks; a server that is down is waited for, anything else is said and ends the process."""
     told = ""
@@ -106,6 +121,7 @@ def run_ingest(settings: Settings) -> None:
     arm(settings.test_halt_at)
     # hand-over between reading and writing threads: the default 5 ms is as long as a whole small batch takes
     sys.setswitchinterval(0.0005)
+    keep_freed_memory()
     gc.set_threshold(50_000, 20, 50)  # reports hold no cycles: looking for some took a tenth of the time
     catalogue = Catalogue.load(settings.schemas_dir)
     decoder = make_decoder(settings, catalogue)
@@ -157,6 +173,7 @@ def run_ingest(settings: Settings) -> None:
 def run_relay(settings: Settings) -> None:
     """Publishes until a signal; raises `FatalError` (and its kinds) when it cannot go on."""
     arm(settings.test_halt_at)
+    keep_freed_memory()
     stopped: list[bool] = []
     stop_on_signals(lambda: stopped.append(True))
     with open_store(settings, "cerebros-relay") as store, serve_health(settings.metrics_port, STUCK_SECONDS) as health:

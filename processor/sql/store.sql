@@ -4,7 +4,7 @@ select set_config('synchronous_commit', 'on', false) where current_setting('sync
 
 -- name: lock_runs
 -- Locks the runs of a batch, in one order for everybody, so that one transaction at a time judges the trials of a run.
-select run_id, id::text, now()::text from cerebros_model_runs where run_id = any($1::text[]) order by run_id for no key update
+select run_id, id::text from cerebros_model_runs where run_id = any($1::text[]) order by run_id for no key update
 
 -- name: create_runs
 -- Creates runs that nobody has announced; another process may just have done the same.

@@ -22,7 +22,7 @@ CONTENT_COLUMNS = (
 )  # fmt: skip
 COPY_COLUMNS = (
     "id", "model_run_id", "trial_id", *CONTENT_COLUMNS, "content_digest", "schema_version", "revision", "source_topic",
-    "source_partition", "source_offset", "source_index", "source_timestamp", "inserted_at", "updated_at",
+    "source_partition", "source_offset", "source_index", "source_timestamp",
 )  # fmt: skip
 _NAMED = frozenset(CONTENT_COLUMNS) - {"bridge_payload"} | {"run_id", "trial_id"}
 T = TypeVar("T")
@@ -87,10 +87,10 @@ def digest_of(content: str) -> str:
     return blake2b(content.encode(), digest_size=16).hexdigest()
 
 
-def copy_text(rows: Sequence[CopyRow], model_run_ids: Mapping[str, str], now: str) -> str:
-    """Whole new rows, revision 1, in the order of `COPY_COLUMNS`."""
+def copy_text(rows: Sequence[CopyRow], model_run_ids: Mapping[str, str]) -> str:
+    """Whole new rows, revision 1, in the order of `COPY_COLUMNS`; both times are left to their default, now()."""
     lines = [
-        f"{row_id}\t{model_run_ids[row.report.run_id]}\t{row.content}\t{row.digest}\t{position_text(row.report)}\t{now}\t{now}\n"
+        f"{row_id}\t{model_run_ids[row.report.run_id]}\t{row.content}\t{row.digest}\t{position_text(row.report)}\n"
         for row_id, row in zip(new_ids(len(rows)), rows, strict=True)
     ]
     return "".join(lines).replace(_NONE, _NULL)

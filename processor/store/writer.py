@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 import asyncpg
 import msgspec
@@ -25,7 +24,11 @@ from processor.store.rows import COPY_COLUMNS, CopyRow, copy_row, copy_text, in_
 VERDICTS = ("inserted", "changed", "touched", "unchanged", "stale")
 #: as many reports are worth two more round trips, which spare Postgres half of its work
 BULK_LEAST = 24
+#: rows sent at once: Postgres stores them while the next are made, and neither side holds much
+COPY_PIECE = 256
 
+#: locked: id (text of uuid) by the run id that Cerebros sent
+Runs = Mapping[str, str]
 EventOf = Callable[[TrialReport, int], Event | None]
 
 
@@ -35,13 +38,6 @@ class Applied(msgspec.Struct):
     counts: dict[str, int]
     messages: list[Outgoing]
     rejections: list[Rejection]
-
-
-class Runs(NamedTuple):
-    """The locked runs: ids (text of uuid) by the run id that Cerebros sent, and the transaction's time as text."""
-
-    ids: Mapping[str, str]
-    now: str
 
 
 class TrialStore:
@@ -84,7 +80,7 @@ class TrialStore:
             runs = await self._lock_runs(connection, batch.reports, applied, isolate)
             reports = batch.reports
             if applied.rejections:
-                reports = [report for report in reports if report.run_id in runs.ids]
+                reports = [report for report in reports if report.run_id in runs]
             if isolate:
                 await self._apply_halving(connection, reports, runs, applied)
             else:
@@ -110,17 +106,17 @@ class TrialStore:
         """Locks the runs; reports of those that there are none of become rejections."""
         wanted = {report.run_id for report in reports}
         if not wanted:
-            return Runs({}, "")
+            return {}
         runs = await self._lock(connection, wanted)
         refusals: dict[str, str] = {}
-        if len(runs.ids) < len(wanted) and self._create_runs:
-            missing = sorted(wanted - runs.ids.keys())
+        if len(runs) < len(wanted) and self._create_runs:
+            missing = sorted(wanted - runs.keys())
             if isolate:
                 refusals = await self._create_one_by_one(connection, missing)
             else:
                 await connection.execute(self._queries["create_runs"], missing)
             runs = await self._lock(connection, wanted)
-        if len(runs.ids) < len(wanted):
+        if len(runs) < len(wanted):
             applied.rejections += [
                 refused_by_database(report, refusals[report.run_id])
                 if report.run_id in refusals
@@ -132,7 +128,7 @@ class TrialStore:
                     "run_id",
                 )
                 for report in reports
-                if report.run_id not in runs.ids
+                if report.run_id not in runs
             ]
         return runs
 
@@ -152,7 +148,7 @@ class TrialStore:
 
     async def _lock(self, connection: asyncpg.Connection, run_ids: set[str]) -> Runs:
         rows = await connection.fetch(self._queries["lock_runs"], list(run_ids))
-        return Runs({row[0]: row[1] for row in rows}, rows[0][2] if rows else "")
+        return {row[0]: row[1] for row in rows}
 
     async def _apply(
         self, connection: asyncpg.Connection, reports: Sequence[TrialReport], runs: Runs, applied: Applied
@@ -176,21 +172,25 @@ class TrialStore:
         verdicts = await self._look(connection, rows, runs)
         new = [row for place, row in enumerate(rows) if place not in verdicts] if len(verdicts) < len(rows) else []
         if new:
-            text = copy_text(new, runs.ids, runs.now)
-            await connection.copy_to_table(
-                "cerebros_model_trials", source=memoryview(text.encode()), columns=COPY_COLUMNS, format="text"
-            )
+            lines = self._lines(new, runs, applied)
+            await connection.copy_to_table("cerebros_model_trials", source=lines, columns=COPY_COLUMNS, format="text")
             applied.counts["inserted"] += len(new)
-            self._add_events(((row.report, 1) for row in new), applied)
         for verdict, number in Counter(verdicts.values()).items():
             if verdict:
                 applied.counts[VERDICTS[verdict]] += number
         return [rows[place].report for place, verdict in verdicts.items() if not verdict]
 
+    async def _lines(self, rows: Sequence[CopyRow], runs: Runs, applied: Applied) -> AsyncIterator[bytes]:
+        """What COPY takes, piece by piece; adds the events while Postgres stores the piece before."""
+        for start in range(0, len(rows), COPY_PIECE):
+            piece = rows[start : start + COPY_PIECE]
+            yield copy_text(piece, runs).encode()
+            self._add_events(((row.report, 1) for row in piece), applied)
+
     async def _look(self, connection: asyncpg.Connection, rows: Sequence[CopyRow], runs: Runs) -> dict[int, int]:
         """By place, those whose trial has a row: the verdict where it is certain, else 0."""
         reports = [row.report for row in rows]
-        model_run_ids = [runs.ids[report.run_id] for report in reports]
+        model_run_ids = [runs[report.run_id] for report in reports]
         trial_ids = [report.trial_id for report in reports]
         places, digests, *position = await connection.fetchrow(
             self._queries["look_at_trials"], model_run_ids, trial_ids

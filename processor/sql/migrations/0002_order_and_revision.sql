@@ -46,6 +46,8 @@ begin
         select missing.column1 as table_name, missing.column2 as column_name, missing.column3 as expression
         from (values
             ('cerebros_model_trials', 'id', new_id),
+            ('cerebros_model_trials', 'inserted_at', 'now()'),
+            ('cerebros_model_trials', 'updated_at', 'now()'),
             ('cerebros_model_runs', 'search_space_version', '1'),
             ('cerebros_model_runs', 'max_params', '2000000'),
             ('cerebros_model_runs', 'requested_trials', '3'),
