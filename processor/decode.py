@@ -7,6 +7,7 @@ bent, for what is wrong, and for what the short way does not know.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import msgspec
@@ -20,6 +21,9 @@ from processor.rawjson import may_need_mending, read_json
 SUBJECT = "trial_report"
 SINGLE_OBJECT_MARKER = b"\xc3\x01"  # Avro specification, "Single-object encoding"
 CONFLUENT_MAGIC = 0
+#: part of every report's digest. Raise it with any change of what the same bytes become (a test tells when): the rows
+#: that are there are then compared with their reports by content, once read again
+RULES_VERSION = 1
 
 Outcome = TrialReport | Rejection
 #: schema id -> the writer's schema as JSON, None where the registry has none; raises TransientError when it is down
@@ -36,13 +40,17 @@ _ENVELOPE_COPIES = 16
 
 
 class Envelope(NamedTuple):
-    """What stands around the reports of one record: `fields` as they came, `kept` as they can be stored."""
+    """What stands around the reports of one record: `fields` as they came, `kept` as they can be stored.
+
+    `digest` is the whole record's, "" where it is one report.
+    """
 
     fields: Mapping[str, Any]
     kept: Mapping[str, Any]
+    digest: str
 
 
-_NO_ENVELOPE = Envelope({}, {})
+_NO_ENVELOPE = Envelope({}, {}, "")
 
 
 class Decoder:
@@ -60,6 +68,8 @@ class Decoder:
         self._max_report_bytes = max_report_bytes
         self._writer_schemas = writer_schemas
         self._plain = PlainReader(catalogue, SUBJECT)
+        rules = msgspec.json.encode((RULES_VERSION, catalogue.latest(SUBJECT).definition), order="deterministic")
+        self._rules = blake2b(rules, digest_size=blake2b.PERSON_SIZE).digest()
         defaults = catalogue.defaults(SUBJECT)
         self._plan = [(name, RULES[name], default) for name, default in column_defaults(catalogue, SUBJECT).items()]
         # fields of later schemas have no column: a default that everybody has is not worth storing, and a row written
@@ -100,7 +110,7 @@ class Decoder:
         parts = self._plain.split(value)
         if parts is None or not self._is_plain_envelope(*parts):
             return None
-        envelope = Envelope(parts[0], parts[0])
+        envelope = Envelope(parts[0], parts[0], self._digest(value))
         try:
             return [self._part(record, index, bytes(report), envelope) for index, report in enumerate(parts[1])]
         except Refused:  # a part is no JSON, so the record is none: the thorough way says where
@@ -141,7 +151,15 @@ class Decoder:
             content["run_id"] = run_id
             bent = () if found is run_id else ("run_id",)
         rest = self._leftovers({}, envelope.kept, "", run_id)[1] if envelope.fields else None
-        return TrialReport(record, index, run_id, content["trial_id"], content, version, None, rest, bent)
+        digest = self._digest_of(record, index, envelope)
+        return TrialReport(record, index, run_id, content["trial_id"], content, version, None, rest, bent, digest)
+
+    def _digest(self, source: bytes) -> str:
+        return blake2b(source, digest_size=16, person=self._rules).hexdigest()
+
+    def _digest_of(self, record: RawRecord, index: int, envelope: Envelope) -> str:
+        """Of one report; where a record holds many, its bytes are gone through once for all of them."""
+        return self._digest(f"{envelope.digest}/{index}".encode() if envelope.digest else record.value or b"")
 
     def _json_reports(self, record: RawRecord, value: bytes, document: Any, suspect: bool) -> list[Outcome]:
         oversized = len(value) > self._max_report_bytes
@@ -153,9 +171,9 @@ class Decoder:
             reports = document["trials"]
             if type(reports) is not list:
                 raise Refused(Reason.TRIALS_NOT_LIST, f"must be a list, not {kind_of(reports)}", "trials")
-            envelope = self._envelope(document, len(reports), suspect)
+            envelope = self._envelope(document, len(reports), suspect, self._digest(value))
         elif type(document) is list:
-            reports, envelope = document, _NO_ENVELOPE
+            reports, envelope = document, Envelope({}, {}, self._digest(value))
         else:
             raise Refused(Reason.NOT_OBJECT, f"the value is {kind_of(document)}, not an object or a list")
         return [
@@ -163,14 +181,14 @@ class Decoder:
             for index, report in enumerate(reports)
         ]
 
-    def _envelope(self, document: dict[str, Any], reports: int, suspect: bool) -> Envelope:
+    def _envelope(self, document: dict[str, Any], reports: int, suspect: bool, digest: str) -> Envelope:
         fields = {name: value for name, value in document.items() if name != "trials"}
         kept = _mend(fields) if suspect else fields
         if not self._has_room(kept, reports):
             size, limit = len(msgspec.json.encode(kept)), _ENVELOPE_COPIES * self._max_report_bytes
             detail = f"the envelope's own fields, {size} bytes with each of {reports} reports, exceed {limit} bytes"
             raise Refused(Reason.TOO_LARGE, detail)
-        return Envelope(fields, kept)
+        return Envelope(fields, kept, digest)
 
     def _avro_report(self, record: RawRecord, value: bytes) -> list[Outcome]:
         if len(value) > self._max_report_bytes:
@@ -252,7 +270,8 @@ class Decoder:
         if version is None:
             version = self._catalogue.version_of(SUBJECT, fields.keys())
         extra, rest = self._leftovers(fields, envelope.kept, source, run_id)
-        return TrialReport(record, index, run_id, trial_id, content, version, extra, rest, tuple(bent))
+        digest = self._digest_of(record, index, envelope)
+        return TrialReport(record, index, run_id, trial_id, content, version, extra, rest, tuple(bent), digest)
 
     def _normalise(self, trial_id: str, run_id: str, fields: Mapping[str, Any], bent: list[str]) -> dict[str, Any]:
         """The content of the latest schema; `bent` gets the names of the fields that had to be changed."""

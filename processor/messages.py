@@ -80,6 +80,8 @@ class TrialReport(msgspec.Struct, frozen=True, gc=False):
     What the report held beyond that is in `extra`, and what its envelope held in `envelope`.
     `schema_version` is the version the report was written with (JSON: the oldest version that has all its fields).
     `bent` names the fields that normalisation had to change.
+    `digest` (32 hexadecimal digits) is of the bytes it was made from and of the rules it was made by: two reports of
+    one trial with the same digest are equal in content. "" tells nothing.
     """
 
     record: RawRecord
@@ -91,6 +93,7 @@ class TrialReport(msgspec.Struct, frozen=True, gc=False):
     extra: Mapping[str, Any] | None = None
     envelope: Mapping[str, Any] | None = None
     bent: tuple[str, ...] = ()
+    digest: str = ""
 
     @property
     def values(self) -> dict[str, Any]:

@@ -28,6 +28,6 @@ where held.attrelid in ('cerebros_model_runs'::regclass, 'cerebros_model_trials'
   and held.attname <> all(array[
       'id', 'run_id', 'state', 'started_at', 'inserted_at', 'updated_at', 'model_run_id', 'trial_id', 'status',
       'metrics', 'parameters', 'spectral_norm', 'mlflow_run_id', 'artifact_uri', 'duration_ms', 'rank', 'warnings',
-      'candidate_id', 'pulse_id', 'bridge_payload', 'content_digest', 'schema_version', 'revision', 'source_topic', 'source_partition',
+      'candidate_id', 'pulse_id', 'bridge_payload', 'source_digest', 'schema_version', 'revision', 'source_topic', 'source_partition',
       'source_offset', 'source_index', 'source_timestamp'])
 order by 1

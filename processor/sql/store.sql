@@ -15,9 +15,9 @@ order by run_id
 on conflict (run_id) do nothing
 
 -- name: look_at_trials
--- Which of these trials have a row, and which report each row holds: its position (milliseconds since the epoch, partition, offset, place in the record; null: none known) and the digest of its content.
+-- Which of these trials have a row, and which report each row holds: its position (milliseconds since the epoch, partition, offset, place in the record; null: none known) and the digest of what it was made from.
 select coalesce(array_agg(given.place - 1), '{}') as places,
-       coalesce(array_agg(encode(uuid_send(held.content_digest), 'hex')), '{}') as digests,
+       coalesce(array_agg(encode(uuid_send(held.source_digest), 'hex')), '{}') as digests,
        coalesce(array_agg((extract(epoch from held.source_timestamp) * 1000)::bigint), '{}') as timestamps,
        coalesce(array_agg(held.source_partition), '{}') as partitions,
        coalesce(array_agg(held.source_offset), '{}') as offsets,
@@ -58,11 +58,11 @@ with judged as materialized (
     from rows from (jsonb_to_recordset($1::jsonb) as (
              run_id text, trial_id text, status text, metrics jsonb, parameters jsonb, spectral_norm boolean,
              mlflow_run_id text, artifact_uri text, duration_ms bigint, rank bigint, warnings text[],
-             candidate_id text, pulse_id text, bridge_payload jsonb, content_digest uuid, schema_version integer, source_topic text,
+             candidate_id text, pulse_id text, bridge_payload jsonb, source_digest uuid, schema_version integer, source_topic text,
              source_partition integer, source_offset bigint, source_index integer, source_timestamp_ms bigint)
          ) with ordinality as incoming (
              run_id, trial_id, status, metrics, parameters, spectral_norm, mlflow_run_id, artifact_uri, duration_ms,
-             rank, warnings, candidate_id, pulse_id, bridge_payload, content_digest, schema_version, source_topic, source_partition,
+             rank, warnings, candidate_id, pulse_id, bridge_payload, source_digest, schema_version, source_topic, source_partition,
              source_offset, source_index, source_timestamp_ms, place)
     join cerebros_model_runs run on run.run_id = incoming.run_id
     left join cerebros_model_trials held
@@ -71,10 +71,10 @@ with judged as materialized (
 inserted as (
     insert into cerebros_model_trials (
         model_run_id, trial_id, status, metrics, parameters, spectral_norm, mlflow_run_id, artifact_uri, duration_ms,
-        rank, warnings, candidate_id, pulse_id, bridge_payload, content_digest, schema_version, revision, source_topic,
+        rank, warnings, candidate_id, pulse_id, bridge_payload, source_digest, schema_version, revision, source_topic,
         source_partition, source_offset, source_index, source_timestamp, inserted_at, updated_at)
     select model_run_id, trial_id, status, metrics, parameters, spectral_norm, mlflow_run_id, artifact_uri,
-           duration_ms, rank, warnings, candidate_id, pulse_id, bridge_payload, content_digest, schema_version, 1, source_topic,
+           duration_ms, rank, warnings, candidate_id, pulse_id, bridge_payload, source_digest, schema_version, 1, source_topic,
            source_partition, source_offset, source_index, source_timestamp, now(), now()
     from judged where verdict = 0
 ),
@@ -84,7 +84,7 @@ changed as (
         spectral_norm = judged.spectral_norm, mlflow_run_id = judged.mlflow_run_id,
         artifact_uri = judged.artifact_uri, duration_ms = judged.duration_ms, rank = judged.rank,
         warnings = judged.warnings, candidate_id = judged.candidate_id, pulse_id = judged.pulse_id,
-        bridge_payload = judged.payload, content_digest = judged.content_digest, schema_version = judged.schema_version, revision = held.revision + 1,
+        bridge_payload = judged.payload, source_digest = judged.source_digest, schema_version = judged.schema_version, revision = held.revision + 1,
         source_topic = judged.source_topic, source_partition = judged.source_partition,
         source_offset = judged.source_offset, source_index = judged.source_index,
         source_timestamp = judged.source_timestamp, updated_at = now()
@@ -92,7 +92,7 @@ changed as (
 ),
 touched as (
     update cerebros_model_trials held
-    set content_digest = judged.content_digest, source_topic = judged.source_topic, source_partition = judged.source_partition,
+    set source_digest = judged.source_digest, source_topic = judged.source_topic, source_partition = judged.source_partition,
         source_offset = judged.source_offset, source_index = judged.source_index,
         source_timestamp = judged.source_timestamp
     from judged where judged.verdict = 2 and held.id = judged.held_id

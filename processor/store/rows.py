@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, TypeVar
 
 import msgspec
@@ -15,14 +14,16 @@ from processor.messages import TrialReport
 
 #: what JSON text of rows one statement gets at the most; Postgres needs several times as much memory to take it apart
 MAX_STATEMENT_BYTES = 16 * 1024 * 1024
+#: so much content is sent at once: Postgres stores it while the next is made, and neither side holds much
+COPY_PIECE_BYTES = 192 * 1024
 #: the columns of a report's content, as two reports are compared
 CONTENT_COLUMNS = (
     "status", "metrics", "parameters", "spectral_norm", "mlflow_run_id", "artifact_uri", "duration_ms", "rank",
     "warnings", "candidate_id", "pulse_id", "bridge_payload",
 )  # fmt: skip
 COPY_COLUMNS = (
-    "id", "model_run_id", "trial_id", *CONTENT_COLUMNS, "content_digest", "schema_version", "revision", "source_topic",
-    "source_partition", "source_offset", "source_index", "source_timestamp",
+    "id", "model_run_id", "trial_id", *CONTENT_COLUMNS, "schema_version", "revision", "source_topic",
+    "source_partition", "source_offset", "source_index", "source_timestamp", "source_digest",
 )  # fmt: skip
 _NAMED = frozenset(CONTENT_COLUMNS) - {"bridge_payload"} | {"run_id", "trial_id"}
 T = TypeVar("T")
@@ -33,24 +34,8 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _encode = msgspec.json.Encoder().encode
 
 
-class CopyRow(msgspec.Struct, frozen=True, gc=False):
-    """A report's trial id and content as COPY takes them (see `content_text`), and the digest of just that text."""
-
-    report: TrialReport
-    content: str
-    digest: str
-
-
-def copy_row(report: TrialReport) -> CopyRow:
-    content = content_text(report)
-    return CopyRow(report, content, digest_of(content))
-
-
 def content_text(report: TrialReport) -> str:
-    """trial_id and the values of `CONTENT_COLUMNS` in COPY's text format, but with NUL for null.
-
-    No two different contents have the same text.
-    """
+    """trial_id and the values of `CONTENT_COLUMNS` in COPY's text format, but with NUL for null."""
     content = report.content
     mlflow_run_id, artifact_uri, candidate_id = (
         content["mlflow_run_id"],
@@ -82,26 +67,28 @@ def json_text(value: Any) -> str:
     return str(value if type(value) is msgspec.Raw else _encode(value), "utf-8")
 
 
-def digest_of(content: str) -> str:
-    """32 hexadecimal digits. Equal digests mean equal content; unequal ones that somebody has to compare."""
-    return blake2b(content.encode(), digest_size=16).hexdigest()
+def copy_pieces(
+    reports: Sequence[TrialReport], model_run_ids: Mapping[str, str]
+) -> Iterator[tuple[bytes, list[TrialReport]]]:
+    """Whole new rows, revision 1, as COPY takes them, and the reports they are of, in pieces of `COPY_PIECE_BYTES`.
+
+    The columns are `COPY_COLUMNS`; both times are left to their default, now().
+    """
+    rows = ((report, content_text(report)) for report in reports)
+    for piece in in_parts(rows, lambda row: len(row[1]), COPY_PIECE_BYTES):
+        lines = [
+            f"{row_id}\t{model_run_ids[report.run_id]}\t{content}\t{source_text(report)}\n"
+            for row_id, (report, content) in zip(new_ids(len(piece)), piece, strict=True)
+        ]
+        yield "".join(lines).replace(_NONE, _NULL).encode(), [report for report, _ in piece]
 
 
-def copy_text(rows: Sequence[CopyRow], model_run_ids: Mapping[str, str]) -> str:
-    """Whole new rows, revision 1, in the order of `COPY_COLUMNS`; both times are left to their default, now()."""
-    lines = [
-        f"{row_id}\t{model_run_ids[row.report.run_id]}\t{row.content}\t{row.digest}\t{position_text(row.report)}\n"
-        for row_id, row in zip(new_ids(len(rows)), rows, strict=True)
-    ]
-    return "".join(lines).replace(_NONE, _NULL)
-
-
-def position_text(report: TrialReport) -> str:
+def source_text(report: TrialReport) -> str:
     """schema_version, revision 1, and where the report came from (the name of a topic needs no escape)."""
     record = report.record
     return (
         f"{report.schema_version}\t1\t{record.topic}\t{record.partition}\t{record.offset}\t{report.index}\t"
-        f"{timestamp_text(record.timestamp_ms)}"
+        f"{timestamp_text(record.timestamp_ms)}\t{report.digest or _NONE}"
     )
 
 
@@ -145,13 +132,13 @@ def row_json(report: TrialReport) -> bytes:
         {
             **report.content,
             "bridge_payload": payload_of(report),
-            "content_digest": digest_of(content_text(report)),
             "schema_version": report.schema_version,
             "source_topic": record.topic,
             "source_partition": record.partition,
             "source_offset": record.offset,
             "source_index": report.index,
             "source_timestamp_ms": record.timestamp_ms,
+            "source_digest": report.digest or None,
         }
     )
 
@@ -174,16 +161,17 @@ def split_into_waves(reports: Sequence[TrialReport]) -> list[Sequence[TrialRepor
 
 def split_by_size(reports: Sequence[TrialReport]) -> Iterator[list[tuple[TrialReport, bytes]]]:
     """The reports with their rows as JSON, in parts of at most `MAX_STATEMENT_BYTES` (one always fits)."""
-    return in_parts(((report, row_json(report)) for report in reports), lambda pair: len(pair[1]))
+    rows = ((report, row_json(report)) for report in reports)
+    return in_parts(rows, lambda row: len(row[1]), MAX_STATEMENT_BYTES)
 
 
-def in_parts(items: Iterable[T], size_of: Callable[[T], int]) -> Iterator[list[T]]:
-    """The items in their order, in parts of at most `MAX_STATEMENT_BYTES` (one always fits)."""
+def in_parts(items: Iterable[T], size_of: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """The items in their order, in parts of at most that size (one always fits)."""
     part: list[T] = []
     size = 0
     for item in items:
         more = size_of(item)
-        if part and size + more > MAX_STATEMENT_BYTES:
+        if part and size + more > most:
             yield part
             part, size = [], 0
         part.append(item)

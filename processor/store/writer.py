@@ -19,13 +19,11 @@ from processor.store.connection import ReportError, Store, sort_error
 from processor.store.outbox import seal_packets
 from processor.store.queries import load_queries
 from processor.store.rejections import refused_by_database, resolve_written, store_rejections
-from processor.store.rows import COPY_COLUMNS, CopyRow, copy_row, copy_text, in_parts, split_by_size, split_into_waves
+from processor.store.rows import COPY_COLUMNS, copy_pieces, split_by_size, split_into_waves
 
 VERDICTS = ("inserted", "changed", "touched", "unchanged", "stale")
 #: as many reports are worth two more round trips, which spare Postgres half of its work
 BULK_LEAST = 24
-#: rows sent at once: Postgres stores them while the next are made, and neither side holds much
-COPY_PIECE = 256
 
 #: locked: id (text of uuid) by the run id that Cerebros sent
 Runs = Mapping[str, str]
@@ -156,40 +154,37 @@ class TrialStore:
         """Applies in waves, each with at most one report a trial, so that later ones meet what earlier ones left."""
         for wave in split_into_waves(reports):
             if len(wave) >= BULK_LEAST:
-                parts = in_parts(map(copy_row, wave), lambda row: len(row.content))
-                wave = [report for part in parts for report in await self._apply_bulk(connection, part, runs, applied)]
+                wave = await self._apply_bulk(connection, wave, runs, applied)
             for part in split_by_size(wave):
                 await self._apply_part(connection, part, applied)
 
     async def _apply_bulk(
-        self, connection: asyncpg.Connection, rows: Sequence[CopyRow], runs: Runs, applied: Applied
+        self, connection: asyncpg.Connection, reports: Sequence[TrialReport], runs: Runs, applied: Applied
     ) -> Sequence[TrialReport]:
         """Settles what one look at an index can tell, copies the new trials; the reports that remain to be judged.
 
         Nobody adds a trial to a run that is locked here, so what is new at the look is new at the copy. (Another
         program might: then Postgres refuses the copy by the unique key, and the batch is isolated and judged.)
         """
-        verdicts = await self._look(connection, rows, runs)
-        new = [row for place, row in enumerate(rows) if place not in verdicts] if len(verdicts) < len(rows) else []
-        if new:
+        verdicts = await self._look(connection, reports, runs)
+        if len(verdicts) < len(reports):
+            new = [report for place, report in enumerate(reports) if place not in verdicts]
             lines = self._lines(new, runs, applied)
             await connection.copy_to_table("cerebros_model_trials", source=lines, columns=COPY_COLUMNS, format="text")
             applied.counts["inserted"] += len(new)
         for verdict, number in Counter(verdicts.values()).items():
             if verdict:
                 applied.counts[VERDICTS[verdict]] += number
-        return [rows[place].report for place, verdict in verdicts.items() if not verdict]
+        return [reports[place] for place, verdict in verdicts.items() if not verdict]
 
-    async def _lines(self, rows: Sequence[CopyRow], runs: Runs, applied: Applied) -> AsyncIterator[bytes]:
-        """What COPY takes, piece by piece; adds the events while Postgres stores the piece before."""
-        for start in range(0, len(rows), COPY_PIECE):
-            piece = rows[start : start + COPY_PIECE]
-            yield copy_text(piece, runs).encode()
-            self._add_events(((row.report, 1) for row in piece), applied)
+    async def _lines(self, new: Sequence[TrialReport], runs: Runs, applied: Applied) -> AsyncIterator[bytes]:
+        """What COPY takes, piece by piece; adds the events of a piece while Postgres stores it."""
+        for text, reports in copy_pieces(new, runs):
+            yield text
+            self._add_events(((report, 1) for report in reports), applied)
 
-    async def _look(self, connection: asyncpg.Connection, rows: Sequence[CopyRow], runs: Runs) -> dict[int, int]:
+    async def _look(self, connection: asyncpg.Connection, reports: Sequence[TrialReport], runs: Runs) -> dict[int, int]:
         """By place, those whose trial has a row: the verdict where it is certain, else 0."""
-        reports = [row.report for row in rows]
         model_run_ids = [runs[report.run_id] for report in reports]
         trial_ids = [report.trial_id for report in reports]
         places, digests, *position = await connection.fetchrow(
@@ -197,7 +192,8 @@ class TrialStore:
         )
         held = zip(*position, strict=True)
         return {
-            place: judge(rows[place], order, digest) for place, order, digest in zip(places, held, digests, strict=True)
+            place: judge(reports[place], order, digest)
+            for place, order, digest in zip(places, held, digests, strict=True)
         }
 
     async def _apply_part(
@@ -248,12 +244,12 @@ class TrialStore:
         await self._apply_halving(connection, reports[middle:], runs, applied)
 
 
-def judge(row: CopyRow, held: tuple[int | None, int, int, int], digest: str | None) -> int:
+def judge(report: TrialReport, held: tuple[int | None, int, int, int], digest: str | None) -> int:
     """The verdict on a report beside the one that the row holds: 4 older, 3 that very one, 0 not certain."""
     if held[0] is None:  # the row is from before this processor
         return 0
-    report, record = row.report, row.report.record
+    record = report.record
     order = (record.timestamp_ms, record.partition, record.offset, report.index)  # `report.order`, in half of the time
     if order == held:
-        return 3 if row.digest == digest else 0
+        return 3 if report.digest == digest else 0
     return 4 if order < held else 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from processor import decode
 from processor.catalogue import Catalogue
 from processor.decode import Decoder
 from processor.events import EventWriter
@@ -28,7 +29,7 @@ AWKWARD = [
 ROWS = """
 select run.run_id, trial.trial_id, trial.status, trial.metrics::text, trial.parameters::text, trial.spectral_norm,
        trial.mlflow_run_id, trial.artifact_uri, trial.duration_ms, trial.rank, trial.warnings, trial.candidate_id,
-       trial.pulse_id, trial.bridge_payload::text, trial.content_digest, trial.schema_version, trial.revision,
+       trial.pulse_id, trial.bridge_payload::text, trial.source_digest, trial.schema_version, trial.revision,
        trial.source_topic, trial.source_partition, trial.source_offset, trial.source_index, trial.source_timestamp
 from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
 order by run.run_id, trial.trial_id
@@ -141,6 +142,30 @@ def test_a_row_that_somebody_changed_by_hand_comes_back_with_the_next_replay(sto
     written = sink.write(batch)
     assert (written.changed, written.unchanged) == (1, 59)
     assert query(store, "select trial_id, metrics::text from cerebros_model_trials order by 1") == before
+
+
+def test_another_report_at_the_very_same_place_is_written(store: Store) -> None:
+    """A topic that was made anew, filled with timestamps of its sender: the place alone proves nothing."""
+    sink = TrialStore(store, EventWriter())
+    records = [record(report(trial_id=f"t{number}", rank=1), offset=number, timestamp_ms=5) for number in range(60)]
+    others = [record(report(trial_id=f"t{number}", rank=2), offset=number, timestamp_ms=5) for number in range(60)]
+    [first], [second] = batches(records, 60), batches(others, 60)
+    assert sink.write(first).inserted == 60
+    assert sink.write(second).changed == 60
+    assert query(store, "select distinct rank, revision from cerebros_model_trials") == [(2, 2)]
+
+
+def test_rows_that_earlier_rules_made_are_compared_by_content(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    sink = TrialStore(store, EventWriter())
+    records = [record(report(trial_id=f"t{number}")) for number in range(60)]
+    [batch] = batches(records, 60)
+    sink.write(batch)
+    monkeypatch.setattr(decode, "RULES_VERSION", decode.RULES_VERSION + 1)
+    later = Decoder(Catalogue.load())
+    reports = [one for each in records for one in later(each) if isinstance(one, TrialReport)]
+    assert [one.digest for one in reports] != [one.digest for one in batch.reports]
+    written = sink.write(Batch(reports, [], {}))
+    assert (written.unchanged, written.events) == (60, 0)
 
 
 def test_a_trial_that_another_program_inserts_meanwhile_is_judged_not_refused(store: Store, database_url: str) -> None:

@@ -136,7 +136,7 @@ def test_any_bytes_end_as_storable_reports_or_rejections(value: bytes, key: byte
 @given(DOCUMENTS)
 def test_the_short_way_and_the_lenient_way_of_reading_json_agree(value: bytes) -> None:
     def names(outcome: Outcome) -> list[str]:
-        held = [name for name in outcome.__struct_fields__ if name not in ("record", "content")]
+        held = [name for name in outcome.__struct_fields__ if name not in ("record", "content", "digest")]
         return [*held, "values"] if isinstance(outcome, TrialReport) else held
 
     def seen(raw: bytes) -> list[Any]:

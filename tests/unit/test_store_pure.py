@@ -22,7 +22,7 @@ from processor.outlet import HEADER_BYTES
 from processor.store import outbox, rows
 from processor.store.outbox import seal_packets
 from processor.store.rejections import headers_json
-from processor.store.rows import content_text, digest_of, new_ids, row_json, split_by_size, split_into_waves
+from processor.store.rows import copy_pieces, new_ids, row_json, split_by_size, split_into_waves
 from tests.factories import record, report
 
 DECODE = Decoder(Catalogue.load())
@@ -72,6 +72,18 @@ def test_statements_are_bounded_and_hold_every_report_in_order(trials: list[tupl
         assert sum(len(row) for _, row in before) + len(after[0][1]) > most  # as full as it can be
 
 
+@given(TRIALS, st.integers(1, 2000))
+def test_pieces_of_a_copy_are_bounded_and_hold_every_report_in_order(trials: list[tuple[str, str]], most: int) -> None:
+    reports = reports_of(trials)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "COPY_PIECE_BYTES", most)
+        pieces = list(copy_pieces(reports, {run: run for run, _ in trials}))
+    assert reports == [one for _, part in pieces for one in part]
+    for text, part in pieces:
+        assert len(part) == len(text.decode().splitlines()) > 0
+        assert len(part) == 1 or sum(len(rows.content_text(one)) for one in part) <= most
+
+
 def test_a_row_holds_the_content_the_position_and_what_the_schema_does_not_know() -> None:
     one = record(
         {"trials": [0, report(own=1, model_run_id="m")], "note": "n"},
@@ -82,13 +94,13 @@ def test_a_row_holds_the_content_the_position_and_what_the_schema_does_not_know(
     expected = {
         **row.values,
         "bridge_payload": {"extra": {"own": 1, "model_run_id": "m"}, "envelope": {"note": "n"}},
-        "content_digest": digest_of(content_text(row)),
         "schema_version": 2,
         "source_topic": "raw",
         "source_partition": 3,
         "source_offset": 42,
         "source_index": 1,
         "source_timestamp_ms": 1234,
+        "source_digest": row.digest,
     }
     assert expected == json.loads(row_json(row))
 

@@ -4,12 +4,12 @@
 alter table cerebros_model_trials
     add column if not exists schema_version   integer,
     add column if not exists revision         bigint not null default 0,
-    add column if not exists content_digest   uuid,
     add column if not exists source_topic     text,
     add column if not exists source_partition integer,
     add column if not exists source_offset    bigint,
     add column if not exists source_index     integer,
-    add column if not exists source_timestamp timestamptz;
+    add column if not exists source_timestamp timestamptz,
+    add column if not exists source_digest    uuid;
 
 -- An index that is there is told by what it does, not by its name: one of that name may be there and not be unique.
 -- `processor migrate` has looked before whether rows break these keys, and named them.
@@ -73,19 +73,20 @@ begin
     end if;
 end $$;
 
--- content_digest tells a report that the row already holds without its content. Whoever else changes content, by hand or
+-- source_digest tells a report that the row already holds without its content: it is of the bytes that the content was
+-- made from, and of the rules it was made by. Whoever else changes content, by hand or
 -- by a program, does not know of it: then it goes, and the next report is compared column by column.
 -- (No column is named outside of the function: that would forbid other programs to change its type.)
 create or replace function cerebros_model_trials_forget_digest() returns trigger language plpgsql as $$
 begin
-    if new.content_digest is not distinct from old.content_digest
+    if new.source_digest is not distinct from old.source_digest
        and (new.status, new.metrics, new.parameters, new.spectral_norm, new.mlflow_run_id, new.artifact_uri,
             new.duration_ms, new.rank, new.warnings, new.candidate_id, new.pulse_id, new.bridge_payload)
            is distinct from
            (old.status, old.metrics, old.parameters, old.spectral_norm, old.mlflow_run_id, old.artifact_uri,
             old.duration_ms, old.rank, old.warnings, old.candidate_id, old.pulse_id, old.bridge_payload)
     then
-        new.content_digest := null;
+        new.source_digest := null;
     end if;
     return new;
 end $$;
