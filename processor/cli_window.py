@@ -123,7 +123,7 @@ def replay_window(settings: Settings, ranges: Sequence[Range], progress: WindowP
         try:
             pipeline = Pipeline(
                 source,
-                decoder,
+                decoder.each,
                 lambda: CountedSink(open_sink(settings, event_writer, APPLICATION), summary),
                 lanes=settings.writers,
                 max_reports=settings.batch_max_records,

@@ -18,11 +18,10 @@ from typing import Any, NamedTuple
 
 from processor import metrics
 from processor.catalogue import Catalogue, Problem
-from processor.decode import CONFLUENT_MAGIC, SINGLE_OBJECT_MARKER, SUBJECT, Outcome, WriterSchemas
+from processor.decode import CONFLUENT_MAGIC, SINGLE_OBJECT_MARKER, SUBJECT, Decode, Outcome, WriterSchemas
 from processor.errors import TransientError
 from processor.messages import Batch, Reason, Rejection, TrialReport
 from processor.normalise import Refused, storable
-from processor.pipeline import Decode
 from processor.store.dead_letters import DeadLetter, Redriven, RedriveStore
 
 #: a lock, a deadlock or a switch-over is soon over; after that a person may as well run the command again

@@ -6,7 +6,7 @@ bent, for what is wrong, and for what the short way does not know.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ CONFLUENT_MAGIC = 0
 RULES_VERSION = 1
 
 Outcome = TrialReport | Rejection
+Decode = Callable[[RawRecord], Sequence[Outcome]]
 #: schema id -> the writer's schema as JSON, None where the registry has none; raises TransientError when it is down
 WriterSchemas = Callable[[int], Mapping[str, Any] | None]
 
@@ -35,6 +36,8 @@ _PROBLEM_REASONS = {
     "unreadable": Reason.AVRO_UNREADABLE,
     "too_deep": Reason.TOO_DEEP,
 }
+#: records that are looked through at once: as many as a depth of 200 allows reports with a dozen brackets each
+_GROUP_RECORDS, _GROUP_BYTES = 16, 64 * 1024
 #: an envelope's own fields are stored with each of its reports: together they may be this many times the largest report
 _ENVELOPE_COPIES = 16
 
@@ -69,7 +72,7 @@ class Decoder:
         self._writer_schemas = writer_schemas
         self._plain = PlainReader(catalogue, SUBJECT)
         rules = msgspec.json.encode((RULES_VERSION, catalogue.latest(SUBJECT).definition), order="deterministic")
-        self._rules = blake2b(rules, digest_size=blake2b.PERSON_SIZE).digest()
+        self._begun_digest = blake2b(digest_size=16, person=blake2b(rules, digest_size=blake2b.PERSON_SIZE).digest())
         defaults = catalogue.defaults(SUBJECT)
         self._plan = [(name, RULES[name], default) for name, default in column_defaults(catalogue, SUBJECT).items()]
         # fields of later schemas have no column: a default that everybody has is not worth storing, and a row written
@@ -82,15 +85,27 @@ class Decoder:
 
         Raises `TransientError` only, when a schema registry has to be asked and does not answer.
         """
+        return self._outcomes(record, sound=False)
+
+    def each(self, records: Sequence[RawRecord]) -> Iterator[list[Outcome]]:
+        """What a call with each of the records returns (or raises), for a fifth less: most need no mending together."""
+        for start in range(0, len(records), _GROUP_RECORDS):
+            group = records[start : start + _GROUP_RECORDS]
+            values = [record.value or b"" for record in group]
+            sound = sum(map(len, values)) <= _GROUP_BYTES and not may_need_mending(b"\n".join(values))
+            for record in group:
+                yield self._outcomes(record, sound)
+
+    def _outcomes(self, record: RawRecord, sound: bool) -> list[Outcome]:
+        """`sound`: it is known that the value needs no mending."""
         value = record.value
         try:
             if not value:
                 raise Refused(Reason.EMPTY_VALUE, "the record has no value")
             if value[0] == CONFLUENT_MAGIC or value[:2] == SINGLE_OBJECT_MARKER:
                 return self._avro_report(record, value)
-            sound = False
             if len(value) <= self._max_report_bytes:
-                sound = not may_need_mending(value)
+                sound = sound or not may_need_mending(value)
                 one = self._plain.read(value) if sound else None
                 if one:
                     return [self._plain_report(record, 0, *one, _NO_ENVELOPE)]
@@ -155,7 +170,9 @@ class Decoder:
         return TrialReport(record, index, run_id, content["trial_id"], content, version, None, rest, bent, digest)
 
     def _digest(self, source: bytes) -> str:
-        return blake2b(source, digest_size=16, person=self._rules).hexdigest()
+        digest = self._begun_digest.copy()
+        digest.update(source)
+        return digest.hexdigest()
 
     def _digest_of(self, record: RawRecord, index: int, envelope: Envelope) -> str:
         """Of one report; where a record holds many, its bytes are gone through once for all of them."""

@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from processor.decode import Decode
 from processor.fold import Fold, Trial, content_digest, succeed
 from processor.messages import RawRecord, Rejection, TrialReport
 from processor.store.compare import Compared, Comparison, Letter
 from processor.store.rows import row_json, split_into_waves
-from processor.verify import Decode, letters_of
+from processor.verify import letters_of
 
 MAX_SHOWN = 10
 PART_REPORTS, PART_BYTES = 500, 4 * 1024 * 1024

@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import structlog
@@ -63,7 +63,8 @@ class Sink(Protocol):
     def close(self) -> None: ...
 
 
-Decode = Callable[[RawRecord], Sequence[TrialReport | Rejection]]
+#: the outcomes of each record, in order; raises `TransientError` in place of those that can't be known yet
+DecodeEach = Callable[[Sequence[RawRecord]], Iterator[Sequence[TrialReport | Rejection]]]
 
 
 class Lane:
@@ -257,7 +258,7 @@ class Pipeline:
     def __init__(
         self,
         source: Source,
-        decode: Decode,
+        decode: DecodeEach,
         open_sink: Callable[[], Sink],
         *,
         lanes: int = 2,
@@ -356,11 +357,11 @@ class Pipeline:
         done, size, lane_of = 0, 0, self._lane_of
         try:
             with metrics.STAGE_SECONDS.labels("decode").time():
-                for record in self._read:
+                for record, outcomes in zip(self._read, self._decode(self._read), strict=False):
                     place = lane_of.get(record.partition)
                     if place is None:
                         place = lane_of[record.partition] = self._least_used_lane()
-                    share[place].append((record, self._decode(record)))
+                    share[place].append((record, outcomes))
                     done += 1
                     size += len(record.value or b"")
                     if size >= DECODE_BYTES:

@@ -149,7 +149,7 @@ def run_ingest(settings: Settings) -> None:
         )
         pipeline = Pipeline(
             source,
-            decoder,
+            decoder.each,
             lambda: open_sink(settings, event_writers[0]),
             lanes=settings.writers,
             max_reports=settings.batch_max_records,

@@ -17,11 +17,12 @@ What it can't see:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
+from processor.decode import Decode
 from processor.fold import Fold, Trial, succeed
 from processor.messages import RawRecord, Rejection, TrialReport
 from processor.store.compare import Compared, Comparison, Letter, Position
@@ -31,8 +32,6 @@ from processor.window import Range
 #: differences that are told one by one; the others are only counted
 MAX_SHOWN = 100
 PAGE_TRIALS, PAGE_BYTES = 500, 4 * 1024 * 1024
-
-Decode = Callable[[RawRecord], Sequence[TrialReport | Rejection]]
 
 
 class Difference(NamedTuple):

@@ -20,12 +20,11 @@ import pytest
 
 from processor.catalogue import Catalogue
 from processor.dead_letters import Tally, redrive
-from processor.decode import Decoder
+from processor.decode import Decode, Decoder
 from processor.errors import TransientError, UsageError
 from processor.events import EventWriter
 from processor.intake import read_topic
 from processor.messages import Batch, Destination, Outgoing, RawRecord, Reason, Rejection, TrialReport, Written
-from processor.pipeline import Decode
 from processor.settings import Settings
 from processor.store import Store, TrialStore, rejections
 from processor.store.dead_letters import DeadLetters, RedriveStore, Selection

@@ -275,7 +275,7 @@ def test_an_outage_at_the_end_of_a_window_is_waited_out_and_not_taken_for_its_en
 
     source = WindowSource(settings, plan_window(settings, parse_window("..")))
     try:
-        Pipeline(source, Decoder(Catalogue.load()), LateSink, shutdown_s=0.1).run()
+        Pipeline(source, Decoder(Catalogue.load()).each, LateSink, shutdown_s=0.1).run()
     finally:
         source.close()
     assert written == list(range(20))

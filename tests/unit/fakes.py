@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from processor.errors import TransientError
@@ -133,6 +134,7 @@ class FakeSource:
 def pipeline_of(world: World, *script: Step, **settings: Any) -> tuple[Pipeline, FakeSource]:
     """A pipeline and the source that it will read; steps that need them may look them up when they run."""
     source = FakeSource(world, *script)
-    settings = {"decode": decode, "lanes": 1, "shutdown_s": 20.0, **settings}
+    one_by_one = settings.pop("decode", decode)
+    settings = {"decode": partial(map, one_by_one), "lanes": 1, "shutdown_s": 20.0, **settings}
     source.pipeline = Pipeline(source, open_sink=lambda: FakeSink(world), **settings)
     return source.pipeline, source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -147,6 +147,16 @@ def test_the_short_way_and_the_lenient_way_of_reading_json_agree(value: bytes) -
     with pytest.raises(msgspec.DecodeError):
         msgspec.json.decode(mark + value)
     assert seen(value) == seen(mark + value)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.one_of(DOCUMENTS, FRAMED, st.binary(max_size=80), st.just(b"")), max_size=40))
+def test_records_that_are_decoded_together_come_out_as_each_alone(values: list[bytes]) -> None:
+    def seen(outcomes: Iterable[Outcome]) -> list[Any]:
+        return [(one.record, one.index, getattr(one, "values", None) or repr(one)) for one in outcomes]
+
+    some = [record(value, key=b"key") for value in values]
+    assert [seen(DECODE(one)) for one in some] == [seen(outcomes) for outcomes in DECODE.each(some)]
 
 
 def report_with(raw: bytes) -> bytes:

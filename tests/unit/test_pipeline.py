@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
 import pytest
@@ -156,7 +157,7 @@ def test_a_sink_that_cannot_be_opened_ends_the_run(world: World) -> None:
         raise FatalError("no driver")
 
     source = FakeSource(world, lambda: False)
-    source.pipeline = pipeline.Pipeline(source, decode, broken, shutdown_s=1.0)
+    source.pipeline = pipeline.Pipeline(source, partial(map, decode), broken, shutdown_s=1.0)
     with pytest.raises(FatalError, match="no driver"):
         source.pipeline.run()
 
