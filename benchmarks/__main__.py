@@ -168,9 +168,10 @@ def by_contestant(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
 
 
 def throughput_table(runs: list[dict[str, Any]]) -> Table:
-    table = Table(
-        "", "min", "median", "max", "CPU s", "Postgres", "Kafka", "peak MiB", "WAL B", title="reports per second"
-    )
+    table = Table(title="reports per second; CPU seconds of the processes, Postgres and Kafka")
+    table.add_column("", min_width=17)
+    for heading in ("min", "median", "max", "CPU s", "peak MiB", "WAL B"):
+        table.add_column(heading, justify="right")
     for name, group in by_contestant(runs).items():
         speeds = sorted(run["reports_per_s"] for run in group)
         middle = group[len(group) // 2]
@@ -178,10 +179,8 @@ def throughput_table(runs: list[dict[str, Any]]) -> Table:
         table.add_row(
             name,
             *(f"{speed:,.0f}" for speed in (speeds[0], statistics.median(speeds), speeds[-1])),
-            f"{cpu['contestant']:.1f}",
-            f"{cpu.get('postgres', 0):.1f}",
-            f"{cpu.get('kafka', 0):.1f}",
-            " ".join(f"{command} {size}" for command, size in middle["peak_mib"].items()),
+            ", ".join(f"{cpu[part]:.1f}" for part in ("contestant", "postgres", "kafka") if part in cpu),
+            "\n".join(f"{command} {size}" for command, size in middle["peak_mib"].items()),
             str(middle.get("wal_bytes_per_report", "")),
         )
     return table
