@@ -96,6 +96,13 @@ touched as (
         source_offset = judged.source_offset, source_index = judged.source_index,
         source_timestamp = judged.source_timestamp
     from judged where judged.verdict = 2 and held.id = judged.held_id
+),
+-- nothing changed but the rules that the row was made by (or somebody's hand, to and fro): the next look settles it
+recognised as (
+    update cerebros_model_trials held
+    set source_digest = judged.source_digest
+    from judged where judged.verdict = 3 and held.id = judged.held_id
+        and judged.source_digest is not null and held.source_digest is distinct from judged.source_digest
 )
 select coalesce(array_agg(place - 1) filter (where verdict <> 0), '{}') as places,
        coalesce(array_agg(verdict) filter (where verdict <> 0), '{}') as verdicts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+import uuid
 from typing import Any
 
 import pytest
@@ -144,6 +145,15 @@ def test_a_row_that_somebody_changed_by_hand_comes_back_with_the_next_replay(sto
     assert query(store, "select trial_id, metrics::text from cerebros_model_trials order by 1") == before
 
 
+@pytest.mark.parametrize("count", [3, 60], ids=["judged", "looked at"])
+def test_a_report_that_is_here_already_writes_nothing(count: int, store: Store) -> None:
+    batch, sink = one_batch(count), TrialStore(store, EventWriter())
+    sink.write(batch)
+    before = query(store, "select trial_id, xmin::text from cerebros_model_trials order by 1")
+    assert sink.write(batch).unchanged == count
+    assert query(store, "select trial_id, xmin::text from cerebros_model_trials order by 1") == before
+
+
 def test_another_report_at_the_very_same_place_is_written(store: Store) -> None:
     """A topic that was made anew, filled with timestamps of its sender: the place alone proves nothing."""
     sink = TrialStore(store, EventWriter())
@@ -155,6 +165,12 @@ def test_another_report_at_the_very_same_place_is_written(store: Store) -> None:
     assert query(store, "select distinct rank, revision from cerebros_model_trials") == [(2, 2)]
 
 
+def looks_settle(store: Store, reports: list[TrialReport]) -> int:
+    """How many of these reports are told by their digest alone."""
+    given = [uuid.UUID(one.digest) for one in reports]
+    return int(query(store, "select count(*) from cerebros_model_trials where source_digest = any($1)", given)[0][0])
+
+
 def test_rows_that_earlier_rules_made_are_compared_by_content(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = TrialStore(store, EventWriter())
     records = [record(report(trial_id=f"t{number}")) for number in range(60)]
@@ -164,8 +180,10 @@ def test_rows_that_earlier_rules_made_are_compared_by_content(store: Store, monk
     later = Decoder(Catalogue.load())
     reports = [one for each in records for one in later(each) if isinstance(one, TrialReport)]
     assert [one.digest for one in reports] != [one.digest for one in batch.reports]
+    assert looks_settle(store, reports) == 0
     written = sink.write(Batch(reports, [], {}))
     assert (written.unchanged, written.events) == (60, 0)
+    assert looks_settle(store, reports) == 60
 
 
 def test_a_trial_that_another_program_inserts_meanwhile_is_judged_not_refused(store: Store, database_url: str) -> None:
