@@ -40,7 +40,7 @@ select 'old run ' || number, 'succeeded', now() from generate_series(1, $1::bigi
 TRIALS = """
 insert into cerebros_model_trials (
     model_run_id, trial_id, status, metrics, parameters, spectral_norm, mlflow_run_id, artifact_uri, duration_ms, rank,
-    candidate_id, pulse_id, content_digest, schema_version, revision, source_topic, source_partition, source_offset,
+    candidate_id, pulse_id, source_digest, schema_version, revision, source_topic, source_partition, source_offset,
     source_index, source_timestamp)
 select run.id, 'trial_' || number, (array['succeeded', 'failed', 'skipped', 'cancelled'])[1 + number % 4],
        jsonb_build_object('accuracy', random(), 'loss', random(), 'val_accuracy', random(), 'val_loss', random(),

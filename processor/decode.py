@@ -286,8 +286,10 @@ class Decoder:
             raise Refused(reason, problem.message, problem.path)
         if version is None:
             version = self._catalogue.version_of(SUBJECT, fields.keys())
+            digest = self._digest_of(record, index, envelope)
+        else:  # what Avro's bytes mean is said by a schema that may lie in a registry, which may be set right
+            digest = self._digest(msgspec.msgpack.encode(raw))
         extra, rest = self._leftovers(fields, envelope.kept, source, run_id)
-        digest = self._digest_of(record, index, envelope)
         return TrialReport(record, index, run_id, trial_id, content, version, extra, rest, tuple(bent), digest)
 
     def _normalise(self, trial_id: str, run_id: str, fields: Mapping[str, Any], bent: list[str]) -> dict[str, Any]:

@@ -80,8 +80,8 @@ class TrialReport(msgspec.Struct, frozen=True, gc=False):
     What the report held beyond that is in `extra`, and what its envelope held in `envelope`.
     `schema_version` is the version the report was written with (JSON: the oldest version that has all its fields).
     `bent` names the fields that normalisation had to change.
-    `digest` (32 hexadecimal digits) is of the bytes it was made from and of the rules it was made by: two reports of
-    one trial with the same digest are equal in content. "" tells nothing.
+    `digest` (32 hexadecimal digits) is of what it was made from (JSON's bytes, Avro's fields) and of the rules it was
+    made by: two reports of one trial with the same digest are equal in content. "" tells nothing.
     """
 
     record: RawRecord

@@ -74,6 +74,22 @@ def test_another_schema_gives_other_digests(tmp_path: Path) -> None:
     assert digests(ONE) != digests(ONE, Decoder(Catalogue.load(tmp_path)))
 
 
+def test_the_same_avro_has_another_digest_once_the_registry_says_something_else_of_it() -> None:
+    right: Any = CATALOGUE.latest("trial_report").definition
+    swap = {"pulse_id": "candidate_id", "candidate_id": "pulse_id"}
+    wrong = {
+        **right,
+        "fields": [{**field, "name": swap.get(field["name"], field["name"])} for field in right["fields"]],
+    }
+    value = b"\0\0\0\0\7" + CATALOGUE.encode("trial_report", report(pulse_id="p", candidate_id="c"))
+    first, again, other = (
+        digests(value, Decoder(CATALOGUE, writer_schemas=lambda _, said=said: said))  # type: ignore[misc]
+        for said in (right, right, wrong)
+    )
+    assert first == again != other
+    assert len(first) == len(other) == 1
+
+
 def test_other_rules_give_other_digests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode, "RULES_VERSION", RULES_VERSION + 1)
     assert digests(ONE) != digests(ONE, Decoder(CATALOGUE))

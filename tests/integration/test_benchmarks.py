@@ -1,0 +1,36 @@
+"""What the benchmarks write into the tables by themselves fits them: nobody runs the long ones with every change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+from benchmarks import load
+from benchmarks.growth import fill_table
+from processor.catalogue import Catalogue
+from processor.decode import Decoder
+from processor.messages import TrialReport
+from processor.store import Store
+from tests.factories import record
+
+
+def test_the_large_tables_rows_are_those_that_ingest_would_write(store: Store, database_url: str) -> None:
+    asyncio.run(fill_table(database_url, 300))
+    counts = "select count(*), count(distinct model_run_id), count(*) filter (where revision = 1) from {}"
+    rows = store.run(lambda connection: connection.fetch(counts.format("cerebros_model_trials")))
+    assert [tuple(row) for row in rows] == [(300, 3, 300)]
+    missing = """
+        select attname from pg_attribute where attrelid = 'cerebros_model_trials'::regclass and attnum > 0
+        and attname like 'source%' and to_jsonb((select t from cerebros_model_trials t limit 1)) ->> attname is null"""
+    assert store.run(lambda connection: connection.fetch(missing)) == []
+
+
+def test_the_load_is_what_it_says_it_will_end_as() -> None:
+    decode = Decoder(Catalogue.load())
+    values = [value for _, value in load.messages(2000)]
+    reports = [one for value in values for one in decode(record(value)) if isinstance(one, TrialReport)]
+    assert len(reports) == 2000
+    events = sum(one.content["status"] in ("succeeded", "failed") for one in reports)
+    assert load.expected(2000) == (len({(one.run_id, one.trial_id) for one in reports}), events)
+    assert 600 < sum(map(len, values)) / 2000 < 700
+    assert all(json.loads(value)["run_id"] for value in values)
