@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from confluent_kafka import (
     OFFSET_BEGINNING,
+    OFFSET_END,
     TIMESTAMP_NOT_AVAILABLE,
     Consumer,
     KafkaError,
@@ -40,6 +41,8 @@ UNRELEASED_SECONDS = 30.0
 LAG_SECONDS = 5.0
 ASK_SECONDS = 0.5
 COMMIT_AGAIN_SECONDS = 0.5
+#: so long after a rebalance or a pause the client is kept awake (see `_wake`)
+WAKE_SECONDS = 2.0
 #: what one poll brings at the most, roughly: it follows the mean size of the records before
 POLL_BYTES = 4 * 1024 * 1024
 
@@ -141,6 +144,7 @@ class KafkaSource:
         self._uncommitted: dict[Partition, int] = {}
         self._given_up: set[Partition] = set()
         self._held: set[Partition] = set()
+        self._wake_until = 0.0
         self._commit_again_at: float | None = None
         self._lag_at = 0.0
         self._record_bytes = 200
@@ -201,6 +205,8 @@ class KafkaSource:
             if self._failure is not None:
                 raise self._or_wait(explain(self._failure, self._where))
             if first is None:
+                if time.monotonic() < self._wake_until:
+                    self._wake()
                 return []
             messages = [first]
             limit = min(limit, max(1, POLL_BYTES // self._record_bytes))
@@ -222,6 +228,17 @@ class KafkaSource:
         if records:  # large records: fewer of them next time
             self._record_bytes = 200 + sum(len(record.value or b"") for record in records) // len(records)
         return records
+
+    def _wake(self) -> None:
+        """Any request to a broker wakes the thread that fetches from it.
+
+        While all its partitions are paused, by us or by a rebalance, it sleeps for a second at a time, and librdkafka
+        (2.16) does not wake it when they may be read again: those that stay with us would stand still for that long.
+        """
+        latest = [TopicPartition(*partition, OFFSET_END) for partition in self._held]
+        if latest and not self._paused:
+            with contextlib.suppress(KafkaException):  # a broker that is down: nothing to fetch from it either
+                self._consumer.offsets_for_times(latest, timeout=ASK_SECONDS)
 
     def _or_wait(self, error: Exception) -> Exception:
         return FatalError(str(error)) if isinstance(error, TransientError) else error
@@ -275,6 +292,7 @@ class KafkaSource:
     def _hold(self, partitions: set[Partition]) -> None:
         """Our own account: asking the client for its assignment fails in a callback that `close` calls."""
         self._held = partitions
+        self._wake_until = time.monotonic() + WAKE_SECONDS
         metrics.ASSIGNED.set(len(partitions))
 
     @contextlib.contextmanager
@@ -318,6 +336,7 @@ class KafkaSource:
     def resume(self) -> None:
         self._paused = False
         self._consumer.resume(self._consumer.assignment())
+        self._wake_until = time.monotonic() + WAKE_SECONDS
 
     def close(self) -> None:
         """Leaves the group, so that others take over at once."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from processor.intake import KafkaSource
 from processor.settings import Settings
 from tests.factories import load, produce
 from tests.support.ledger import check_ledger
@@ -39,6 +40,25 @@ def test_scaling_from_one_to_three_and_back_in_the_middle_of_a_load(
     wait_settled(settings)
     assert first.running
     check_ledger(settings)
+
+
+def test_reading_goes_on_at_once_when_partitions_may_be_read_again(settings: Settings) -> None:
+    """They were paused, as a rebalance does it too: the client's thread that fetches sleeps for a second then."""
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(2000, seed=42))
+    source = KafkaSource(settings, lambda _partitions, lost: None, "consumer")
+    wait_until(lambda: bool(source.poll(10, 0.1)), "the first records")
+    empty_polls = []
+    for _ in range(3):
+        source.pause()
+        for _ in range(3):
+            source.poll(1, 0.1)
+        source.resume()
+        number = 0
+        while not source.poll(10, 0.1):
+            number += 1
+        empty_polls.append(number)
+    source.close()
+    assert sorted(empty_polls)[1] <= 4  # one where nothing else goes on; six where nobody wakes it
 
 
 def test_a_rebalance_storm_loses_and_doubles_nothing(settings: Settings, start: Start) -> None:
