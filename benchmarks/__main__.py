@@ -170,7 +170,7 @@ def by_contestant(runs: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]
 def throughput_table(runs: list[dict[str, Any]]) -> Table:
     table = Table(title="reports per second; CPU seconds of the processes, Postgres and Kafka")
     table.add_column("", min_width=17)
-    for heading in ("min", "median", "max", "CPU s", "peak MiB", "WAL B"):
+    for heading in ("min", "median", "max", "CPU s", "peak MiB"):
         table.add_column(heading, justify="right")
     for name, group in by_contestant(runs).items():
         speeds = sorted(run["reports_per_s"] for run in group)
@@ -181,7 +181,6 @@ def throughput_table(runs: list[dict[str, Any]]) -> Table:
             *(f"{speed:,.0f}" for speed in (speeds[0], statistics.median(speeds), speeds[-1])),
             ", ".join(f"{cpu[part]:.1f}" for part in ("contestant", "postgres", "kafka") if part in cpu),
             "\n".join(f"{command} {size}" for command, size in middle["peak_mib"].items()),
-            str(middle.get("wal_bytes_per_report", "")),
         )
     return table
 
