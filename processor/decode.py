@@ -16,7 +16,7 @@ from processor.catalogue import Catalogue, Problem
 from processor.messages import RawRecord, Reason, Rejection, TrialReport
 from processor.normalise import LONG_MAX, LONG_MIN, RULES, Refused, identifier, kind_of, storable
 from processor.plain import ID_FIELDS, PlainReader, column_defaults
-from processor.rawjson import may_need_mending, read_json
+from processor.rawjson import may_need_mending, read_json, read_leniently
 
 SUBJECT = "trial_report"
 SINGLE_OBJECT_MARKER = b"\xc3\x01"  # Avro specification, "Single-object encoding"
@@ -104,13 +104,13 @@ class Decoder:
                 raise Refused(Reason.EMPTY_VALUE, "the record has no value")
             if value[0] == CONFLUENT_MAGIC or value[:2] == SINGLE_OBJECT_MARKER:
                 return self._avro_report(record, value)
+            sound = sound or not may_need_mending(value)
             if len(value) <= self._max_report_bytes:
-                sound = sound or not may_need_mending(value)
                 one = self._plain.read(value) if sound else None
                 if one:
                     return [self._plain_report(record, 0, *one, _NO_ENVELOPE)]
                 if one == ():
-                    return self._json_reports(record, value, *read_json(value, malformed=True))
+                    return self._json_reports(record, value, read_leniently(value), True)
                 plain = self._plain_envelope(record, value)
                 if plain is not None:
                     return plain

@@ -50,23 +50,22 @@ def _is_utf8(value: bytes) -> bool:
     return True
 
 
-def read_json(value: bytes, *, malformed: bool = False, sound: bool = False) -> tuple[Any, bool]:
-    """The value, and whether it may hold something that Postgres can't.
+def read_json(value: bytes, *, sound: bool) -> tuple[Any, bool]:
+    """The value, and whether it may hold something that Postgres can't; `sound`: `may_need_mending` said no.
 
-    `malformed`: it is known to be no strict JSON; `sound`: `may_need_mending` has already said no. Raises `Refused`
-    where it is no JSON at all.
+    Raises `Refused` where it is no JSON at all.
     """
-    if malformed:
-        return _read_leniently(value), True
     try:
-        document = _read(value)
+        return _read(value), not sound
     except UNREADABLE:
-        return _read_leniently(value), True
-    return document, not sound and may_need_mending(value)
+        return read_leniently(value), True
 
 
-def _read_leniently(value: bytes) -> Any:
-    """JSON as Python's own writer makes it: NaN, Infinity, lone surrogates, integers of any length."""
+def read_leniently(value: bytes) -> Any:
+    """JSON as Python's own writer makes it: NaN, Infinity, lone surrogates, integers of any length.
+
+    Raises `Refused` where it is no JSON at all.
+    """
     try:
         text = value.removeprefix(codecs.BOM_UTF8).decode()
         try:

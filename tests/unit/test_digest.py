@@ -14,16 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor import decode
+from processor.avro.folder import find_released
 from processor.catalogue import Catalogue
 from processor.decode import RULES_VERSION, Decoder
 from processor.messages import TrialReport
 from tests.factories import record, report
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
 CATALOGUE = Catalogue.load()
 DECODE = Decoder(CATALOGUE)
 ONE = {"trial_id": "t", "run_id": "r"}
-#: what the rules of a version make of `EVERYTHING`; add a line with a new version, never change one
+#: what the rules of a version make of `everything()`; add a line with a new version, never change one
 MADE = {1: "2ce837f6aea5b72c1d868d872414e543794cf8e282c3e237264f5edf27750e0f"}
 
 
@@ -67,7 +67,7 @@ def test_what_stands_around_a_report_is_in_its_digest() -> None:
 
 def test_another_schema_gives_other_digests(tmp_path: Path) -> None:
     """A field that a new version knows is no longer among the extras: the same bytes are another content."""
-    shutil.copytree(SCHEMAS, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(find_released(), tmp_path, dirs_exist_ok=True)
     schema = json.loads((tmp_path / "trial_report" / "v2.avsc").read_text())
     schema["fields"].append({"name": "own", "type": ["null", "string"], "default": None})
     (tmp_path / "trial_report" / "v3.avsc").write_text(json.dumps(schema))

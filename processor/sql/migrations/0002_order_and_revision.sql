@@ -73,9 +73,9 @@ begin
     end if;
 end $$;
 
--- source_digest tells a report that the row already holds without its content: it is of what the content was
--- made from, and of the rules it was made by. Whoever else changes content, by hand or
--- by a program, does not know of it: then it goes, and the next report is compared column by column.
+-- source_digest tells a report that the row already holds without its content: it is of what the content was made
+-- from, and of the rules it was made by. Whoever else changes content, by hand or by a program, does not know of it: then
+-- it goes, and the next report is compared column by column.
 -- (No column is named outside of the function: that would forbid other programs to change its type.)
 create or replace function cerebros_model_trials_forget_digest() returns trigger language plpgsql as $$
 begin
