@@ -22,7 +22,7 @@ from rich.table import Table
 from benchmarks import load
 from benchmarks.contestants import BOTH, CEILING_A, CEILING_B, INGEST, Round, versions
 from benchmarks.measure import latency, throughput
-from processor.local import LocalStack
+from processor.local.stack import LocalStack
 
 RESULTS = Path(__file__).parent / "results"
 CONTESTANTS = (CEILING_A, CEILING_B, INGEST, BOTH)
@@ -100,16 +100,17 @@ def replay(stack: LocalStack, first: Round, reports: int) -> dict[str, Any]:
     """Everything read again into the same database: nothing changes, so lag 0 is the end, not a commit of rows."""
     import time
 
-    from processor.replay import GroupOffsets, plan_reset, to_earliest
-    from processor.settings import load_settings
+    from processor.core.settings import Settings, load_settings
+    from processor.kafka.offsets import GroupOffsets
+    from processor.replay.reset import plan_reset, to_earliest
 
     values: dict[str, Any] = {
         key.removeprefix("PROCESSOR_").lower(): value
         for key, value in first.environment().items()
         if key.startswith("PROCESSOR_")
     }
-    group = GroupOffsets(load_settings(**values))
-    group.apply(plan_reset(group, to_earliest))
+    group = GroupOffsets(load_settings(Settings, **values), first.topic)
+    group.move({move.partition: move.target for move in plan_reset(group, to_earliest)})
     latest = {number: bound.latest for number, bound in group.bounds().items()}
     watcher = Consumer({"bootstrap.servers": stack.bootstrap_servers, "group.id": first.group})
     partitions = [TopicPartition(first.topic, number) for number in latest]

@@ -19,7 +19,7 @@ import asyncpg
 import psutil
 
 from benchmarks import ceilings
-from processor.local import LocalStack
+from processor.local.stack import LocalStack
 
 PROCESSOR = [sys.executable, "-m", "processor"]
 

@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import load
-from processor.catalogue import Catalogue
-from processor.decode import SUBJECT, Decoder
-from processor.messages import RawRecord, TrialReport
+from processor.contracts.catalogue import Catalogue
+from processor.core.messages import RawRecord, TrialReport
+from processor.decode.decoder import SUBJECT, Decoder
 
 RESULT = Path(__file__).parent / "results" / "decoding.json"
 REPORTS = 20_000

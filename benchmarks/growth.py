@@ -24,7 +24,7 @@ from benchmarks import load
 from benchmarks.__main__ import RESULTS, circumstances, note, open_stack
 from benchmarks.contestants import INGEST, PROCESSOR, Contestant, Round, ask, run_sql
 from benchmarks.measure import throughput
-from processor.local import LocalStack
+from processor.local.stack import LocalStack
 
 FEW = 100_000
 RUN_TRIALS = 100

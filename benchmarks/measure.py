@@ -12,7 +12,7 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from benchmarks import load
 from benchmarks.contestants import Round, ask, tree_cpu, wal_bytes
-from processor.local import LocalStack
+from processor.local.stack import LocalStack
 
 LIMIT_SECONDS = 600.0
 

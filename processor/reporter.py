@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from processor.errors import ProcessorError
+from processor.core.errors import ProcessorError
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from processor.intake import create_topics
-from processor.settings import Settings
-from processor.store import Store, migrate
+from processor.core.settings import Settings
+from processor.kafka.topics import create_topics
+from processor.store.migrations import migrate
+from processor.store.session import Session
 from tests.support.backends import Servers, open_servers
 from tests.support.processes import Process
 from tests.support.proxy import Proxy
@@ -57,7 +58,7 @@ def database(url: str, name: str) -> str:
 def template(servers: Servers) -> Iterator[str]:
     """A migrated database that each test clones: faster than migrating, and every test starts from nothing."""
     execute(servers.database_url, f"create database {TEMPLATE}")
-    with Store(database(servers.database_url, TEMPLATE)) as store:
+    with Session(database(servers.database_url, TEMPLATE)) as store:
         migrate(store)
     yield TEMPLATE
     execute(servers.database_url, f"drop database {TEMPLATE} with (force)")
@@ -81,8 +82,8 @@ def empty_database_url(servers: Servers) -> Iterator[str]:
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Store]:
-    with Store(database_url) as opened:
+def store(database_url: str) -> Iterator[Session]:
+    with Session(database_url) as opened:
         yield opened
 
 
@@ -118,7 +119,7 @@ def settings_of(environment: dict[str, str]) -> Settings:
 def settings(environment: dict[str, str]) -> Settings:
     """Settings of this test, its topics created."""
     made = settings_of(environment)
-    create_topics(made, partitions=4, replication=1)
+    create_topics(made, made.topics, partitions=4, replication=1)
     return made
 
 

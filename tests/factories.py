@@ -11,7 +11,7 @@ from typing import Any
 
 from confluent_kafka import Producer
 
-from processor.messages import RawRecord
+from processor.core.messages import RawRecord
 
 _numbers = itertools.count()
 

@@ -14,7 +14,7 @@ from types import FrameType
 
 from rich.console import Console
 
-from processor.errors import ProcessorError, SetupError, UsageError
+from processor.core.errors import ProcessorError, SetupError, UsageError
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 

@@ -7,27 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from processor.events import COMPLETE, FAILED, event_id
-from processor.messages import RawRecord
+from processor.core.fields import FAILED_NAMES, NAMES
+from processor.core.messages import RawRecord
+from processor.events.bodies import COMPLETE, FAILED
+from processor.events.headers import event_id
 
 Content = Mapping[str, Any]
 Trial = tuple[str, str]  # run_id, trial_id
-
-#: what a report says of its trial, under the names that row and event have too
-FIELDS = (
-    "status",
-    "spectral_norm",
-    "mlflow_run_id",
-    "metrics",
-    "parameters",
-    "duration_ms",
-    "rank",
-    "warnings",
-    "artifact_uri",
-    "candidate_id",
-    "pulse_id",
-)
-_FAILED_FIELDS = ("spectral_norm", "mlflow_run_id", "parameters", "warnings", "duration_ms")
 
 
 class Rejected(NamedTuple):
@@ -58,7 +44,7 @@ class Ledger:
     def expect(self, run_id: str, trial_id: str, content: Content) -> None:
         """A valid report; one that says what the trial's last one said must change nothing."""
         history = self.revisions.setdefault((run_id, trial_id), [])
-        stored = _as_stored({name: content.get(name) for name in FIELDS})
+        stored = _as_stored({name: content.get(name) for name in NAMES})
         if history and history[-1] == stored:
             self.repeated += 1
         else:
@@ -111,8 +97,8 @@ def _compare_rows(ledger: Ledger, rows: Sequence[Mapping[str, Any]]) -> Iterable
             continue
         if row["revision"] != len(history):
             yield f"row {run_id}/{trial_id} has revision {row['revision']} instead of {len(history)}"
-        there = _as_stored({name: row[name] for name in FIELDS})
-        for name in FIELDS:
+        there = _as_stored({name: row[name] for name in NAMES})
+        for name in NAMES:
             if there[name] != history[-1][name]:
                 yield f"row {run_id}/{trial_id}: {name} differs from what was sent last"
 
@@ -164,7 +150,7 @@ def _event_body(trial: Trial, revision: int, content: Content) -> dict[str, Any]
     if content["status"] == "succeeded":
         return {**content, **about, "event": COMPLETE, "status": "completed"}
     if content["status"] == "failed":
-        said = {name: content[name] for name in _FAILED_FIELDS}
+        said = {name: content[name] for name in FAILED_NAMES}
         message = content["warnings"][0] if content["warnings"] else "Trial failed"
         about |= {"event": FAILED, "status": "failed", "error_message": message, "error_type": "trial_failed"}
         return {**said, **about}

@@ -9,19 +9,21 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import SecretStr
 
+from processor.core.errors import UsageError
+from processor.core.messages import RawRecord
+from processor.core.settings import PREFIX, Settings, load_settings
 from processor.demo.ledger import Ledger, Observed
 from processor.demo.workers import Worker, run
-from processor.errors import UsageError
-from processor.intake import read_topic
+from processor.kafka.topics import read_topic
 from processor.local import LocalStack
-from processor.messages import RawRecord
-from processor.settings import PREFIX, Settings, load_settings
-from processor.store import Store
+from processor.store.queries import read_queries
+from processor.store.session import Session
 
 SETTLE_SECONDS = 60.0  # for what was sent to arrive; after that the verdict says what is missing
 REFRESH_SECONDS = 0.2
@@ -53,7 +55,7 @@ class Scene(NamedTuple):
     addresses: Mapping[str, str]
     environment: Mapping[str, str]
     folder: Path
-    store: Store
+    store: Session
     ingest: Worker
     relay: Worker
     runs: Runs
@@ -116,7 +118,8 @@ def open_scene(say: Callable[[str], None]) -> Iterator[Scene]:
         run(environment, "migrate")
         run(environment, "topics", "create")
         folder = Path(cleanup.enter_context(tempfile.TemporaryDirectory(prefix="cerebros-demo-")))
-        store = cleanup.enter_context(Store(settings.database_url.get_secret_value()))
+        queries = read_queries(resources.files("processor.demo"))
+        store = cleanup.enter_context(Session(settings.database_url.get_secret_value(), queries=queries))
         ingest = cleanup.enter_context(Worker("ingest", environment, folder))
         relay = cleanup.enter_context(Worker("relay", environment, folder))
         say("tables and topics are there, ingest and relay are running")
@@ -128,7 +131,7 @@ def open_scene(say: Callable[[str], None]) -> Iterator[Scene]:
 
 def _find_servers(cleanup: ExitStack, say: Callable[[str], None]) -> tuple[Settings, dict[str, str]]:
     """The settings, and the variables that tell other processes of them: none where they come from outside."""
-    settings = load_settings()
+    settings = load_settings(Settings)
     given = settings.model_fields_set.intersection(_SERVERS)
     if len(given) == len(_SERVERS):
         say(f"using Kafka at {settings.kafka_bootstrap_servers} and the given database; group {settings.group_id}")

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from processor.core.messages import RawRecord
 from processor.demo.ledger import Ledger, header
-from processor.messages import RawRecord
 
 _SHOWN = 20  # differences; more would only push the first ones off the screen
 

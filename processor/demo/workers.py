@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from processor.errors import FatalError
+from processor.core.errors import FatalError
 
 STOP_SECONDS = 20.0  # the processor's own limit for draining is 10 s
 COMMAND_SECONDS = 60.0

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from processor.errors import SetupError
+from processor.core.errors import SetupError
 
 # Below the ports that Linux (32768+) and macOS (49152+) give to outgoing connections: a client that keeps
 # reconnecting to a stopped server would sooner or later be given that very port and answer itself.

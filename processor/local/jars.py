@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from processor.errors import SetupError
+from processor.core.errors import SetupError
 from processor.local.files import package_folder
 
 VERSION = "4.1.2"

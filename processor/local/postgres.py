@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from processor.errors import SetupError
+from processor.core.errors import SetupError
 from processor.local.files import neutral_environment, package_folder
 from processor.local.guard import remove_tree
 from processor.local.server import Server

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
-from processor.errors import SetupError
+from processor.core.errors import SetupError
 from processor.local import guard
 from processor.local.files import last_lines, neutral_environment
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from processor.errors import SetupError
+from processor.core.errors import SetupError
 from processor.local.files import free_ports, last_lines, locked
 from processor.local.guard import remove_tree
 from processor.local.java import Jvm

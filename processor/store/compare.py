@@ -7,9 +7,12 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from processor.messages import RawRecord
-from processor.store.connection import ReportError, Store
+from processor.core.messages import RawRecord
+from processor.core.parts import Halves
+from processor.core.verdict import Verdict
+from processor.store.errors import ReportError
 from processor.store.queries import load_queries
+from processor.store.session import Session
 
 
 class Position(NamedTuple):
@@ -24,17 +27,23 @@ class Position(NamedTuple):
 class Compared(NamedTuple):
     """One report beside the row of its trial.
 
-    `newer` is 1 where the report is newer than the row, 0 where the row holds this very report, -1 where it is older;
-    `fields` are those whose content differs. `refusal` holds the database's words where it can't even read the report.
+    `verdict` is what writing it would do; `newer` is 1 where it is newer than the row, 0 where the row holds this very
+    report, -1 where it is older; `fields` are those whose content differs. `refusal` holds the database's words where
+    it can't even read the report.
     """
 
     run_known: bool = False
-    held: bool = False
+    verdict: Verdict = Verdict.INSERTED
     revision: int = 0
     position: Position | None = None
     newer: int = 1
     fields: tuple[str, ...] = ()
     refusal: str = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether there is a row."""
+        return self.verdict is not Verdict.INSERTED
 
 
 class Letter(NamedTuple):
@@ -49,22 +58,22 @@ class Letter(NamedTuple):
 class Comparison:
     """Reads rows and dead letters and can't write any. Raises what `Store` raises."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Session) -> None:
         self._store = store
 
     def compare(self, rows: Sequence[bytes]) -> list[Compared]:
-        """Each report (as `store.writer.row_json` gives it) beside its row; no two may be of the same trial."""
-        if not rows:
-            return []
-        document = b"[" + b",".join(rows) + b"]"
-        try:
-            found = self._fetch("compare_reports", document)
-        except ReportError as error:
-            if len(rows) == 1:
-                return [Compared(refusal=str(error))]
-            middle = len(rows) // 2
-            return self.compare(rows[:middle]) + self.compare(rows[middle:])
-        return [_compared(row) for row in found]
+        """Each report (as `store.rows.row_json` gives it) beside its row; no two may be of the same trial."""
+        compared: list[Compared] = []
+        halves = Halves(rows)
+        for part in halves:
+            try:
+                found = self._fetch("compare_reports", b"[" + b",".join(part) + b"]")
+            except ReportError as error:
+                if not halves.split():
+                    compared.append(Compared(refusal=str(error)))
+            else:
+                compared += [_compared(row) for row in found]
+        return compared
 
     def letters(self, records: Sequence[RawRecord]) -> dict[Letter, bool]:
         """The dead letters of these records of one topic; True where one is not resolved."""
@@ -95,4 +104,5 @@ def _compared(row: Any) -> Compared:
     position = None
     if row["source_topic"] is not None:
         position = Position(row["source_topic"], row["source_partition"], row["source_offset"], row["source_index"])
-    return Compared(True, True, row["revision"], position, row["position"], tuple(row["fields"]))
+    verdict, fields = Verdict(row["verdict"]), tuple(row["fields"])
+    return Compared(True, verdict, row["revision"], position, row["position"], fields)

@@ -1,27 +1,22 @@
-"""Stored rejections: listing them, reading them in pages, and writing what a redrive makes of them.
-
-A redrive writes like ingest does, in the same single transaction, and in it settles the dead letters themselves: killed
-at any point it leaves either all of a batch or nothing, and whatever it wrote may be written again.
-"""
+"""Stored rejections: listing them, and reading them in pages."""
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
-import asyncpg
 import msgspec
 
-from processor.errors import UsageError
-from processor.events import timestamp_text
-from processor.messages import Batch, Headers, RawRecord, Rejection, Written
-from processor.normalise import storable
-from processor.store.connection import Store
-from processor.store.queries import load_queries
-from processor.store.rejections import place_of
-from processor.store.writer import EventOf, TrialStore
+from processor.core.errors import UsageError
+from processor.core.messages import RawRecord
+from processor.core.parts import in_parts
+from processor.core.times import timestamp_text
+from processor.store.headers import read_headers
+from processor.store.session import Session
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
@@ -87,7 +82,7 @@ class Selection(NamedTuple):
 class DeadLetters:
     """Reads dead letters. Use it in one thread only."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Session) -> None:
         self._store = store
 
     def groups(self, *, resolved_too: bool = False) -> list[dict[str, Any]]:
@@ -134,8 +129,8 @@ class DeadLetters:
                 return
             behind = (rows[-1]["record_id"], rows[-1]["report_index"])
             left -= len(rows)
-            for part in _split_by_bytes(rows, max_bytes):
-                yield self._with_records(part)
+            for part in in_parts(_by_record(rows), lambda same: int(same[0]["bytes"]), max_bytes):
+                yield self._with_records([row for same in part for row in same])
 
     def _with_records(self, rows: Sequence[dict[str, Any]]) -> list[DeadLetter]:
         held = self._store.fetch("dead_letter_bytes", list({row["record_id"] for row in rows}))
@@ -151,18 +146,9 @@ class DeadLetters:
         return letters
 
 
-def _split_by_bytes(rows: Sequence[dict[str, Any]], max_bytes: int) -> Iterator[list[dict[str, Any]]]:
-    part: list[dict[str, Any]] = []
-    size = 0
-    for row in rows:
-        if not part or row["record_id"] != part[-1]["record_id"]:
-            size += row["bytes"]
-            if part and size > max_bytes:
-                yield part
-                part, size = [], row["bytes"]
-        part.append(row)
-    if part:
-        yield part
+def _by_record(rows: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The dead letters of each record together: they share its bytes."""
+    return (list(same) for _, same in groupby(rows, key=itemgetter("record_id")))
 
 
 def _record(row: dict[str, Any], held: dict[str, Any]) -> RawRecord:
@@ -173,78 +159,3 @@ def _record(row: dict[str, Any], held: dict[str, Any]) -> RawRecord:
 def _letter(row: dict[str, Any], record: RawRecord) -> DeadLetter:
     same = ("reason", "detail", "path", "attempts", "first_seen", "last_seen", "last_detail", "resolved_at")
     return DeadLetter(id=row["id"], record=record, index=row["report_index"], **{name: row[name] for name in same})
-
-
-def read_headers(entries: Sequence[dict[str, str]]) -> Headers:
-    """What `writer.headers_json` wrote, as it was in the record."""
-
-    def value(entry: dict[str, str]) -> bytes | None:
-        if "base64" in entry:
-            return b64decode(entry["base64"])
-        return entry["text"].encode() if "text" in entry else None
-
-    return tuple((entry["name"], value(entry)) for entry in entries)
-
-
-class Redriven(NamedTuple):
-    """What one batch of a redrive came to: `failed` are the dead letters that were rejected again, and by what."""
-
-    written: Written
-    failed: Sequence[tuple[DeadLetter, Rejection]]
-
-
-class RedriveStore(TrialStore):
-    """Writes what dead letters give when they are decoded again. Use it in one thread only.
-
-    In the transaction of the rows and their events: who is not rejected again is resolved, who is counts one more
-    attempt. One that `rehearses` does all of it and takes it back at the end.
-    """
-
-    def __init__(self, store: Store, event_of: EventOf, *, create_runs: bool = True, rehearses: bool = False) -> None:
-        super().__init__(store, event_of, create_runs=create_runs)
-        self.rehearses = rehearses
-        self._letters: Sequence[DeadLetter] = ()
-
-    def redrive(self, letters: Sequence[DeadLetter], batch: Batch) -> Redriven:
-        """Writes the batch that the dead letters came to, and settles them; raises as `write` does."""
-        self._letters = letters
-        if not batch.reports and not batch.rejections:  # readable now, and empty: nothing to write
-            if not self.rehearses:
-                self._store.execute("resolve_letters", [letter.id for letter in letters])
-            return Redriven(Written(), [])
-        written = self.write(batch)
-        return Redriven(written, failures(letters, (*batch.rejections, *written.rejected_by_database)))
-
-    async def _write(self, connection: asyncpg.Connection, batch: Batch, *, isolate: bool) -> Written:
-        if not self.rehearses:
-            return await super()._write(connection, batch, isolate=isolate)
-        transaction = connection.transaction()  # the real one is a savepoint within this
-        await transaction.start()
-        try:
-            return await super()._write(connection, batch, isolate=isolate)
-        finally:
-            await transaction.rollback()
-
-    async def _resolve(self, connection: asyncpg.Connection, batch: Batch, refused: Sequence[Rejection]) -> None:
-        await super()._resolve(connection, batch, refused)
-        queries = load_queries()
-        failed = failures(self._letters, (*batch.rejections, *refused))
-        failed_ids = {letter.id for letter, _ in failed}
-        settled = [letter.id for letter in self._letters if letter.id not in failed_ids]
-        await connection.execute(queries["resolve_letters"], settled)
-        if failed:
-            rows = [(letter.id, letter.attempts, said_again(letter, rejection)) for letter, rejection in failed]
-            await connection.execute(queries["count_attempts"], *zip(*rows, strict=True))
-
-
-def failures(letters: Sequence[DeadLetter], rejections: Sequence[Rejection]) -> list[tuple[DeadLetter, Rejection]]:
-    """The dead letters that are rejected again, each with its new rejection."""
-    found = {(place_of(one.record), one.index): one for one in rejections}
-    pairs = ((letter, found.get((place_of(letter.record), letter.index))) for letter in letters)
-    return [(letter, rejection) for letter, rejection in pairs if rejection is not None]
-
-
-def said_again(letter: DeadLetter, rejection: Rejection) -> str:
-    """The new sentence; behind the new reason where that is another one."""
-    said = rejection.detail if rejection.reason == letter.reason else f"{rejection.reason.value}: {rejection.detail}"
-    return str(storable(said))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncpg
 
-from processor.errors import SetupError
-from processor.store.connection import ReportError, Store
+from processor.core.errors import SetupError
+from processor.store.errors import ReportError
 from processor.store.queries import load_queries, migrations
+from processor.store.session import Session
 
 #: 'migrate' in ASCII: the key of the advisory lock
 MIGRATION_LOCK = int.from_bytes(b"migrate", "big")
@@ -17,19 +18,19 @@ MIGRATION_LOCK = int.from_bytes(b"migrate", "big")
 PATIENCE_SECONDS = 24 * 3600.0
 
 
-def pending_migrations(store: Store) -> list[str]:
+def pending_migrations(store: Session) -> list[str]:
     """Names of the migrations that this database lacks, oldest first; changes nothing."""
     return store.run(_pending)
 
 
-def check_migrated(store: Store) -> None:
+def check_migrated(store: Session) -> None:
     """Raises `SetupError` where a migration is pending."""
     pending = pending_migrations(store)
     if pending:
         raise SetupError(f"the database {store.where} lacks {', '.join(pending)}: run `processor migrate`")
 
 
-def migrate(store: Store) -> list[str]:
+def migrate(store: Session) -> list[str]:
     """Runs what is pending and returns its names.
 
     Raises `SetupError` where existing rows break a unique key, naming them, and where an existing table could not be

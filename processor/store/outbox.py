@@ -17,10 +17,11 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from processor.errors import TransientError
-from processor.messages import Outgoing, Packet
-from processor.store.connection import Store
+from processor.core.errors import TransientError
+from processor.core.messages import Outgoing, Packet
+from processor.core.parts import in_parts
 from processor.store.queries import load_queries
+from processor.store.session import Session
 
 #: a packet's size (unless one message is larger): small beside the relay's memory, large beside a row's overhead, and
 #: less than half of what a topic takes by default, so that the relay need not measure each message
@@ -37,22 +38,20 @@ _decoder = msgspec.msgpack.Decoder(list[Outgoing])
 
 def seal_packets(messages: Sequence[Outgoing]) -> tuple[list[uuid.UUID], list[int], list[bytes]]:
     """Parameters of `insert_outbox`: ids, numbers of messages, payloads; the order of the messages is kept."""
-    ids, counts, payloads = [], [], []
-    start = size = 0
-    for place, message in enumerate(messages):
-        size += len(message.value or b"") + 200  # ids, or headers and key
-        if size >= PACKET_BYTES or place == len(messages) - 1:
-            ids.append(uuid.uuid4())
-            counts.append(place + 1 - start)
-            payloads.append(_encoder.encode(messages[start : place + 1]))
-            start, size = place + 1, 0
-    return ids, counts, payloads
+    packets = list(in_parts(messages, _size_of, PACKET_BYTES))
+    ids, counts = [uuid.uuid4() for _ in packets], [len(packet) for packet in packets]
+    return ids, counts, [_encoder.encode(packet) for packet in packets]
+
+
+def _size_of(message: Outgoing) -> int:
+    """Roughly, as it is stored: ids, or headers and key, beside the value."""
+    return len(message.value or b"") + 200
 
 
 class Outbox:
     """What the relay does with Postgres. Use it in one thread only."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Session) -> None:
         self._store = store
         self._session = 0
         self._news = asyncio.Event()

@@ -4,21 +4,19 @@ a replay or a redrive brings a report that can be written after all.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import asyncpg
-import msgspec
 
-from processor.events import dead_letter_message
-from processor.messages import Batch, Headers, OutboxMessage, RawRecord, Reason, Rejection, TrialReport
-from processor.normalise import storable
+from processor.core.messages import Batch, OutboxMessage, Outcome, RawRecord, Reason, Rejection, TrialReport
+from processor.core.text import storable
+from processor.events.headers import dead_letter_message
+from processor.store.headers import headers_json
 from processor.store.queries import load_queries
 
 #: dead letters that a batch's reports are compared with one by one; where there are more, all reports are looked up
 MAX_SUSPECTS = 1000
-_encode = msgspec.json.Encoder().encode
 
 
 async def resolve_written(connection: asyncpg.Connection, batch: Batch, refused: Sequence[Rejection]) -> None:
@@ -81,7 +79,7 @@ def settled_places(
     Only of records whose (topic, partition, offset) is among the `suspects`; None: of all.
     """
     not_written = {(place_of(one.record), one.index) for one in refused}
-    outcomes: list[TrialReport | Rejection] = [*batch.reports, *batch.rejections]
+    outcomes: list[Outcome] = [*batch.reports, *batch.rejections]
     settled: dict[tuple[str, int, int, int, int], None] = {}
     for outcome in outcomes:
         place = place_of(outcome.record)
@@ -91,21 +89,6 @@ def settled_places(
         if type(outcome) is TrialReport and (place, outcome.index) not in not_written:
             settled[*place, outcome.index] = None
     return list(settled)
-
-
-def headers_json(headers: Headers) -> bytes:
-    """[{"name", "text" | "base64"}, ...]: readable where the bytes are text; a null value has neither."""
-    entries = []
-    for name, value in headers:
-        entry = {"name": storable(name)}
-        if value is not None:
-            text = value.decode("utf-8", "replace")
-            if text.encode() == value and "\x00" not in text:
-                entry["text"] = text
-            else:
-                entry["base64"] = b64encode(value).decode()
-        entries.append(entry)
-    return _encode(entries)
 
 
 def refused_by_database(report: TrialReport, refusal: str) -> Rejection:

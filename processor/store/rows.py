@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
 
 import msgspec
 
-from processor.events import timestamp_text
-from processor.messages import TrialReport
+from processor.core.fields import ID_NAMES, NAMES
+from processor.core.messages import TrialReport
+from processor.core.parts import in_parts
+from processor.core.times import timestamp_text
 
 #: what JSON text of rows one statement gets at the most; Postgres needs several times as much memory to take it apart
 MAX_STATEMENT_BYTES = 16 * 1024 * 1024
 #: so much content is sent at once: Postgres stores it while the next is made, and neither side holds much
 COPY_PIECE_BYTES = 192 * 1024
 #: the columns of a report's content, as two reports are compared
-CONTENT_COLUMNS = (
-    "status", "metrics", "parameters", "spectral_norm", "mlflow_run_id", "artifact_uri", "duration_ms", "rank",
-    "warnings", "candidate_id", "pulse_id", "bridge_payload",
-)  # fmt: skip
+CONTENT_COLUMNS = (*NAMES, "bridge_payload")
 COPY_COLUMNS = (
     "id", "model_run_id", "trial_id", *CONTENT_COLUMNS, "schema_version", "revision", "source_topic",
     "source_partition", "source_offset", "source_index", "source_timestamp", "source_digest",
 )  # fmt: skip
-_NAMED = frozenset(CONTENT_COLUMNS) - {"bridge_payload"} | {"run_id", "trial_id"}
-T = TypeVar("T")
+_NAMED = frozenset((*NAMES, *ID_NAMES))
+_fields = itemgetter(*NAMES)
 #: stands for null until the text is whole: no content holds a NUL
 _NONE = "\0"
 _NULL = "\\N"
@@ -34,37 +34,36 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _encode = msgspec.json.Encoder().encode
 
 
+def _array(items: Sequence[str]) -> str:
+    """A text[] literal."""
+    if not items:
+        return "{}"
+    quoted = ['"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in items]
+    return "{" + ",".join(quoted) + "}"
+
+
+#: by the type of a value: its text in COPY's format. The type of a column decides which types its values have
+_TEXTS: dict[type, Callable[[Any], str]] = {
+    type(None): lambda _: _NONE,
+    bool: lambda value: "t" if value else "f",
+    int: str,
+    list: _array,
+    dict: lambda value: _encode(value).decode(),
+    msgspec.Raw: lambda value: str(value, "utf-8"),
+}
+
+
 def content_text(report: TrialReport) -> str:
     """trial_id and the values of `CONTENT_COLUMNS` in COPY's text format, but with NUL for null."""
-    content = report.content
-    mlflow_run_id, artifact_uri, candidate_id = (
-        content["mlflow_run_id"],
-        content["artifact_uri"],
-        content["candidate_id"],
-    )
-    duration_ms, rank, pulse_id = content["duration_ms"], content["rank"], content["pulse_id"]
-    warnings, payload = content["warnings"], payload_of(report)
-    text = (
-        f"{report.trial_id}\t{content['status']}\t{json_text(content['metrics'])}\t{json_text(content['parameters'])}\t"
-        f"{'t' if content['spectral_norm'] else 'f'}\t{_NONE if mlflow_run_id is None else mlflow_run_id}\t"
-        f"{_NONE if artifact_uri is None else artifact_uri}\t{_NONE if duration_ms is None else duration_ms}\t"
-        f"{_NONE if rank is None else rank}\t{_array(warnings) if warnings else '{}'}\t"
-        f"{_NONE if candidate_id is None else candidate_id}\t{_NONE if pulse_id is None else pulse_id}\t"
-        f"{_encode(payload).decode() if payload else '{}'}"
-    )
+    payload = payload_of(report)
+    columns = [report.trial_id]
+    columns += [value if type(value) is str else _TEXTS[type(value)](value) for value in _fields(report.content)]
+    columns.append(_encode(payload).decode() if payload else "{}")
+    text = "\t".join(columns)
     # most content needs no escape: looking at all of it at once is cheaper than at each field
     if "\\" not in text and text.count("\t") == len(CONTENT_COLUMNS) and "\n" not in text and "\r" not in text:
         return text
-    fields = [
-        report.trial_id, content["status"], json_text(content["metrics"]), json_text(content["parameters"]),
-        "t" if content["spectral_norm"] else "f", mlflow_run_id, artifact_uri, duration_ms, rank, _array(warnings),
-        candidate_id, pulse_id, json_text(payload),
-    ]  # fmt: skip
-    return "\t".join([_NONE if field is None else str(field).translate(_ESCAPES) for field in fields])
-
-
-def json_text(value: Any) -> str:
-    return str(value if type(value) is msgspec.Raw else _encode(value), "utf-8")
+    return "\t".join([column.translate(_ESCAPES) for column in columns])
 
 
 def copy_pieces(
@@ -103,12 +102,6 @@ def new_ids(number: int) -> list[str]:
         f"{head}{place & 0xFFF:03x}-8{random[at : at + 3]}-{random[at + 3 : at + 15]}"
         for place, at in zip(range(number), range(0, 16 * number, 16), strict=True)
     ]
-
-
-def _array(items: Sequence[str]) -> str:
-    """A text[] literal."""
-    quoted = ['"' + item.replace("\\", "\\\\").replace('"', '\\"') + '"' for item in items]
-    return "{" + ",".join(quoted) + "}"
 
 
 def payload_of(report: TrialReport) -> Mapping[str, Any]:
@@ -163,18 +156,3 @@ def split_by_size(reports: Sequence[TrialReport]) -> Iterator[list[tuple[TrialRe
     """The reports with their rows as JSON, in parts of at most `MAX_STATEMENT_BYTES` (one always fits)."""
     rows = ((report, row_json(report)) for report in reports)
     return in_parts(rows, lambda row: len(row[1]), MAX_STATEMENT_BYTES)
-
-
-def in_parts(items: Iterable[T], size_of: Callable[[T], int], most: int) -> Iterator[list[T]]:
-    """The items in their order, in parts of at most that size (one always fits)."""
-    part: list[T] = []
-    size = 0
-    for item in items:
-        more = size_of(item)
-        if part and size + more > most:
-            yield part
-            part, size = [], 0
-        part.append(item)
-        size += more
-    if part:
-        yield part

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from processor.settings import Settings
+from processor.core.settings import Settings
 from tests.factories import load, produce
 from tests.support.ledger import check_ledger
 from tests.support.processes import Process

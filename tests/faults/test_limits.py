@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from processor.settings import Settings
+from processor.core.settings import Settings
 from tests.conftest import execute
 from tests.factories import load, produce, report
 from tests.support.backends import Servers

@@ -9,12 +9,12 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from processor.intake import create_topics, read_topic
-from processor.settings import Settings
-from processor.store import Store
+from processor.core.settings import Settings
+from processor.kafka.topics import create_topics, read_topic
+from processor.store.session import Session
 from tests.conftest import execute
 from tests.factories import load, produce, report
-from tests.support.ledger import check_ledger, events_of, rows_of
+from tests.support.ledger import check_ledger, events_of, ledger_session, rows_of
 from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import parked, rows, wait_settled
 from tests.support.topics import set_max_bytes
@@ -63,7 +63,7 @@ def test_a_report_that_the_database_alone_refuses_is_isolated_and_its_neighbours
     send(settings, *values)
     start("ingest"), start("relay")
     wait_settled(settings)
-    with Store(database_url) as store:
+    with Session(database_url) as store:
         letters = store.fetch("status_dead_letters")
         details = store.run(lambda connection: connection.fetch("select detail from dead_letters order by id"))
     assert [(row["reason"], row["count"]) for row in letters] == [("database_refused", 4)]
@@ -98,7 +98,7 @@ def test_a_topic_made_anew_starts_at_zero_and_nothing_is_mistaken_for_a_replay(
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     admin.delete_topics([settings.raw_topic])[settings.raw_topic].result()
     wait_until(lambda: settings.raw_topic not in admin.list_topics(timeout=5).topics, "the topic is gone")
-    wait_until(lambda: bool(create_topics(settings, partitions=4, replication=1)), "the topic is back")
+    wait_until(lambda: bool(create_topics(settings, settings.topics, partitions=4, replication=1)), "the topic is back")
     send(settings, json.dumps(report(trial_id="t", metrics={"accuracy": 0.9})).encode(), b"bad two")
     if not running:
         start("ingest")
@@ -109,7 +109,7 @@ def test_a_topic_made_anew_starts_at_zero_and_nothing_is_mistaken_for_a_replay(
 
 
 def dead_letters(settings: Settings) -> int:
-    with Store(settings.database_url.get_secret_value()) as store:
+    with ledger_session(settings) as store:
         return int(store.fetch("ledger_dead_letters")[0]["count"])
 
 

@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
-from processor.local import KafkaServer, LocalStack, PostgresServer
-from processor.settings import Settings
+from processor.core.settings import Settings
+from processor.local.kafka import KafkaServer
+from processor.local.postgres import PostgresServer
+from processor.local.stack import LocalStack
 from tests.conftest import execute
 from tests.factories import load, produce
 from tests.support.backends import Servers

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from processor.intake import KafkaSource
-from processor.settings import Settings
+from processor.core.settings import Settings
+from processor.kafka.group_source import GroupSource
+from processor.kafka.membership import Subscription
 from tests.factories import load, produce
 from tests.support.ledger import check_ledger
 from tests.support.processes import Process, wait_until
@@ -45,7 +46,11 @@ def test_scaling_from_one_to_three_and_back_in_the_middle_of_a_load(
 def test_reading_goes_on_at_once_when_partitions_may_be_read_again(settings: Settings) -> None:
     """They were paused, as a rebalance does it too: the client's thread that fetches sleeps for a second then."""
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(2000, seed=42))
-    source = KafkaSource(settings, lambda _partitions, lost: None, "consumer")
+    source = GroupSource(
+        settings,
+        Subscription(settings.raw_topic, settings.group_id, protocol="consumer"),
+        lambda _partitions, lost: None,
+    )
     wait_until(lambda: bool(source.poll(10, 0.1)), "the first records")
     empty_polls = []
     for _ in range(3):

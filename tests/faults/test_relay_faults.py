@@ -8,12 +8,12 @@ from collections.abc import Callable
 import asyncpg
 from confluent_kafka.admin import AdminClient
 
-from processor.intake import create_topics, read_topic
-from processor.messages import Event
-from processor.settings import Settings
-from processor.store import Outbox, Store
-from processor.store.outbox import seal_packets
+from processor.core.messages import Event
+from processor.core.settings import Settings
+from processor.kafka.topics import create_topics, read_topic
+from processor.store.outbox import Outbox, seal_packets
 from processor.store.queries import load_queries
+from processor.store.session import Session
 from tests.factories import load, produce, report
 from tests.support.ledger import check_ledger
 from tests.support.processes import Process, run_command, wait_until
@@ -27,7 +27,7 @@ def event(number: int) -> Event:
 
 
 def test_a_packet_whose_transaction_commits_late_is_published_although_later_ones_are_gone(
-    settings: Settings, start: Start, store: Store, database_url: str
+    settings: Settings, start: Start, store: Session, database_url: str
 ) -> None:
     """Its sequence number is below that of all that was published before it could be seen."""
 
@@ -35,7 +35,7 @@ def test_a_packet_whose_transaction_commits_late_is_published_although_later_one
         await connection.execute(load_queries()["insert_outbox"], *seal_packets([event(number)]))
 
     start("relay").wait_said("leading")
-    with Store(database_url) as late:
+    with Session(database_url) as late:
         late.run(lambda connection: connection.execute("begin"))
         late.run(lambda connection: insert(connection, 1))
         for number in (2, 3):
@@ -65,14 +65,14 @@ def test_an_events_topic_that_is_gone_blocks_neither_dead_letters_nor_its_own_re
     wait_until(lambda: len(list(read_topic(settings, settings.dead_letter_topic))) == 1, "the dead letter is out", 30)
     assert relay.running
     relay.stop()
-    wait_until(lambda: bool(create_topics(settings, partitions=4, replication=1)), "the topic is back")
+    wait_until(lambda: bool(create_topics(settings, settings.topics, partitions=4, replication=1)), "the topic is back")
     start("relay").wait_said("leading")
     assert run_command(environment, "parked", "publish").stdout.startswith("30 messages")
     wait_settled(settings)
     check_ledger(settings)
 
 
-def test_unparked_events_go_before_later_ones_of_their_trials_that_wait(settings: Settings, store: Store) -> None:
+def test_unparked_events_go_before_later_ones_of_their_trials_that_wait(settings: Settings, store: Session) -> None:
     """The later one is in the outbox already when the earlier one is put back."""
     outbox = Outbox(store)
 

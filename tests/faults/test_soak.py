@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from processor.intake import read_topic
-from processor.settings import Settings
+from processor.core.settings import Settings
+from processor.kafka.topics import read_topic
 from tests.factories import load, produce
 from tests.support.backends import Servers
 from tests.support.ledger import check_ledger, events_of, fold, rows_of

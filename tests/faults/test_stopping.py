@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from processor.intake import KafkaSource
-from processor.settings import Settings
+from processor.core.settings import Settings
+from processor.kafka.group_source import GroupSource
+from processor.kafka.membership import Subscription
 from tests.conftest import execute
 from tests.factories import load, produce
 from tests.support.backends import Servers
@@ -98,7 +99,8 @@ def test_a_client_that_has_left_before_its_last_callback_ends_closes_without_an_
 
     seen: list[object] = []
     released: list[bool] = []
-    source = KafkaSource(settings, lambda _partitions, lost: released.append(lost), protocol)
+    subscription = Subscription(settings.raw_topic, settings.group_id, protocol=protocol)
+    source = GroupSource(settings, subscription, lambda _partitions, lost: released.append(lost))
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(10, seed=73))
     wait_until(lambda: len(source.poll(1, 0.1)) == 1, "the first record")
     sys.setprofile(slow)

@@ -7,14 +7,14 @@ import json
 
 from benchmarks import load
 from benchmarks.growth import fill_table
-from processor.catalogue import Catalogue
-from processor.decode import Decoder
-from processor.messages import TrialReport
-from processor.store import Store
+from processor.contracts.catalogue import Catalogue
+from processor.core.messages import TrialReport
+from processor.decode.decoder import Decoder
+from processor.store.session import Session
 from tests.factories import record
 
 
-def test_the_large_tables_rows_are_those_that_ingest_would_write(store: Store, database_url: str) -> None:
+def test_the_large_tables_rows_are_those_that_ingest_would_write(store: Session, database_url: str) -> None:
     asyncio.run(fill_table(database_url, 300))
     counts = "select count(*), count(distinct model_run_id), sum((revision = 1)::int) from cerebros_model_trials"
     rows = store.run(lambda connection: connection.fetch(counts))

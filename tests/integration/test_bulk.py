@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from processor import decode
-from processor.catalogue import Catalogue
-from processor.decode import Decoder
-from processor.events import EventWriter
-from processor.messages import Batch, RawRecord, Rejection, TrialReport, Written
-from processor.store import Outbox, Store, TrialStore
-from processor.store import writer as store_writer
+from processor.contracts.catalogue import Catalogue
+from processor.core.messages import Batch, RawRecord, Rejection, TrialReport, Written
+from processor.core.verdict import VERDICTS
+from processor.decode import digest
+from processor.decode.decoder import Decoder
+from processor.events.bodies import EventWriter
+from processor.store import trials as store_trials
+from processor.store.outbox import Outbox
+from processor.store.session import Session
+from processor.store.trials import TrialStore
 from tests.factories import record, report
 from tests.support.processes import wait_until
 
@@ -37,7 +40,7 @@ order by run.run_id, trial.trial_id
 """
 
 
-def query(store: Store, sql: str, *args: Any) -> list[tuple[Any, ...]]:
+def query(store: Session, sql: str, *args: Any) -> list[tuple[Any, ...]]:
     rows = store.run(lambda connection: connection.fetch(sql, *args))
     return [tuple(row) for row in rows]
 
@@ -84,7 +87,7 @@ def batches(records: list[RawRecord], most: int) -> list[Batch]:
     return made
 
 
-def written(store: Store, records: list[RawRecord], most: int) -> tuple[list[Any], list[Any], list[int]]:
+def written(store: Session, records: list[RawRecord], most: int) -> tuple[list[Any], list[Any], list[int]]:
     """(rows, events by trial in order, verdicts) of a history that came in batches of `most` into empty tables."""
     store.run(
         lambda connection: connection.execute("truncate cerebros_model_runs, outbox, dead_letter_records cascade")
@@ -100,25 +103,25 @@ def written(store: Store, records: list[RawRecord], most: int) -> tuple[list[Any
                     value = json.loads(message.value or b"")
                     events.setdefault(message.id.rpartition("#")[0], []).append((message, value))
         outbox.delete([packet.id for packet in packets])
-    verdicts = [sum(getattr(one, name) for one in done) for name in store_writer.VERDICTS]
+    verdicts = [sum(getattr(one, name) for one in done) for name in VERDICTS]
     assert not any(one.rejected_by_database for one in done)
     return query(store, ROWS), sorted(events.items()), verdicts
 
 
-def claim(outbox: Outbox, store: Store) -> list[Any]:
+def claim(outbox: Outbox, store: Session) -> list[Any]:
     outbox._session = store.connections
     return outbox.claim(10_000, 2**30)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_quick_way_and_the_thorough_way_write_the_same(
-    seed: int, store: Store, monkeypatch: pytest.MonkeyPatch
+    seed: int, store: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = history(seed)
-    monkeypatch.setattr(store_writer, "BULK_LEAST", NEVER)
+    monkeypatch.setattr(store_trials, "BULK_LEAST", NEVER)
     rows, events, verdicts = written(store, records, 37)
     for most in (400, 50, 1):
-        monkeypatch.setattr(store_writer, "BULK_LEAST", ALWAYS)
+        monkeypatch.setattr(store_trials, "BULK_LEAST", ALWAYS)
         assert (rows, events, verdicts) == written(store, records, most)
     # all of it once more changes nothing and says so
     sink = TrialStore(store, EventWriter())
@@ -133,7 +136,7 @@ def one_batch(count: int = 60, run: str = "run-1") -> Batch:
     return Batch([one for one in reports if isinstance(one, TrialReport)], [], {})
 
 
-def test_a_row_that_somebody_changed_by_hand_comes_back_with_the_next_replay(store: Store) -> None:
+def test_a_row_that_somebody_changed_by_hand_comes_back_with_the_next_replay(store: Session) -> None:
     batch, sink = one_batch(), TrialStore(store, EventWriter())
     sink.write(batch)
     assert sink.write(batch).unchanged == 60
@@ -146,7 +149,7 @@ def test_a_row_that_somebody_changed_by_hand_comes_back_with_the_next_replay(sto
 
 
 @pytest.mark.parametrize("count", [3, 60], ids=["judged", "looked at"])
-def test_a_report_that_is_here_already_writes_nothing(count: int, store: Store) -> None:
+def test_a_report_that_is_here_already_writes_nothing(count: int, store: Session) -> None:
     batch, sink = one_batch(count), TrialStore(store, EventWriter())
     sink.write(batch)
     before = query(store, "select trial_id, xmin::text from cerebros_model_trials order by 1")
@@ -154,7 +157,7 @@ def test_a_report_that_is_here_already_writes_nothing(count: int, store: Store) 
     assert query(store, "select trial_id, xmin::text from cerebros_model_trials order by 1") == before
 
 
-def test_another_report_at_the_very_same_place_is_written(store: Store) -> None:
+def test_another_report_at_the_very_same_place_is_written(store: Session) -> None:
     """A topic that was made anew, filled with timestamps of its sender: the place alone proves nothing."""
     sink = TrialStore(store, EventWriter())
     records = [record(report(trial_id=f"t{number}", rank=1), offset=number, timestamp_ms=5) for number in range(60)]
@@ -165,18 +168,18 @@ def test_another_report_at_the_very_same_place_is_written(store: Store) -> None:
     assert query(store, "select distinct rank, revision from cerebros_model_trials") == [(2, 2)]
 
 
-def looks_settle(store: Store, reports: list[TrialReport]) -> int:
+def looks_settle(store: Session, reports: list[TrialReport]) -> int:
     """How many of these reports are told by their digest alone."""
     given = [uuid.UUID(one.digest) for one in reports]
     return int(query(store, "select count(*) from cerebros_model_trials where source_digest = any($1)", given)[0][0])
 
 
-def test_rows_that_earlier_rules_made_are_compared_by_content(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_earlier_rules_made_are_compared_by_content(store: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     sink = TrialStore(store, EventWriter())
     records = [record(report(trial_id=f"t{number}")) for number in range(60)]
     [batch] = batches(records, 60)
     sink.write(batch)
-    monkeypatch.setattr(decode, "RULES_VERSION", decode.RULES_VERSION + 1)
+    monkeypatch.setattr(digest, "RULES_VERSION", digest.RULES_VERSION + 1)
     later = Decoder(Catalogue.load())
     reports = [one for each in records for one in later(each) if isinstance(one, TrialReport)]
     assert [one.digest for one in reports] != [one.digest for one in batch.reports]
@@ -186,7 +189,9 @@ def test_rows_that_earlier_rules_made_are_compared_by_content(store: Store, monk
     assert looks_settle(store, reports) == 60
 
 
-def test_a_trial_that_another_program_inserts_meanwhile_is_judged_not_refused(store: Store, database_url: str) -> None:
+def test_a_trial_that_another_program_inserts_meanwhile_is_judged_not_refused(
+    store: Session, database_url: str
+) -> None:
     """It inserts after our look and commits while our COPY waits for it."""
     insert = (
         "insert into cerebros_model_trials (model_run_id, trial_id, status) "
@@ -197,7 +202,7 @@ def test_a_trial_that_another_program_inserts_meanwhile_is_judged_not_refused(st
     sink.write(one_batch(1))  # the run is there
     done: list[Written] = []
     writing = threading.Thread(target=lambda: done.append(sink.write(one_batch())))
-    with Store(database_url) as other, Store(database_url) as watch:
+    with Session(database_url) as other, Session(database_url) as watch:
         other.run(lambda connection: connection.execute("begin"))
         other.run(lambda connection: connection.execute(insert))
         writing.start()
@@ -208,5 +213,5 @@ def test_a_trial_that_another_program_inserts_meanwhile_is_judged_not_refused(st
     counts = (
         "select count(*), min(revision), max(revision), sum((status = 'succeeded')::int) from cerebros_model_trials"
     )
-    with Store(database_url) as look:
+    with Session(database_url) as look:
         assert query(look, counts) == [(60, 1, 2, 60)]

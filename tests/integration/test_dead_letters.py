@@ -18,27 +18,26 @@ import asyncpg
 import msgspec
 import pytest
 
-from processor.catalogue import Catalogue
-from processor.dead_letters import Tally, redrive
-from processor.decode import Decode, Decoder
-from processor.errors import TransientError, UsageError
-from processor.events import EventWriter
-from processor.intake import read_topic
-from processor.messages import Batch, Destination, Outgoing, RawRecord, Reason, Rejection, TrialReport, Written
-from processor.settings import Settings
-from processor.store import Store, TrialStore, rejections
-from processor.store.dead_letters import DeadLetters, RedriveStore, Selection
+from processor.contracts.catalogue import Catalogue
+from processor.core.errors import TransientError, UsageError
+from processor.core.messages import Batch, Destination, Outgoing, RawRecord, Reason, Rejection, TrialReport, Written
+from processor.core.settings import Settings
+from processor.decode.decoder import Decode, Decoder
+from processor.events.bodies import EventWriter
+from processor.kafka.topics import read_topic
+from processor.replay.redrive import Tally, redrive
+from processor.store import rejections
+from processor.store.dead_letters import DeadLetters, Selection
 from processor.store.queries import load_queries
+from processor.store.redrive import RedriveStore
+from processor.store.session import Session
+from processor.store.trials import TrialStore
 from tests.factories import load, produce, record, report
 from tests.support.ledger import comparable, events_of, fold, rows_of
 from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import wait_settled
 
-#: the whole command line, also where dead-letters is not mounted in it
-COMMAND = (
-    "from processor import cli, cli_dead_letters; "
-    "cli.app.add_typer(cli_dead_letters.app, name='dead-letters'); cli.main()"
-)
+COMMAND = "from processor.cli.main import main; main()"
 EVENTS = EventWriter()
 ALL = Selection()
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -65,7 +64,7 @@ def cli_json(cli: Cli, *args: str, **extra: str) -> Any:
     return json.loads(done.stdout)
 
 
-def write(store: Store, decode: Decode, *records: RawRecord, create_runs: bool = True) -> Written:
+def write(store: Session, decode: Decode, *records: RawRecord, create_runs: bool = True) -> Written:
     """As ingest does it, one batch."""
     outcomes = [outcome for one in records for outcome in decode(one)]
     reports = [one for one in outcomes if isinstance(one, TrialReport)]
@@ -79,44 +78,44 @@ def rejecting(reason: Reason = Reason.NOT_JSON, detail: str = "broken once") -> 
 
 
 def run_redrive(
-    store: Store, decode: Decode, selection: Selection = ALL, *, most: int | None = None, **options: Any
+    store: Session, decode: Decode, selection: Selection = ALL, *, most: int | None = None, **options: Any
 ) -> Tally:
     letters = DeadLetters(store)
     pages = letters.pages(letters.bounded(selection), 100, 1024 * 1024, most)
     return redrive(pages, decode, RedriveStore(store, EVENTS, **options), 100)
 
 
-def query(store: Store, sql: str, *args: Any) -> list[dict[str, Any]]:
+def query(store: Session, sql: str, *args: Any) -> list[dict[str, Any]]:
     async def work(connection: asyncpg.Connection) -> list[dict[str, Any]]:
         return [dict(row) for row in await connection.fetch(sql, *args)]
 
     return store.run(work)
 
 
-def letters_of(store: Store) -> list[dict[str, Any]]:
+def letters_of(store: Session) -> list[dict[str, Any]]:
     return query(store, "select * from dead_letters order by id")
 
 
-def unresolved(store: Store) -> int:
+def unresolved(store: Session) -> int:
     return sum(letter["resolved_at"] is None for letter in letters_of(store))
 
 
-def trials_of(store: Store) -> dict[str, dict[str, Any]]:
+def trials_of(store: Session) -> dict[str, dict[str, Any]]:
     return {row["trial_id"]: row for row in query(store, "select * from cerebros_model_trials")}
 
 
-def outbox_of(store: Store) -> list[Outgoing]:
+def outbox_of(store: Session) -> list[Outgoing]:
     decoder = msgspec.msgpack.Decoder(list[Outgoing])
     rows = query(store, "select payload from outbox order by seq")
     return [message for row in rows for message in decoder.decode(row["payload"])]
 
 
-def sent(store: Store) -> Counter[str]:
+def sent(store: Session) -> Counter[str]:
     """How many messages wait for each topic."""
     return Counter(message.destination.value for message in outbox_of(store))
 
 
-def everything(store: Store) -> list[str]:
+def everything(store: Session) -> list[str]:
     """Every column of every table that a redrive could touch."""
     tables = ("cerebros_model_runs", "cerebros_model_trials", "dead_letters", "dead_letter_records", "outbox")
     return [row["t"] for table in tables for row in query(store, f"select t::text as t from {table} t order by 1")]
@@ -125,7 +124,7 @@ def everything(store: Store) -> list[str]:
 # ---- the redrive
 
 
-def test_a_redrive_writes_the_report_its_event_and_the_resolution(store: Store, decode: Decoder) -> None:
+def test_a_redrive_writes_the_report_its_event_and_the_resolution(store: Session, decode: Decoder) -> None:
     records = [record(report(trial_id=f"t-{number}")) for number in range(250)]
     write(store, rejecting(), *records)
     tally = run_redrive(store, decode)
@@ -135,7 +134,7 @@ def test_a_redrive_writes_the_report_its_event_and_the_resolution(store: Store, 
     assert sent(store) == {Destination.EVENTS: 250, Destination.DEAD_LETTERS: 250}
 
 
-def test_a_redriven_report_keeps_its_own_position_and_timestamp(store: Store, decode: Decoder) -> None:
+def test_a_redriven_report_keeps_its_own_position_and_timestamp(store: Session, decode: Decoder) -> None:
     of = record(
         [5, report(trial_id="t")], topic="other", partition=3, offset=77, timestamp_ms=1_700_000_000_123, key=b"k"
     )
@@ -147,7 +146,7 @@ def test_a_redriven_report_keeps_its_own_position_and_timestamp(store: Store, de
     assert int(row["source_timestamp"].timestamp() * 1000) == 1_700_000_000_123
 
 
-def test_a_redriven_report_never_overwrites_a_newer_one(store: Store, decode: Decoder) -> None:
+def test_a_redriven_report_never_overwrites_a_newer_one(store: Session, decode: Decoder) -> None:
     old = record(report(trial_id="t", rank=1), timestamp_ms=1_000)
     new = record(report(trial_id="t", rank=2), timestamp_ms=2_000)
     write(store, rejecting(), old)
@@ -157,7 +156,7 @@ def test_a_redriven_report_never_overwrites_a_newer_one(store: Store, decode: De
     assert trials_of(store)["t"]["rank"] == 2
 
 
-def test_what_fails_again_keeps_its_first_failure_and_counts_one_more_attempt(store: Store, decode: Decoder) -> None:
+def test_what_fails_again_keeps_its_first_failure_and_counts_one_more_attempt(store: Session, decode: Decoder) -> None:
     of = record(report(status="odd"))
     write(store, lambda one: [Rejection(one, 0, Reason.INVALID_TYPE, "first words", "rank")], of)
     (before,) = letters_of(store)
@@ -171,7 +170,7 @@ def test_what_fails_again_keeps_its_first_failure_and_counts_one_more_attempt(st
     assert [after[name] for name in same] == [before[name] for name in same]
 
 
-def test_what_fails_again_is_no_second_dead_letter_and_sends_no_second_message(store: Store, decode: Decoder) -> None:
+def test_what_fails_again_is_no_second_dead_letter_and_sends_no_second_message(store: Session, decode: Decoder) -> None:
     write(store, decode, record(b"not json"), record([report(status="odd"), 5, report()]), record(b""))
     before = sent(store)
     for _ in range(3):
@@ -182,7 +181,7 @@ def test_what_fails_again_is_no_second_dead_letter_and_sends_no_second_message(s
 
 
 def test_a_record_rejected_as_a_whole_is_resolved_by_reports_that_are_dead_letters_of_their_own(
-    store: Store, decode: Decoder
+    store: Session, decode: Decoder
 ) -> None:
     of = record([report(trial_id="good"), report(status="odd"), 5])
     write(store, rejecting(), of)
@@ -195,14 +194,14 @@ def test_a_record_rejected_as_a_whole_is_resolved_by_reports_that_are_dead_lette
     assert len(query(store, "select from dead_letter_records")) == 1
 
 
-def test_a_record_that_turns_out_to_hold_no_report_is_resolved(store: Store, decode: Decoder) -> None:
+def test_a_record_that_turns_out_to_hold_no_report_is_resolved(store: Session, decode: Decoder) -> None:
     write(store, rejecting(), record([]), record([]), record([report(trial_id="t")]))
     assert run_redrive(store, decode, Selection(ids=[1])).resolved == 1
     assert run_redrive(store, decode).resolved == 2
     assert unresolved(store) == 0
 
 
-def test_only_the_rejected_report_of_a_record_is_applied(store: Store, decode: Decoder) -> None:
+def test_only_the_rejected_report_of_a_record_is_applied(store: Session, decode: Decoder) -> None:
     of = record([report(trial_id="a"), report(trial_id="b")])
     write(store, lambda one: [decode(one)[0], Rejection(one, 1, Reason.TOO_DEEP, "once")], of)
     query(store, "delete from cerebros_model_trials")
@@ -211,7 +210,7 @@ def test_only_the_rejected_report_of_a_record_is_applied(store: Store, decode: D
 
 
 def test_what_the_database_refused_is_refused_again_alone_and_written_once_it_may(
-    store: Store, decode: Decoder
+    store: Session, decode: Decoder
 ) -> None:
     query(store, "alter table cerebros_model_trials add constraint small check (rank < 10)")
     write(
@@ -229,20 +228,20 @@ def test_what_the_database_refused_is_refused_again_alone_and_written_once_it_ma
     assert sent(store) == {Destination.EVENTS: 3, Destination.DEAD_LETTERS: 2}
 
 
-def test_a_report_of_an_unknown_run_is_redriven_once_the_run_is_there(store: Store, decode: Decoder) -> None:
+def test_a_report_of_an_unknown_run_is_redriven_once_the_run_is_there(store: Session, decode: Decoder) -> None:
     write(store, decode, record(report(run_id="later")), create_runs=False)
     assert run_redrive(store, decode, create_runs=False).failed_again == {"unknown_run": 1}
     query(store, "insert into cerebros_model_runs (run_id) values ('later')")
     assert run_redrive(store, decode, create_runs=False).resolved == 1
 
 
-def test_a_redrive_takes_only_what_is_there_when_it_starts(store: Store, decode: Decoder) -> None:
+def test_a_redrive_takes_only_what_is_there_when_it_starts(store: Session, decode: Decoder) -> None:
     write(store, rejecting(), *[record(report()) for _ in range(10)])
     letters = DeadLetters(store)
     pages = letters.pages(letters.bounded(Selection()), 2, 1024)
 
     def more(one: RawRecord) -> Sequence[TrialReport | Rejection]:
-        with Store(store._url) as other:
+        with Session(store._url) as other:
             write(other, rejecting(), record(report()))
         return decode(one)
 
@@ -250,7 +249,7 @@ def test_a_redrive_takes_only_what_is_there_when_it_starts(store: Store, decode:
     assert (tally.taken, unresolved(store)) == (10, 10)
 
 
-def test_a_redrive_can_be_limited_to_a_reason_a_time_a_number_and_ids(store: Store, decode: Decoder) -> None:
+def test_a_redrive_can_be_limited_to_a_reason_a_time_a_number_and_ids(store: Session, decode: Decoder) -> None:
     write(store, rejecting(Reason.TOO_DEEP), *[record(report()) for _ in range(5)])
     write(store, rejecting(Reason.NOT_JSON), *[record(report()) for _ in range(5)])
     query(store, "update dead_letters set first_seen = '2020-01-01Z' where id <= 7")
@@ -262,7 +261,7 @@ def test_a_redrive_can_be_limited_to_a_reason_a_time_a_number_and_ids(store: Sto
     assert unresolved(store) == 3
 
 
-def test_a_dry_run_says_what_would_happen_and_leaves_no_trace(store: Store, decode: Decoder) -> None:
+def test_a_dry_run_says_what_would_happen_and_leaves_no_trace(store: Session, decode: Decoder) -> None:
     write(store, decode, record(report(trial_id="newer", rank=1), timestamp_ms=9_000))
     changing = record(report(trial_id="changes", rank=1), timestamp_ms=1_000)
     same = msgspec.structs.replace(changing, offset=changing.offset + 1000, timestamp_ms=500)
@@ -286,7 +285,7 @@ def test_a_dry_run_says_what_would_happen_and_leaves_no_trace(store: Store, deco
     assert run_redrive(store, decode) == dry
 
 
-def test_a_redrive_of_what_is_written_already_changes_no_row_and_sends_nothing(store: Store, decode: Decoder) -> None:
+def test_a_redrive_of_what_is_written_already_changes_no_row_and_sends_nothing(store: Session, decode: Decoder) -> None:
     records = [record(report()) for _ in range(10)]
     write(store, rejecting(), *records)
     write(store, decode, *records)
@@ -301,7 +300,7 @@ class BrokenError(Exception):
     """Stands for a process that ends here."""
 
 
-def test_a_redrive_that_dies_before_its_commit_leaves_nothing(store: Store, decode: Decoder) -> None:
+def test_a_redrive_that_dies_before_its_commit_leaves_nothing(store: Session, decode: Decoder) -> None:
     class DiesBefore(RedriveStore):
         async def _resolve(self, *args: Any) -> None:
             await super()._resolve(*args)
@@ -317,7 +316,7 @@ def test_a_redrive_that_dies_before_its_commit_leaves_nothing(store: Store, deco
 
 
 def test_a_batch_whose_commit_was_never_heard_of_is_written_again_without_a_trace(
-    store: Store, decode: Decoder
+    store: Session, decode: Decoder
 ) -> None:
     """The connection is lost right behind the commit: the retry must double nothing, not even the attempts."""
 
@@ -341,13 +340,13 @@ def test_a_batch_whose_commit_was_never_heard_of_is_written_again_without_a_trac
     assert sent(store) == {Destination.EVENTS: 2, Destination.DEAD_LETTERS: 4}
 
 
-def test_two_redrives_at_once_double_nothing(store: Store, decode: Decoder) -> None:
+def test_two_redrives_at_once_double_nothing(store: Session, decode: Decoder) -> None:
     records = [record(report(trial_id=f"t-{n}", run_id=f"r-{n % 7}")) for n in range(600)]
     write(store, rejecting(), *records)
     tallies: list[Tally] = []
 
     def one() -> None:
-        with Store(store._url) as own:
+        with Session(store._url) as own:
             tallies.append(run_redrive(own, decode))
 
     threads = [threading.Thread(target=one) for _ in range(3)]
@@ -363,7 +362,7 @@ def test_two_redrives_at_once_double_nothing(store: Store, decode: Decoder) -> N
 
 
 def test_a_redrive_killed_half_way_is_finished_by_the_next_one(
-    store: Store, decode: Decoder, environment: dict[str, str], cli: Cli, tmp_path: Path
+    store: Session, decode: Decoder, environment: dict[str, str], cli: Cli, tmp_path: Path
 ) -> None:
     count = 1500
     write(store, rejecting(), *[record(report(trial_id=f"t-{n}", run_id=f"r-{n % 5}")) for n in range(count)])
@@ -383,7 +382,7 @@ def test_a_redrive_killed_half_way_is_finished_by_the_next_one(
 
 
 def test_a_redrive_survives_the_loss_of_its_connection(
-    store: Store, decode: Decoder, terminate_sessions: Callable[[str], None]
+    store: Session, decode: Decoder, terminate_sessions: Callable[[str], None]
 ) -> None:
     write(store, rejecting(), *[record(report()) for _ in range(300)])
     cut: list[bool] = []
@@ -401,7 +400,7 @@ def test_a_redrive_survives_the_loss_of_its_connection(
 # ---- memory
 
 
-def test_pages_hold_each_dead_letter_once_and_never_more_than_their_bytes(store: Store, decode: Decoder) -> None:
+def test_pages_hold_each_dead_letter_once_and_never_more_than_their_bytes(store: Session, decode: Decoder) -> None:
     large = [record([report(warnings=["x" * 300_000])], headers=(("h", b"y" * 50_000),)) for _ in range(12)]
     many = record([5] * 70)
     write(store, rejecting(), *large)
@@ -421,7 +420,7 @@ def test_pages_hold_each_dead_letter_once_and_never_more_than_their_bytes(store:
 # ---- a report that is written resolves its dead letter
 
 
-def test_a_report_that_is_written_resolves_its_own_dead_letter_and_no_other(store: Store, decode: Decoder) -> None:
+def test_a_report_that_is_written_resolves_its_own_dead_letter_and_no_other(store: Session, decode: Decoder) -> None:
     of = record([report(), report(), report()])
     made_anew = msgspec.structs.replace(of, timestamp_ms=of.timestamp_ms + 1)
     neighbour = record([report(), report()])
@@ -438,7 +437,7 @@ def test_a_report_that_is_written_resolves_its_own_dead_letter_and_no_other(stor
 
 
 def test_a_record_that_can_be_read_now_resolves_its_dead_letter_even_if_all_its_reports_are_rejected(
-    store: Store, decode: Decoder
+    store: Session, decode: Decoder
 ) -> None:
     of = record([5, 6])
     write(store, rejecting(), of)
@@ -450,7 +449,7 @@ def test_a_record_that_can_be_read_now_resolves_its_dead_letter_even_if_all_its_
     ]
 
 
-def test_a_replay_that_is_rejected_again_by_the_database_resolves_nothing(store: Store, decode: Decoder) -> None:
+def test_a_replay_that_is_rejected_again_by_the_database_resolves_nothing(store: Session, decode: Decoder) -> None:
     query(store, "alter table cerebros_model_trials add constraint small check (rank < 10)")
     of = record([report(rank=50), report(rank=1)])
     write(store, decode, of)
@@ -461,7 +460,7 @@ def test_a_replay_that_is_rejected_again_by_the_database_resolves_nothing(store:
 
 
 def test_a_dead_letter_that_was_resolved_is_unresolved_again_once_its_report_is_rejected_again(
-    store: Store, decode: Decoder
+    store: Session, decode: Decoder
 ) -> None:
     """Its run was deleted, and its row with it: without a dead letter nothing would say that the report is nowhere."""
     one = record(report(trial_id="t-1", run_id="run-1"))
@@ -479,7 +478,7 @@ def test_a_dead_letter_that_was_resolved_is_unresolved_again_once_its_report_is_
     assert (unresolved(store), len(trials_of(store))) == (0, 1)
 
 
-def test_a_record_that_is_twice_in_a_batch_is_one_dead_letter_and_one_message(store: Store, decode: Decoder) -> None:
+def test_a_record_that_is_twice_in_a_batch_is_one_dead_letter_and_one_message(store: Session, decode: Decoder) -> None:
     """Reading is reset while the first copy still waits: Postgres refused to touch one dead letter twice."""
     one = record(b"no JSON")
     write(store, decode, one, one)
@@ -488,7 +487,7 @@ def test_a_record_that_is_twice_in_a_batch_is_one_dead_letter_and_one_message(st
 
 
 def test_no_dead_letter_is_missed_where_a_batch_meets_very_many(
-    store: Store, decode: Decoder, monkeypatch: pytest.MonkeyPatch
+    store: Session, decode: Decoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rejections, "MAX_SUSPECTS", 10)
     records = [record(report(), partition=n % 3) for n in range(200)]
@@ -499,7 +498,7 @@ def test_no_dead_letter_is_missed_where_a_batch_meets_very_many(
     assert unresolved(store) == 0
 
 
-def test_reports_that_were_never_rejected_look_at_one_index_and_update_nothing(store: Store, decode: Decoder) -> None:
+def test_reports_that_were_never_rejected_look_at_one_index_and_update_nothing(store: Session, decode: Decoder) -> None:
     write(store, rejecting(), *[record(report(), offset=n) for n in range(5000)])
     query(store, "analyze dead_letters"), query(store, "analyze dead_letter_records")
     spans = (["raw"], [0], [10_000], [14_000], 1000)
@@ -523,7 +522,7 @@ def store_query(
 
 
 def test_a_replay_that_succeeds_resolves_what_was_rejected_before(
-    settings: Settings, environment: dict[str, str], start: Callable[..., Process], store: Store
+    settings: Settings, environment: dict[str, str], start: Callable[..., Process], store: Session
 ) -> None:
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=5, bad=0.05))
     ingest, _relay = start("ingest", PROCESSOR_UNKNOWN_RUN="reject"), start("relay")
@@ -540,7 +539,7 @@ def test_a_replay_that_succeeds_resolves_what_was_rejected_before(
 
 
 def test_a_redrive_of_a_whole_load_ends_as_if_nothing_had_been_rejected(
-    settings: Settings, environment: dict[str, str], start: Callable[..., Process], store: Store, cli: Cli
+    settings: Settings, environment: dict[str, str], start: Callable[..., Process], store: Session, cli: Cli
 ) -> None:
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=6, bad=0, again=0))
     ingest, _relay = start("ingest", PROCESSOR_UNKNOWN_RUN="reject"), start("relay")
@@ -567,7 +566,7 @@ def check_rows_and_events(settings: Settings) -> Mapping[Any, Any]:
 
 
 @pytest.fixture
-def rejected(store: Store, decode: Decoder) -> list[RawRecord]:
+def rejected(store: Session, decode: Decoder) -> list[RawRecord]:
     records = [
         record([report(), report(status="odd")], key=b"run-1", headers=(("trace", b"\xff\x00"), ("n", None))),
         record(b"\xff\xfe binary \x00", key=b"\x80"),
@@ -594,7 +593,7 @@ def test_list_groups_by_reason_with_count_times_and_an_example(cli: Cli, rejecte
 
 
 def test_list_leaves_resolved_ones_out_until_it_is_asked_for_all(
-    cli: Cli, rejected: list[RawRecord], store: Store
+    cli: Cli, rejected: list[RawRecord], store: Session
 ) -> None:
     query(store, "update dead_letters set resolved_at = now() where reason <> 'not_json'")
     assert [group["reason"] for group in cli_json(cli, "list")] == ["not_json"]
@@ -655,7 +654,7 @@ def test_export_keeps_every_byte_of_every_record(cli: Cli, rejected: list[RawRec
 
 
 def test_export_can_be_limited_to_a_reason_and_a_time_and_leaves_resolved_ones_out(
-    cli: Cli, rejected: list[RawRecord], store: Store
+    cli: Cli, rejected: list[RawRecord], store: Session
 ) -> None:
     query(store, "update dead_letters set resolved_at = now() where id = 5")
     query(store, "update dead_letters set first_seen = '2020-01-01Z' where id = 3")
@@ -678,7 +677,7 @@ def test_redrive_prints_a_summary_and_succeeds_even_where_some_fail_again(cli: C
     assert summary["failed_again"] == {"unknown_status": 2, "not_json": 2, "empty_value": 1}
 
 
-def test_redrive_leaves_alone_what_is_resolved_already(cli: Cli, rejected: list[RawRecord], store: Store) -> None:
+def test_redrive_leaves_alone_what_is_resolved_already(cli: Cli, rejected: list[RawRecord], store: Session) -> None:
     query(store, "update dead_letters set resolved_at = now() where id = 1")
     summary = cli_json(cli, "redrive", "1", "2")
     assert (summary["dead_letters"], summary["resolved_before"]) == (1, 1)
@@ -721,6 +720,6 @@ def test_an_export_that_can_not_be_written_is_a_failure(cli: Cli, rejected: list
     assert "can't be written" in done.stderr
 
 
-def test_an_unknown_id_is_wrong_use_in_code_too(store: Store) -> None:
+def test_an_unknown_id_is_wrong_use_in_code_too(store: Session) -> None:
     with pytest.raises(UsageError):
         DeadLetters(store).get(1)

@@ -16,10 +16,12 @@ from typing import Any
 import psutil
 import pytest
 
-from processor.demo.ledger import FIELDS, Ledger, Observed, Rejected, reconcile
+from processor.core.fields import NAMES
+from processor.core.messages import Event, Outgoing, RawRecord, Reason, Rejection, TrialReport
+from processor.demo.ledger import Ledger, Observed, Rejected, reconcile
 from processor.demo.workers import DemoError, Worker, run
-from processor.events import EventWriter, cloud_event_headers, dead_letter_message
-from processor.messages import Event, Outgoing, RawRecord, Reason, Rejection, TrialReport
+from processor.events.bodies import EventWriter
+from processor.events.headers import cloud_event_headers, dead_letter_message
 from tests.support.processes import COMMAND, run_command, wait_until
 
 RUN = "digits-1"
@@ -94,8 +96,8 @@ def test_a_worker_that_ends_early_is_reported_with_its_last_words(tmp_path: Path
     worker = Worker("ingest", environment, tmp_path)
     with worker, pytest.raises(DemoError, match=r"(?s)processor ingest ended with exit code 2.*PROCESSOR_RAW_TOPIC"):
         check_for(worker, seconds=20)
-    with pytest.raises(DemoError, match=r"(?s)processor migrate ended with exit code 2.*PROCESSOR_RAW_TOPIC"):
-        run(environment, "migrate")
+    with pytest.raises(DemoError, match=r"(?s)processor topics create ended with exit code 2.*PROCESSOR_RAW_TOPIC"):
+        run(environment, "topics", "create")
 
 
 def check_for(worker: Worker, seconds: float) -> None:
@@ -140,7 +142,7 @@ class World:
         self.published = [published(dead_letter_message(rejection, 7), 0)]
 
     def send(self, trial_id: str, said: dict[str, Any]) -> None:
-        content = dict.fromkeys(FIELDS) | {"spectral_norm": False, "warnings": [], "metrics": {}} | said
+        content = dict.fromkeys(NAMES) | {"spectral_norm": False, "warnings": [], "metrics": {}} | said
         before = self.ledger.total_revisions
         self.ledger.expect(RUN, trial_id, content)
         if self.ledger.total_revisions == before:

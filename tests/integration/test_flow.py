@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from processor.catalogue import Catalogue
-from processor.intake import read_topic
-from processor.settings import Settings
-from processor.store import Store
+from processor.contracts.catalogue import Catalogue
+from processor.core.settings import Settings
+from processor.kafka.topics import read_topic
+from processor.store.session import Session
 from tests.factories import load, produce, report
 from tests.support.backends import Servers
 from tests.support.ledger import check_ledger, events_of, rows_of
@@ -35,7 +35,7 @@ def test_every_report_becomes_a_row_or_a_dead_letter_and_every_revision_an_event
 
 
 def test_replays_from_anywhere_change_no_row_and_emit_no_event_twice(
-    settings: Settings, environment: dict[str, str], start: Start, store: Store
+    settings: Settings, environment: dict[str, str], start: Start, store: Session
 ) -> None:
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1500, seed=2))
     ingest, _relay = start("ingest"), start("relay")
@@ -54,7 +54,7 @@ def test_replays_from_anywhere_change_no_row_and_emit_no_event_twice(
 
 
 def test_a_reset_by_kafkas_own_tool_changes_no_row_and_emits_no_event_twice(
-    settings: Settings, start: Start, store: Store, servers: Servers
+    settings: Settings, start: Start, store: Session, servers: Servers
 ) -> None:
     if servers.local is None:
         pytest.skip("needs Kafka's tools: the local stack")
@@ -98,7 +98,7 @@ BAD_INPUT = [
 
 
 def test_each_kind_of_bad_input_is_one_dead_letter_with_its_bytes_and_its_neighbours_are_written(
-    settings: Settings, start: Start, store: Store
+    settings: Settings, start: Start, store: Session
 ) -> None:
     set_max_bytes(AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers}), settings.raw_topic, 6_000_000)
     messages: list[tuple[str | None, bytes]] = []
@@ -123,7 +123,7 @@ def test_each_kind_of_bad_input_is_one_dead_letter_with_its_bytes_and_its_neighb
     assert (len(published), len(large)) == (len(BAD_INPUT), 1)
 
 
-def fingerprints(store: Store) -> dict[str, str]:
+def fingerprints(store: Session) -> dict[str, str]:
     """Every column of every row and dead letter, by id."""
     rows = store.run(
         lambda connection: connection.fetch(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from processor.settings import Settings
-from processor.store import Store
+from processor.core.settings import Settings
+from processor.store.session import Session
 from tests.factories import load, produce, report
 from tests.integration.test_window import command, replayed, window_groups
 
 
-def everything(store: Store) -> list[Any]:
+def everything(store: Session) -> list[Any]:
     """Every row and sequence that a replay could touch, with the transaction that last wrote it."""
     tables = ("cerebros_model_runs", "cerebros_model_trials", "dead_letters", "dead_letter_records", "outbox")
     rows = [
@@ -23,7 +23,7 @@ def everything(store: Store) -> list[Any]:
 
 
 def test_a_dry_run_writes_nothing_and_foretells_exactly_what_the_replay_does(
-    settings: Settings, environment: dict[str, str], store: Store
+    settings: Settings, environment: dict[str, str], store: Session
 ) -> None:
     servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
     now = 1_777_636_800_000
@@ -56,7 +56,7 @@ def test_a_dry_run_writes_nothing_and_foretells_exactly_what_the_replay_does(
     assert replayed(environment, "..", "--dry-run")["rows_to_change"] == 0
 
 
-def test_a_dry_run_names_what_differs(settings: Settings, environment: dict[str, str], store: Store) -> None:
+def test_a_dry_run_names_what_differs(settings: Settings, environment: dict[str, str], store: Session) -> None:
     value = json.dumps(report(trial_id="t", run_id="r", status="failed", rank=2)).encode()
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("r", value)])
     replayed(environment, "..")

@@ -23,8 +23,9 @@ from confluent_kafka import Consumer, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource
 from confluent_kafka.cimpl import NewTopic
 
-from processor.errors import SetupError
-from processor.local import LocalStack, files, jars, postgres, serve
+from processor.core.errors import SetupError
+from processor.local import files, jars, postgres
+from processor.local.stack import LocalStack, serve
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")
 # what a child Python does: enter a stack, say which processes and folders it made, and wait to be killed

@@ -11,11 +11,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from processor.errors import SetupError
-from processor.settings import Settings
-from processor.store import Store, check_migrated, migrate
-from processor.store.migrations import MIGRATION_LOCK
+from processor.core.errors import SetupError
+from processor.core.settings import Settings
+from processor.store.migrations import MIGRATION_LOCK, check_migrated, migrate
 from processor.store.queries import migrations
+from processor.store.session import Session
 from tests.conftest import execute, settings_of
 from tests.factories import produce, report
 from tests.support.ledger import events_of
@@ -32,7 +32,7 @@ from generate_series(1, {})
 
 
 def fetch(url: str, sql: str) -> list[Any]:
-    with Store(url) as store:
+    with Session(url) as store:
         return [tuple(row.values()) for row in store.run(lambda connection: connection.fetch(sql))]
 
 
@@ -41,7 +41,7 @@ def run_migrate(url: str, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def migrated(url: str) -> None:
-    with Store(url) as store:
+    with Session(url) as store:
         migrate(store)
         check_migrated(store)
 
@@ -49,7 +49,7 @@ def migrated(url: str) -> None:
 def refusal(url: str) -> str:
     """The one sentence of a refused migration, which must have left everything as it was."""
     before = catalogue(url), rows(url)
-    with Store(url) as store, pytest.raises(SetupError) as refused:
+    with Session(url) as store, pytest.raises(SetupError) as refused:
         migrate(store)
     assert (catalogue(url), rows(url)) == before
     assert "\n" not in str(refused.value)
@@ -110,10 +110,10 @@ def test_of_four_replicas_that_migrate_at_once_exactly_one_does_the_work(empty_d
 def test_a_replica_waits_for_a_migration_that_takes_longer_than_a_statement_may(empty_database_url: str) -> None:
 
     def second() -> list[str]:
-        with Store(empty_database_url, timeout_ms=100) as store:
+        with Session(empty_database_url, timeout_ms=100) as store:
             return migrate(store)
 
-    with Store(empty_database_url) as first, ThreadPoolExecutor(1) as pool:
+    with Session(empty_database_url) as first, ThreadPoolExecutor(1) as pool:
         first.run(lambda connection: connection.execute("select pg_advisory_lock($1::bigint)", MIGRATION_LOCK))
         waiting = pool.submit(second)
         # a statement would have been given up after 0.1, 0.2 or 5.1 seconds: by the server, by us, by the driver

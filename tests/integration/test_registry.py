@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from processor import registry as registry_module
-from processor.catalogue import Catalogue
-from processor.decode import SUBJECT, Decoder
-from processor.errors import SetupError, TransientError
-from processor.events import EventWriter
-from processor.messages import Reason, Rejection, TrialReport
-from processor.registry import SchemaRegistry
+from processor.contracts import registry as registry_module
+from processor.contracts.catalogue import Catalogue
+from processor.contracts.registry import SchemaRegistry
+from processor.core.errors import SetupError, TransientError
+from processor.core.messages import Reason, Rejection, TrialReport
+from processor.decode.decoder import SUBJECT, Decoder
+from processor.events.bodies import EventWriter
 from tests.factories import record, report
 
 CATALOGUE = Catalogue.load()

@@ -12,11 +12,11 @@ import asyncpg
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
-from processor.errors import SetupError
+from processor.core.errors import SetupError
+from processor.core.settings import Settings
 from processor.local.postgres import find_programs
-from processor.settings import Settings
-from processor.store import Store
 from processor.store.queries import load_queries
+from processor.store.session import Session
 from tests.conftest import execute, settings_of
 from tests.factories import load, produce
 from tests.support.complaints import assert_one_sentence
@@ -178,7 +178,7 @@ def test_a_migration_by_a_role_without_rights_says_so_and_changes_nothing(deploy
 def test_every_query_of_the_processor_is_allowed_to_its_role(deployment: Deployment) -> None:
     """Explaining a statement asks for the rights that running it needs (GENERIC_PLAN: without its parameters)."""
     refused = []
-    with Store(deployment.environment["PROCESSOR_DATABASE_URL"]) as store:
+    with Session(deployment.environment["PROCESSOR_DATABASE_URL"]) as store:
         for name, query in load_queries().items():
             try:
                 store.run(lambda connection, query=query: connection.execute(f"explain (generic_plan) {query}"))  # type: ignore[misc]
@@ -190,7 +190,7 @@ def test_every_query_of_the_processor_is_allowed_to_its_role(deployment: Deploym
 def test_every_table_that_the_migrations_make_is_in_the_grants(deployment: Deployment) -> None:
     tables = "select relname::text from pg_class where relnamespace = 'public'::regnamespace and relkind in ('r', 'p')"
     denied = f"{tables} and not has_table_privilege('runtime', oid, 'select')"
-    with Store(deployment.stack.database_url) as store:
+    with Session(deployment.stack.database_url) as store:
         assert [row[0] for row in store.run(lambda connection: connection.fetch(denied))] == []
 
 

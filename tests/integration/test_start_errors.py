@@ -12,11 +12,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from processor.cli import main
-from processor.errors import UsageError
-from processor.kafka import client_properties, list_topics
-from processor.settings import Settings
-from processor.store import Store, pending_migrations
+from processor.cli.main import main
+from processor.core.errors import UsageError
+from processor.core.settings import Settings
+from processor.kafka.client import client_properties, list_topics
+from processor.store.migrations import pending_migrations
+from processor.store.session import Session
 from tests.conftest import settings_of
 from tests.support.backends import Servers
 from tests.support.complaints import Done, assert_one_sentence
@@ -155,7 +156,8 @@ def test_a_metrics_port_that_is_taken_is_refused(environment: dict[str, str], se
         ("ingest", "PROCESSOR_KAFKA_BOOTSTRAP_SERVERS", "5ecret"),
         ("relay", "PROCESSOR_KAFKA_OPTIONS", '{"sasl.password": 5ecret}'),
         ("migrate", "PROCESSOR_DATABASE_URL", "mysql://u:5ecret@h/d"),
-        ("status", "PROCESSOR_BATCH_MAX_RECORDS", "5ecret"),
+        ("verify", "PROCESSOR_BATCH_MAX_RECORDS", "5ecret"),
+        ("run", "PROCESSOR_RELAY_MAX_BYTES", "5ecret"),
         ("topics create", "PROCESSOR_DATABASE_TIMEOUT", "5ecret"),
     ],
 )
@@ -214,7 +216,7 @@ def test_a_property_that_librdkafka_refuses_is_named(options: dict[str, str | in
     ],
 )
 def test_a_database_url_that_cannot_be_right_is_told_without_its_password(url: str, word: str) -> None:
-    with pytest.raises(UsageError) as refused, Store(url) as store:
+    with pytest.raises(UsageError) as refused, Session(url) as store:
         pending_migrations(store)
     assert str(refused.value).startswith("wrong settings: PROCESSOR_DATABASE_URL: ")
     assert word in str(refused.value)
@@ -224,6 +226,6 @@ def test_a_database_url_that_cannot_be_right_is_told_without_its_password(url: s
 def test_all_hosts_of_a_database_url_are_named_and_tried(database_url: str) -> None:
     url = urlsplit(database_url)
     account, at, host = url.netloc.rpartition("@")
-    with Store(url._replace(netloc=f"{account}{at}{NOBODY},{host}").geturl()) as store:
+    with Session(url._replace(netloc=f"{account}{at}{NOBODY},{host}").geturl()) as store:
         assert store.where == f"{NOBODY},{host}{url.path}"
         assert pending_migrations(store) == []

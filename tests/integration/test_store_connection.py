@@ -8,8 +8,8 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 
-from processor.errors import TransientError
-from processor.store import Store
+from processor.core.errors import TransientError
+from processor.store.session import Session
 from tests.support.proxy import Proxy, through
 
 
@@ -32,7 +32,7 @@ def test_a_session_that_ended_behind_an_open_connection_is_an_outage_and_the_nex
 
     ended: list[bool] = []
     url = through(proxy, database_url)["PROCESSOR_DATABASE_URL"]
-    with Store(url, application="cerebros-dead", timeout_ms=500) as store:
+    with Session(url, application="cerebros-dead", timeout_ms=500) as store:
         proxy.conceals_ends = True
         with pytest.raises(TransientError):
             store.run(work)
@@ -41,7 +41,7 @@ def test_a_session_that_ended_behind_an_open_connection_is_an_outage_and_the_nex
         assert store.connections == 2
 
 
-def test_a_misuse_is_raised_as_what_it_is_once_a_new_connection_has_had_it_too(store: Store) -> None:
+def test_a_misuse_is_raised_as_what_it_is_once_a_new_connection_has_had_it_too(store: Session) -> None:
     async def misuse(connection: asyncpg.Connection) -> None:
         await connection.fetch("select $1::integer")
 

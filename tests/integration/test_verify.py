@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from processor.catalogue import Catalogue
-from processor.decode import Decoder
-from processor.fold import content_digest
-from processor.messages import TrialReport
-from processor.settings import Settings
-from processor.store import Store
+from processor.contracts.catalogue import Catalogue
+from processor.core.messages import TrialReport
+from processor.core.settings import Settings
+from processor.decode.decoder import Decoder
+from processor.replay.fold import content_digest
+from processor.store.session import Session
 from tests.factories import load, produce, record, report
 from tests.integration.test_forecast import everything
 from tests.integration.test_window import command, live_offsets, replayed
@@ -43,7 +43,7 @@ def kinds(environment: dict[str, str], *args: str) -> dict[str, int]:
     return found
 
 
-def change(store: Store, statement: str) -> str:
+def change(store: Session, statement: str) -> str:
     return str(store.run(lambda connection: connection.execute(statement)))
 
 
@@ -53,7 +53,7 @@ def send(settings: Settings, *reports: dict[str, Any], partition: int = 0, **ext
 
 
 def test_a_sound_database_differs_in_nothing_after_any_replay(
-    settings: Settings, environment: dict[str, str], start: Start, store: Store
+    settings: Settings, environment: dict[str, str], start: Start, store: Session
 ) -> None:
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1500, seed=11, again=0.3))
     ingest, _relay = start("ingest"), start("relay")
@@ -75,7 +75,7 @@ def test_a_sound_database_differs_in_nothing_after_any_replay(
 
 
 def test_each_thing_that_was_changed_by_hand_is_found_and_named(
-    settings: Settings, environment: dict[str, str], store: Store
+    settings: Settings, environment: dict[str, str], store: Session
 ) -> None:
     trials = [report(run_id=f"run-{number % 3}", trial_id=f"t{number}", metrics={"a": number}) for number in range(30)]
     send(settings, *trials)
@@ -114,7 +114,7 @@ def test_each_thing_that_was_changed_by_hand_is_found_and_named(
 
 
 def test_a_row_that_holds_an_older_report_is_found(
-    settings: Settings, environment: dict[str, str], store: Store
+    settings: Settings, environment: dict[str, str], store: Session
 ) -> None:
     send(settings, report(run_id="r", trial_id="t", metrics={"a": 1}))
     replayed(environment, "..")
@@ -124,7 +124,7 @@ def test_a_row_that_holds_an_older_report_is_found(
     assert difference["detail"].endswith("the row holds an older report, from partition 0 offset 0")
 
 
-def test_numbers_are_compared_as_postgres_does(settings: Settings, environment: dict[str, str], store: Store) -> None:
+def test_numbers_are_compared_as_postgres_does(settings: Settings, environment: dict[str, str], store: Session) -> None:
     base = report(run_id="r", trial_id="t")
     for metrics in (
         {"a": 1, "b": 0.0, "c": 1e15},
@@ -140,7 +140,7 @@ def test_numbers_are_compared_as_postgres_does(settings: Settings, environment: 
 
 
 def test_what_other_programs_keep_and_rows_from_before_are_no_difference(
-    settings: Settings, environment: dict[str, str], store: Store
+    settings: Settings, environment: dict[str, str], store: Session
 ) -> None:
     old = report(run_id="old", trial_id="t", metrics={}, parameters={}, spectral_norm=False, warnings=[])
     fields = ("mlflow_run_id", "duration_ms", "rank", "artifact_uri", "candidate_id", "pulse_id")
@@ -181,7 +181,7 @@ def test_only_what_the_live_group_has_read_is_compared_unless_a_window_says_othe
 
 
 def test_a_report_that_waits_as_a_dead_letter_is_not_missed_as_a_row(
-    settings: Settings, environment: dict[str, str], store: Store
+    settings: Settings, environment: dict[str, str], store: Session
 ) -> None:
     send(settings, report(run_id="unknown", trial_id="t"))
     replayed({**environment, "PROCESSOR_UNKNOWN_RUN": "reject"}, "..")
@@ -225,7 +225,7 @@ def _bent(value: Any) -> Any:
 @examples(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(one=_maps, other=_maps, how=st.sampled_from(["apart", "same", "bent"]))
 def test_two_reports_have_one_digest_exactly_when_postgres_finds_them_equal(
-    store: Store, decode: Decoder, one: dict[str, Any], other: dict[str, Any], how: str
+    store: Session, decode: Decoder, one: dict[str, Any], other: dict[str, Any], how: str
 ) -> None:
     if how != "apart":
         other = _bent(one) if how == "bent" else one
@@ -243,7 +243,7 @@ MEASURED = """
 import atexit
 # not getrusage: its figure begins with the memory of the process that was forked
 atexit.register(lambda: print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))))
-from processor.cli import main
+from processor.cli.main import main
 main()
 """
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,17 @@ from typing import Any
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions
 
-from processor.catalogue import Catalogue
-from processor.decode import Decoder
-from processor.errors import TransientError
-from processor.messages import Batch, Written
-from processor.pipeline import Pipeline
-from processor.replay import GroupOffsets
-from processor.settings import Settings
-from processor.store import Store
-from processor.window import WindowSource, read
-from processor.window_plan import WindowProgress, ahead_of_live, parse_window, plan_window
+from processor.contracts.catalogue import Catalogue
+from processor.core.errors import TransientError
+from processor.core.messages import Batch, Written
+from processor.core.settings import Settings
+from processor.decode.decoder import Decoder
+from processor.kafka.offsets import GroupOffsets
+from processor.kafka.range_source import RangeSource, read
+from processor.kafka.ranges import Progress, Range, find_ranges
+from processor.pipeline.loop import Pipeline
+from processor.replay.windows import ahead_of_live, group_of, parse_window
+from processor.store.session import Session
 from tests.factories import load, produce
 from tests.integration.test_flow import fingerprints
 from tests.support.ledger import check_ledger, events_of, rows_of
@@ -71,15 +72,26 @@ def running(environment: dict[str, str], log: Path, *args: str, **extra: str) ->
         child.communicate()
 
 
+def ranges_of(settings: Settings, window: str, only: Sequence[int] = ()) -> list[Range]:
+    return find_ranges(settings, settings.raw_topic, parse_window(window), only)
+
+
+def progress_in(settings: Settings, window: str) -> Progress:
+    return Progress(settings, settings.raw_topic, group_of(settings.group_id, parse_window(window)))
+
+
+def source_of(settings: Settings, ranges: Sequence[Range], progress_group: str | None = None) -> RangeSource:
+    return RangeSource(settings, settings.raw_topic, ranges, progress_group=progress_group)
+
+
 def progress_of(settings: Settings, window: str) -> int:
     """Records that the window's own group has committed."""
-    parsed = parse_window(window)
-    ranges = WindowProgress(settings, parsed).resume(plan_window(settings, parsed))
+    ranges = progress_in(settings, window).resume(ranges_of(settings, window))
     return sum(one.at - one.begin for one in ranges)
 
 
 def live_offsets(settings: Settings) -> dict[int, int]:
-    return GroupOffsets(settings).committed(range(4))
+    return GroupOffsets(settings, settings.raw_topic).committed(range(4))
 
 
 def window_groups(settings: Settings) -> set[str]:
@@ -88,7 +100,7 @@ def window_groups(settings: Settings) -> set[str]:
     return {one for one in found if one.startswith(f"{settings.group_id}-window")}
 
 
-def offsets_read(source: WindowSource) -> list[tuple[int, int]]:
+def offsets_read(source: RangeSource) -> list[tuple[int, int]]:
     try:
         return [(record.partition, record.offset) for records in read(source) for record in records]
     finally:
@@ -96,7 +108,7 @@ def offsets_read(source: WindowSource) -> list[tuple[int, int]]:
 
 
 def test_a_window_beside_live_ingest_changes_nothing_and_never_moves_the_live_offsets(
-    settings: Settings, environment: dict[str, str], start: Start, store: Store
+    settings: Settings, environment: dict[str, str], start: Start, store: Session
 ) -> None:
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1500, seed=5))
     ingest, _relay = start("ingest"), start("relay")
@@ -119,7 +131,7 @@ def test_a_window_beside_live_ingest_changes_nothing_and_never_moves_the_live_of
 
 
 def test_rows_that_were_lost_come_back_without_the_live_group(
-    settings: Settings, environment: dict[str, str], start: Start, store: Store
+    settings: Settings, environment: dict[str, str], start: Start, store: Session
 ) -> None:
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=7))
     start("ingest"), start("relay")
@@ -184,10 +196,10 @@ def test_a_stopped_window_says_how_to_go_on_and_can_be_told_to_start_anew(
 def test_a_window_ends_where_it_did_at_its_start_however_the_topic_grows(settings: Settings) -> None:
     servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
     produce(servers, topic, [("k", b"{}")] * 50, partition=1)
-    ranges = plan_window(settings, parse_window(".."))
+    ranges = ranges_of(settings, "..")
     produce(servers, topic, [("k", b"{}")] * 50, partition=1)
     produce(servers, topic, [("k", b"{}")] * 50, partition=2)
-    assert offsets_read(WindowSource(settings, ranges)) == [(1, offset) for offset in range(50)]
+    assert offsets_read(source_of(settings, ranges)) == [(1, offset) for offset in range(50)]
 
 
 def test_a_window_ends_though_its_last_offsets_are_never_delivered(settings: Settings) -> None:
@@ -203,34 +215,34 @@ def test_a_window_ends_though_its_last_offsets_are_never_delivered(settings: Set
     producer.begin_transaction()
     producer.produce(topic, b"{}", partition=0)
     producer.flush()
-    ranges = plan_window(settings, parse_window(".."))  # 10, a marker, 5 aborted, a marker; the open one is not there
+    ranges = ranges_of(settings, "..")  # 10, a marker, 5 aborted, a marker; the open one is not there
     assert ranges[0].end == 17
-    source = WindowSource(settings, ranges)
+    source = source_of(settings, ranges)
     assert offsets_read(source) == [(0, offset) for offset in range(10)]
     assert (source.done, source.finished) == (17, True)
     producer.abort_transaction()
     produce(servers, topic, [("k", b"{}")], partition=0)  # the first record that comes lies beyond the end
-    gap = [one for one in plan_window(settings, parse_window("11..16")) if one.size]
-    assert offsets_read(WindowSource(settings, gap)) == []
+    gap = [one for one in ranges_of(settings, "11..16") if one.size]
+    assert offsets_read(source_of(settings, gap)) == []
 
 
 def test_what_retention_took_away_is_said_and_the_rest_is_read(settings: Settings) -> None:
     servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
     produce(servers, topic, [("k", b"{}")] * 50, partition=0)
     produce(servers, topic, [("k", b"{}")] * 50, partition=1)
-    ranges = plan_window(settings, parse_window("..40"))
+    ranges = ranges_of(settings, "..40")
     admin = AdminClient({"bootstrap.servers": servers})
     gone = [TopicPartition(topic, 0, 30), TopicPartition(topic, 1, 50)]
     for future in admin.delete_records(gone).values():
         future.result(10)
-    source = WindowSource(settings, ranges)
+    source = source_of(settings, ranges)
     assert offsets_read(source) == [(0, offset) for offset in range(30, 40)]
     assert sorted(source.notes) == [
         "partition 0: 0..30 was deleted by retention before it was read",
         "partition 1: 0..40 was deleted by retention before it was read",
     ]
     assert (source.done, source.finished) == (80, True)
-    assert plan_window(settings, parse_window("0..40"))[0].note == "partition 0 holds 30..50: 30..40 is read"
+    assert ranges_of(settings, "0..40")[0].note == "partition 0 holds 30..50: 30..40 is read"
 
 
 def test_times_and_partitions_choose_what_is_read(settings: Settings) -> None:
@@ -239,21 +251,21 @@ def test_times_and_partitions_choose_what_is_read(settings: Settings) -> None:
     for partition in range(4):
         for minute in range(3):
             produce(servers, topic, [("k", b"{}")], partition=partition, timestamp=noon + minute * 60_000)
-    ranges = plan_window(settings, parse_window("2026-05-01T12:00:30Z..2026-05-01T12:02:00Z"), [1, 3])
+    ranges = ranges_of(settings, "2026-05-01T12:00:30Z..2026-05-01T12:02:00Z", [1, 3])
     assert [(one.partition, one.begin, one.end, one.note) for one in ranges] == [(1, 1, 2, ""), (3, 1, 2, "")]
-    later = plan_window(settings, parse_window("2030-01-01.."))
+    later = ranges_of(settings, "2030-01-01..")
     assert [(one.size, one.note) for one in later] == [(0, "")] * 4
 
 
 def test_a_partition_added_between_two_starts_is_read_by_the_second(settings: Settings) -> None:
     servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
     produce(servers, topic, [("k", b"{}")] * 5, partition=0)
-    source = WindowSource(settings, plan_window(settings, parse_window("..")))
+    source = source_of(settings, ranges_of(settings, ".."))
     admin = AdminClient({"bootstrap.servers": servers})
     for future in admin.create_partitions([NewPartitions(topic, 5)]).values():
         future.result(10)
     assert offsets_read(source) == [(0, offset) for offset in range(5)]
-    wait_until(lambda: len(plan_window(settings, parse_window(".."))) == 5, "the new partition is there")
+    wait_until(lambda: len(ranges_of(settings, "..")) == 5, "the new partition is there")
 
 
 def test_an_outage_at_the_end_of_a_window_is_waited_out_and_not_taken_for_its_end(settings: Settings) -> None:
@@ -273,7 +285,7 @@ def test_an_outage_at_the_end_of_a_window_is_waited_out_and_not_taken_for_its_en
 
         def close(self) -> None: ...
 
-    source = WindowSource(settings, plan_window(settings, parse_window("..")))
+    source = source_of(settings, ranges_of(settings, ".."))
     try:
         Pipeline(source, Decoder(Catalogue.load()).each, LateSink, shutdown_s=0.1).run()
     finally:
@@ -286,10 +298,7 @@ def test_nothing_in_kafka_options_makes_a_window_commit_for_the_live_group(setti
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("k", b"{}")] * 20, partition=0)
     options = {"group.id": settings.group_id, "enable.auto.commit": True, "auto.commit.interval.ms": 10}
     careless = settings.model_copy(update={"kafka_options": options})
-    window = parse_window("..")
-    source = WindowSource(
-        careless, plan_window(careless, window), progress_group=WindowProgress(careless, window).group
-    )
+    source = source_of(careless, ranges_of(careless, ".."), progress_in(careless, "..").group)
     assert len(offsets_read(source)) == 20
     assert progress_of(careless, "..") == 20
     assert live_offsets(settings) == {}
@@ -300,8 +309,8 @@ def test_a_window_that_begins_beyond_the_live_group_is_said_to_skip_versions(set
     live = Consumer({"bootstrap.servers": settings.kafka_bootstrap_servers, "group.id": settings.group_id})
     live.commit(offsets=[TopicPartition(settings.raw_topic, 0, 10)], asynchronous=False)
     live.close()
-    assert ahead_of_live(settings, plan_window(settings, parse_window("10.."))) == []
-    (note,) = ahead_of_live(settings, plan_window(settings, parse_window("11..")))
+    assert ahead_of_live(settings, settings.raw_topic, ranges_of(settings, "10..")) == []
+    (note,) = ahead_of_live(settings, settings.raw_topic, ranges_of(settings, "11.."))
     assert note.startswith(f"partition 0: group {settings.group_id} is at 10, before the window")
 
 

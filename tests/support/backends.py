@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from processor.local import LocalStack
 from processor.local.files import free_ports
 from processor.local.jars import VERSION
 from processor.local.kafka import PROPERTIES
+from processor.local.stack import LocalStack
 
 
 class Servers(NamedTuple):

@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from processor.intake import read_topic
-from processor.messages import RawRecord
-from processor.settings import Settings
-from processor.store import Store
+from processor.core.messages import RawRecord
+from processor.core.settings import Settings
+from processor.kafka.topics import read_topic
+from processor.store.queries import load_queries, read_queries
+from processor.store.session import Session
 
 Key = tuple[str, str]
 _LETTERS = """
@@ -65,8 +67,14 @@ def fold(records: Iterable[RawRecord]) -> Expected:
     return Expected(rows, events, sorted(rejected))
 
 
+def ledger_session(settings: Settings) -> Session:
+    """A session that knows the queries of ledger.sql beside the store's own."""
+    queries = {**load_queries(), **read_queries(Path(__file__).parent)}
+    return Session(settings.database_url.get_secret_value(), queries=queries)
+
+
 def rows_of(settings: Settings) -> dict[Key, Version]:
-    with Store(settings.database_url.get_secret_value()) as store:
+    with ledger_session(settings) as store:
         found = store.fetch("ledger_rows")
     rows = {
         (row["run_id"], row["trial_id"]): Version(row["revision"], row["status"], row["metrics"].get("accuracy"))
@@ -104,7 +112,7 @@ def check_ledger(settings: Settings) -> Expected:
     events, ids = events_of(settings)
     assert [event_id for event_id, seen in ids.items() if seen > 1] == []
     assert comparable(events) == comparable(expected.events)
-    with Store(settings.database_url.get_secret_value()) as store:
+    with Session(settings.database_url.get_secret_value()) as store:
         letters = store.run(lambda connection: connection.fetch(_LETTERS))
         waiting = store.fetch("outbox_depth")[0]
     assert sorted((row["partition"], row["offset"]) for row in letters) == expected.rejected

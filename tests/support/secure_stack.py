@@ -28,10 +28,11 @@ from confluent_kafka.admin import (
     UserScramCredentialUpsertion,
 )
 
-from processor.local import KafkaServer, LocalStack, PostgresServer
 from processor.local.files import free_ports
 from processor.local.java import Jvm
-from processor.local.postgres import unprivileged_account
+from processor.local.kafka import KafkaServer
+from processor.local.postgres import PostgresServer, unprivileged_account
+from processor.local.stack import LocalStack
 from tests.support.certificates import Authority
 
 HOST = "127.0.0.1"

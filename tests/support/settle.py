@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from processor.errors import ProcessorError
-from processor.replay import GroupOffsets
-from processor.settings import Settings
-from processor.store import Outbox, Store
+from processor.core.errors import ProcessorError
+from processor.core.settings import Settings
+from processor.kafka.offsets import GroupOffsets
+from processor.store.outbox import Outbox
+from processor.store.session import Session
 from tests.support.processes import wait_until
 
 
 def lag(settings: Settings) -> int:
-    bounds = GroupOffsets(settings).bounds().values()
+    bounds = GroupOffsets(settings, settings.raw_topic).bounds().values()
     return sum(bound.latest - (bound.earliest if bound.current is None else bound.current) for bound in bounds)
 
 
 def outbox_messages(settings: Settings) -> int:
-    with Store(settings.database_url.get_secret_value()) as store:
+    with Session(settings.database_url.get_secret_value()) as store:
         return int(Outbox(store).depth()["messages"])
 
 
@@ -30,10 +31,10 @@ def wait_settled(settings: Settings, timeout_s: float = 60.0) -> None:
 
 
 def rows(settings: Settings) -> int:
-    with Store(settings.database_url.get_secret_value()) as store:
+    with Session(settings.database_url.get_secret_value()) as store:
         return int(store.fetch("status_rows")[0]["rows"])
 
 
 def parked(settings: Settings) -> int:
-    with Store(settings.database_url.get_secret_value()) as store:
+    with Session(settings.database_url.get_secret_value()) as store:
         return int(store.fetch("outbox_depth")[0]["parked"])

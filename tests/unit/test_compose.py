@@ -17,17 +17,22 @@ import pytest
 import yaml
 from docker.utils.build import exclude_paths
 
-from processor.intake import ACCEPTABLE_SESSION_MS
+from processor.core.settings import Settings
+from processor.kafka.membership import ACCEPTABLE_SESSION_MS
 from processor.local.jars import VERSION
 from processor.local.kafka import PROPERTIES
-from processor.settings import Settings
 from tests.conftest import settings_of
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 PROCESSES = ("ingest", "relay")
-FILES_OF_THE_WHEEL = {"schemas/trial_report/v1.avsc", "sql/store.sql", "sql/migrations/0001_runs_and_trials.sql"}
+FILES_OF_THE_WHEEL = {
+    "schemas/trial_report/v1.avsc",
+    "store/sql/store.sql",
+    "store/sql/migrations/0001_runs_and_trials.sql",
+    "demo/demo.sql",
+}
 #: what differs from the local stack because it is about where the broker is, not about what it does
 WHERE = {
     "advertised.listeners",
@@ -170,7 +175,7 @@ def test_everything_that_the_dockerfile_copies_is_there_and_is_not_ignored() -> 
     sources = {Path(source) for sources in copies for source in sources}
     assert {Path("processor"), Path("schemas"), Path("requirements/runtime.txt")} <= sources
     assert {source for source in sources if source not in context} == set()
-    assert {"processor/sql/store.sql", "schemas/trial_report/v2.avsc"} <= {str(path) for path in context}
+    assert {"processor/store/sql/store.sql", "schemas/trial_report/v2.avsc"} <= {str(path) for path in context}
     assert [path for path in context if path.parts[0] in (".git", ".venv", "tests") or path.suffix == ".pyc"] == []
 
 
@@ -195,7 +200,7 @@ def test_the_wheel_brings_its_schemas_and_its_sql(tmp_path: Path) -> None:
     assert {name for name in FILES_OF_THE_WHEEL if not (target / "processor" / name).is_file()} == set()
     code = """
 import processor
-from processor.catalogue import Catalogue
+from processor.contracts.catalogue import Catalogue
 from processor.store.queries import load_queries, migrations
 print(processor.__file__)
 print(Catalogue.load().latest("trial_report").path.parent)
@@ -203,6 +208,6 @@ print(len(migrations()), "apply_reports" in load_queries())
 """
     environment = {"PYTHONPATH": str(target)}
     told = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    package, numbers = target / "processor", len(list((ROOT / "processor/sql/migrations").glob("*.sql")))
+    package, numbers = target / "processor", len(list((ROOT / "processor/store/sql/migrations").glob("*.sql")))
     expected = f"{package}/__init__.py\n{package}/schemas/trial_report\n{numbers} True\n"
     assert told.stdout == expected, told.stderr

@@ -16,14 +16,15 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
-from processor.catalogue import Catalogue
-from processor.cli import app
-from processor.decode import Decoder
-from processor.events import EventWriter, cloud_event_headers, dead_letter_message, event_id
-from processor.messages import Reason, Rejection, TrialReport
-from processor.metrics import REGISTRY
-from processor.normalise import STATUSES
-from processor.settings import PREFIX, Settings
+from processor.cli.main import app
+from processor.contracts.catalogue import Catalogue
+from processor.core.messages import Reason, Rejection, TrialReport
+from processor.core.metrics import REGISTRY
+from processor.core.settings import PREFIX, Settings
+from processor.decode.decoder import Decoder
+from processor.decode.rules import STATUSES
+from processor.events.bodies import EventWriter
+from processor.events.headers import cloud_event_headers, dead_letter_message, event_id
 from tests.factories import record
 
 ROOT = Path(__file__).parents[2]
@@ -197,7 +198,7 @@ def test_every_schema_file_is_linked() -> None:
 
 def columns(table: str) -> set[str]:
     """The columns that the migrations make, read from their SQL."""
-    files = sorted((ROOT / "processor" / "sql" / "migrations").glob("*.sql"))
+    files = sorted((ROOT / "processor" / "store" / "sql" / "migrations").glob("*.sql"))
     sql = re.sub(r"--.*", "", "\n".join(path.read_text() for path in files))
     (created,) = re.findall(rf"create table (?:if not exists )?{table} \((.*?)\n\);", sql, re.DOTALL)
     added = "".join(re.findall(rf"alter table {table}\s+add column.*?;", sql, re.DOTALL))

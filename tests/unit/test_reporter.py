@@ -16,9 +16,9 @@ import pytest
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from processor import reporter as module
-from processor.catalogue import Catalogue
-from processor.decode import Decoder
-from processor.messages import RawRecord, TrialReport
+from processor.contracts.catalogue import Catalogue
+from processor.core.messages import RawRecord, TrialReport
+from processor.decode.decoder import Decoder
 from processor.reporter import TrialReporter, UndeliveredError
 
 MOCK = {"test.mock.num.brokers": 1}

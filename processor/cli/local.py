@@ -1,0 +1,33 @@
+"""`processor local` and `processor demo`: servers of one's own on this machine, and what runs on them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="A real Kafka and a real PostgreSQL on this machine, without Docker.", no_args_is_help=True)
+
+
+@app.command("up")
+def local_up(
+    data: Annotated[Path | None, typer.Option(help="keep the data here; without it, it goes when you stop")] = None,
+) -> None:
+    """Start both, print their addresses, stop both on Ctrl-C."""
+    from processor.local import serve
+
+    serve(data, lambda line: print(line, flush=True))
+
+
+def demo(
+    trials: Annotated[int, typer.Option(min=10, help="how many trials the search runs")] = 60,
+    keep: Annotated[bool, typer.Option("--keep", help="leave all running and say how to look around")] = False,
+) -> None:
+    """A real search reports through a real Kafka into a real PostgreSQL; then all is replayed and reconciled."""
+    from rich.console import Console
+
+    from processor.demo import run_demo
+
+    sys.exit(run_demo(trials=trials, keep=keep, console=Console()))

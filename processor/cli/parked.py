@@ -1,0 +1,34 @@
+"""`processor parked`: messages that the broker would not take."""
+
+from __future__ import annotations
+
+import typer
+
+from processor.cli.context import load, open_database
+from processor.cli.output import Format, check_format, show
+
+app = typer.Typer(help="Messages that the broker would not take.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_parked(format_: Format = "table") -> None:
+    """What is parked, and why."""
+    check_format(format_)
+    from processor.cli.tables import parked_table
+    from processor.core.settings import DatabaseSettings
+    from processor.store.outbox import Outbox
+
+    with open_database(load(DatabaseSettings), "cerebros-parked") as store:
+        rows = Outbox(store).parked()
+    show(format_, rows, lambda: [parked_table(rows)])
+
+
+@app.command("publish")
+def publish_parked() -> None:
+    """Put everything parked back into the outbox, once its cause is mended; the relay publishes it."""
+    from processor.core.settings import DatabaseSettings
+    from processor.store.outbox import Outbox
+
+    with open_database(load(DatabaseSettings), "cerebros-parked") as store:
+        total = Outbox(store).unpark()
+    print(f"{total} messages are back in the outbox" if total else "nothing is parked")

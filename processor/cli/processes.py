@@ -1,0 +1,71 @@
+"""The processes themselves, and what one asks before and beside them: `migrate`, `status`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from processor.cli.context import load, open_database
+from processor.cli.output import Format, check_format, fail, show
+
+
+def ingest() -> None:
+    """Read the raw topic and write it to Postgres, until a signal."""
+    from processor.core.settings import IngestSettings
+
+    settings = load(IngestSettings, "ingest")
+    from processor.service.ingest import run_ingest
+
+    run_ingest(settings)
+
+
+def relay() -> None:
+    """Publish events and dead letters from the outbox to Kafka, until a signal; a second one stands by."""
+    from processor.core.settings import RelaySettings
+
+    settings = load(RelaySettings, "relay")
+    from processor.service.relay import run_relay
+
+    run_relay(settings)
+
+
+def run() -> None:
+    """`ingest` and `relay` together, each as its own process."""
+    from processor.core.settings import Settings
+    from processor.service.both import run_both
+
+    sys.exit(run_both(load(Settings, "run")))
+
+
+def migrate(
+    check: Annotated[bool, typer.Option("--check", help="change nothing; exit 1 when something is pending")] = False,
+) -> None:
+    """Bring the database up to date; safe to repeat, and on a database that other programs already use."""
+    from processor.core.settings import DatabaseSettings
+    from processor.service.wiring import open_session
+    from processor.store import migrations
+
+    settings = load(DatabaseSettings)
+    if check:
+        with open_database(settings, "cerebros-migrate") as session:
+            print(f"{session.where} is up to date")
+        return
+    with open_session(settings, "cerebros-migrate") as session:
+        done = migrations.migrate(session)
+        print(f"{session.where}: {', '.join(done) if done else 'nothing to do'}")
+
+
+def status(format_: Format = "table") -> None:
+    """Lag by partition, rows, outbox depth and age, dead letters by reason."""
+    check_format(format_)
+    from processor.cli.tables import status_table
+    from processor.core.settings import StatusSettings
+    from processor.service.status import collect_status
+
+    document = collect_status(load(StatusSettings))
+    if format_ == "json" or not document.keys().isdisjoint(("lag", "outbox")):
+        show(format_, document, lambda: [status_table(document)])
+    if document["problems"]:
+        fail("; ".join(document["problems"]), 1)

@@ -1,0 +1,59 @@
+"""Tables of what is short enough to need no module of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from processor.cli.output import add_row, make_table
+from processor.core.settings import TopicSettings
+
+
+def schemas_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    cells = ((row["subject"], f"v{row['version']}", row["fingerprint"], ", ".join(row["fields"])) for row in rows)
+    return make_table(("subject", "version", "fingerprint", "fields"), cells, title="schemas")
+
+
+def plan_table(settings: TopicSettings, rows: Sequence[Mapping[str, Any]], executed: bool) -> Table:
+    done = "applied" if executed else "plan only: --execute applies it"
+    names = ("partition", "current", "target", "latest", "records")
+    table = make_table(
+        ("partition", "current", "new", "end", "to read", "note"),
+        title=f"replay of {settings.raw_topic} by group {settings.group_id} ({done})",
+    )
+    for row in rows:
+        numbers = (row[name] for name in names)  # as they are typed again: without separators
+        add_row(table, *(None if number is None else str(number) for number in numbers), row["note"])
+    return table
+
+
+def parked_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    cells = ((row["name"], row["destination"], row["parked_at"], row["error"]) for row in rows)
+    return make_table(("message", "to", "since", "why"), cells, title="parked messages")
+
+
+def status_table(document: Mapping[str, Any]) -> Table:
+    """Without the half of a server that did not answer."""
+    title = f"{document['group']}: {document['kafka']} -> {document['postgres']}"
+    table = make_table(("what", ""), title=title)
+    if "lag" in document:
+        add_row(table, "members of the group", len(document["members"]))
+        for partition, lag in document["lag"].items():
+            add_row(table, f"lag of partition {partition}", lag)
+    if "outbox" in document:
+        table.add_section()
+        add_row(table, "runs", document["runs"])
+        add_row(table, "trials", document["rows"])
+        outbox = document["outbox"]
+        table.add_section()
+        add_row(table, "outbox, messages", f"{outbox['messages']:,} in {outbox['packets']:,} packets")
+        add_row(table, "outbox, oldest", f"{outbox['oldest_age_s']:.1f} s")
+        add_row(table, "parked messages", outbox["parked"])
+        table.add_section()
+        if not document["dead_letters"]:
+            add_row(table, "dead letters", "none")
+        for reason, count in document["dead_letters"].items():
+            add_row(table, f"dead letters: {reason}", count)
+    return table

@@ -1,0 +1,100 @@
+"""A Confluent schema registry: writer schemas by id, and ids for the events' schemas; only used where one is set."""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from processor.contracts.catalogue import Catalogue
+from processor.core.errors import SetupError, TransientError
+
+#: a registry that takes this long is down: the thread that reads must not wait for ever
+TIMEOUT_SECONDS = 5.0
+#: a schema may be registered after the first record that needs it
+ASK_AGAIN_SECONDS = 10.0
+MAX_MISSING = 1000
+
+
+class SchemaRegistry:
+    """Schemas that were found are kept: an id never changes its meaning."""
+
+    def __init__(self, url: str) -> None:
+        try:
+            from confluent_kafka.schema_registry import SchemaRegistryClient
+        except ImportError:
+            raise SetupError("SCHEMA_REGISTRY_URL needs: pip install 'cerebros-processor[registry]'") from None
+        parts = urlsplit(url)
+        # shown in errors: without user and password
+        self._url = f"{parts.scheme}://{parts.hostname}:{parts.port or 80}"
+        self._client = SchemaRegistryClient({"url": url, "timeout": TIMEOUT_SECONDS, "max.retries": 0})
+        self._writers: dict[int, Mapping[str, Any]] = {}
+        self._missing: dict[int, float] = {}
+
+    def writer_schema(self, schema_id: int) -> Mapping[str, Any] | None:
+        """The schema as JSON, None where the registry has none; raises `TransientError` when it does not answer."""
+        known = self._writers.get(schema_id)
+        if known is not None or time.monotonic() < self._missing.get(schema_id, 0.0):
+            return known
+        found = self._ask(schema_id)
+        if found is not None:
+            self._writers[schema_id] = found
+        else:
+            if len(self._missing) >= MAX_MISSING:
+                self._missing.clear()
+            self._missing[schema_id] = time.monotonic() + ASK_AGAIN_SECONDS
+        return found
+
+    def _ask(self, schema_id: int) -> Mapping[str, Any] | None:
+        from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+        try:
+            schema = self._client.get_schema(schema_id)
+        except SchemaRegistryError as error:
+            if error.http_status_code == 404:
+                return None
+            raise TransientError(f"schema registry at {self._url}: HTTP {error.http_status_code}") from None
+        except Exception as error:  # noqa: BLE001 - the client lets its HTTP library's own exceptions through
+            raise TransientError(f"schema registry at {self._url} does not answer ({type(error).__name__})") from None
+        return schema_document(schema.schema_type, schema.schema_str)
+
+    def body_encoder(self, catalogue: Catalogue, topic: str) -> Callable[[str, Mapping[str, Any]], bytes]:
+        """Registers the event schemas (subject TOPIC-NAME) and frames bodies in the Confluent wire format.
+
+        Raises `SetupError` where the registry refuses them, `TransientError` when it does not answer.
+        """
+        from confluent_kafka.schema_registry import Schema
+        from confluent_kafka.schema_registry.error import SchemaRegistryError
+
+        heads = {}
+        for name in ("ml.trial.complete", "ml.trial.failed"):
+            text = msgspec.json.encode(catalogue.latest(name).definition).decode()
+            try:
+                schema_id = self._client.register_schema(f"{topic}-{name}", Schema(text, "AVRO"))
+            except SchemaRegistryError as error:
+                if 400 <= error.http_status_code < 500:
+                    why = f"HTTP {error.http_status_code}, {error.error_message}"
+                    raise SetupError(f"schema registry at {self._url} refuses {name}: {why}") from None
+                raise TransientError(f"schema registry at {self._url}: HTTP {error.http_status_code}") from None
+            except Exception as error:  # noqa: BLE001 - as above
+                why = type(error).__name__
+                raise TransientError(f"schema registry at {self._url} does not answer ({why})") from None
+            heads[name] = struct.pack(">bI", 0, schema_id)
+
+        def encode(kind: str, body: Mapping[str, Any]) -> bytes:
+            return heads[kind] + catalogue.encode(kind, dict(body))
+
+        return encode
+
+
+def schema_document(kind: str | None, text: str | None) -> Mapping[str, Any]:
+    """The schema as a JSON object; of what is no Avro (Protobuf, JSON Schema) one that no Avro reader takes."""
+    try:
+        document = msgspec.json.decode(text or "null") if kind in (None, "AVRO") else {"type": f"{kind} schema"}
+    except msgspec.DecodeError:
+        document = {"type": "unreadable schema"}
+    return document if isinstance(document, dict) else {"type": document}

@@ -1,0 +1,343 @@
+"""The only reader of environment variables: a settings class a process, refused at start when wrong.
+
+Every field is a variable with the prefix ``PROCESSOR_`` (``kafka_bootstrap_servers`` is
+``PROCESSOR_KAFKA_BOOTSTRAP_SERVERS``); a ``.env`` file in the working directory is read too, and the environment
+wins over it. A process reads what it needs, and knows the names of all: a misspelt one is refused. A test checks that
+the documentation lists each of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
+
+from processor.core.errors import UsageError
+
+PREFIX = "PROCESSOR_"
+
+#: what Kubernetes puts into every container for a service whose name begins with `processor`
+_SERVICE_LINK = re.compile(r"^\w*(_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP|SCTP)|_PORT=(tcp|udp|sctp)://)")
+
+#: librdkafka properties on which a promise rests, or that have a setting of their own
+OWN_PROPERTIES = frozenset(
+    {
+        "bootstrap.servers",
+        "group.id",
+        "group.instance.id",
+        "group.protocol",
+        "session.timeout.ms",
+        "partition.assignment.strategy",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "auto.offset.reset",
+        "queued.max.messages.kbytes",
+        "fetch.max.bytes",
+        "max.partition.fetch.bytes",
+        "fetch.message.max.bytes",
+        "isolation.level",
+        "transactional.id",
+        "enable.idempotence",
+        "acks",
+        "delivery.report.only.error",
+        "logger",
+        "error_cb",
+        "on_delivery",
+        "on_commit",
+    }
+)
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class ProcessSettings(BaseSettings):
+    """What every process reads. Times are in the unit their name ends with, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="json | console | auto (console on a terminal, json elsewhere)"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+
+
+class KafkaSettings(ProcessSettings):
+    """Where the brokers are, and how to speak to them; the group's name is also every client's."""
+
+    kafka_bootstrap_servers: str = Field("localhost:9092", description="Kafka brokers, host:port, comma-separated")
+    kafka_options: Annotated[dict[str, str | int | float | bool], NoDecode] = Field(
+        default_factory=dict,
+        description="JSON object of librdkafka properties for every client (TLS, SASL, ...)",
+        repr=False,
+    )
+    group_id: str = Field("cerebros-processor", min_length=1, description="consumer group of ingest")
+
+    @field_validator("kafka_bootstrap_servers")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        for server in value.split(","):
+            host, _, port = server.strip().rpartition(":")
+            if not host or not _is_port(port):
+                raise ValueError("each server must be host:port, separated by commas")
+        return value
+
+    @field_validator("kafka_options", mode="before")
+    @classmethod
+    def _json_object(cls, value: Any) -> Any:
+        try:
+            options = json.loads(value) if isinstance(value, str) else value
+        except ValueError:
+            options = None
+        if not isinstance(options, dict):
+            raise ValueError('must be a JSON object of librdkafka properties, such as {"security.protocol": "SSL"}')
+        for name, option in options.items():
+            if not isinstance(option, (str, int, float)):
+                raise ValueError(f"the value of {name} must be a string, a number or a boolean")
+        return options
+
+    @field_validator("kafka_options")
+    @classmethod
+    def _leaves_promises_alone(cls, value: dict[str, Any]) -> dict[str, Any]:
+        own = sorted(OWN_PROPERTIES & value.keys())
+        if own:
+            raise ValueError(f"{', '.join(own)} can't be set here: the promises or other settings decide")
+        return value
+
+
+class TopicSettings(KafkaSettings):
+    """The three topics."""
+
+    raw_topic: str = Field("cerebros.trials.raw", description="topic the reports are read from")
+    events_topic: str = Field("cerebros.trials.events", description="topic the events are published to")
+    dead_letter_topic: str = Field("cerebros.trials.dlq", description="topic dead letters are published to")
+
+    @field_validator("raw_topic", "events_topic", "dead_letter_topic")
+    @classmethod
+    def _legal_topic(cls, value: str) -> str:
+        legal = value.replace(".", "").replace("_", "").replace("-", "")
+        if not 0 < len(value) < 250 or not legal.isalnum() or not legal.isascii():
+            raise ValueError("a topic has 1 to 249 characters of a-z A-Z 0-9 . _ -")
+        return value
+
+    @model_validator(mode="after")
+    def _reads_what_it_does_not_write(self) -> Self:
+        if self.raw_topic in (self.events_topic, self.dead_letter_topic):
+            raise ValueError(f"{PREFIX}RAW_TOPIC is a topic that is written to as well")
+        return self
+
+    @property
+    def topics(self) -> tuple[str, str, str]:
+        return self.raw_topic, self.events_topic, self.dead_letter_topic
+
+
+class DatabaseSettings(ProcessSettings):
+    """Where Postgres is."""
+
+    database_url: SecretStr = Field(
+        SecretStr("postgresql://localhost:5432/cerebros"),
+        description="Postgres: postgresql://user:password@host:port/database[?sslmode=verify-full&sslrootcert=FILE]",
+    )
+    database_timeout_ms: int = Field(
+        30_000,
+        ge=1000,
+        le=600_000,
+        description="a statement that takes longer is an outage: it is cancelled and retried",
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql://")
+        servers = re.split("[/?#]", value.get_secret_value().partition("://")[2])[0].rpartition("@")[2]
+        for server in servers.split(","):
+            _, colon, port = server.rpartition("]")[2].rpartition(":")
+            if colon and port and not _is_port(port):
+                raise ValueError("its port must be a number; write / ? # @ of a password as %2F %3F %23 %40")
+        return value
+
+
+class SchemaSettings(ProcessSettings):
+    """Where schemas come from."""
+
+    schemas_dir: Path | None = Field(None, description="folder of the .avsc files instead of the released ones")
+    schema_registry_url: str | None = Field(
+        None,
+        description="Confluent schema registry (extra `registry`); without it Confluent-framed Avro is rejected",
+        repr=False,
+    )
+
+    @field_validator("schema_registry_url")
+    @classmethod
+    def _is_http(cls, value: str | None) -> str | None:
+        if value is not None:
+            match = re.fullmatch(r"https?://([^/?#]*@)?(\[[^\]]+\]|[^:/?#@]+)(:(\d+))?(/[^?#]*)?", value)
+            if match is None or (match[4] is not None and not _is_port(match[4])):
+                raise ValueError("must be http://host:port or https://host:port")
+        return value
+
+
+class HaltSettings(ProcessSettings):
+    """For processes that the fault tests kill."""
+
+    test_halt_at: str | None = Field(None, description="for fault tests: halt at this checkpoint until killed")
+
+
+class HealthSettings(ProcessSettings):
+    """For processes that serve their health."""
+
+    metrics_port: Port = Field(0, description="HTTP port of /metrics, /live and /ready; 0: none")
+
+
+class StatusSettings(TopicSettings, DatabaseSettings):
+    """What `status` looks at."""
+
+
+class LetterSettings(DatabaseSettings, SchemaSettings):
+    """What it takes to show dead letters."""
+
+
+class PipelineSettings(TopicSettings, LetterSettings, HaltSettings):
+    """What it takes to turn records into rows: by ingest, a window replay, or a redrive."""
+
+    max_report_bytes: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="a larger report is rejected")
+    unknown_run: Literal["create", "reject"] = Field(
+        "create",
+        description="a report for a run that is not in the database: create the run, or reject the report",
+    )
+    batch_max_records: int = Field(4000, ge=1, le=100_000, description="reports in one transaction at the most")
+    memory_mb: int = Field(
+        256,
+        ge=128,
+        le=65_536,
+        description="memory of ingest: an eighth is prefetched from Kafka, a 64th is one transaction's records",
+    )
+    batch_max_bytes: int | None = Field(
+        None,
+        ge=64 * 1024,
+        description="bytes of records in one transaction at the most (one record always fits); default: MEMORY_MB / 64",
+    )
+    writers: int = Field(2, ge=1, le=16, description="database connections that write at the same time")
+    shutdown_timeout_ms: int = Field(
+        10_000, ge=0, le=600_000, description="on SIGTERM, on revoke: finish and commit within this time"
+    )
+    events_format: Literal["json", "avro"] = Field(
+        "json", description="json, or avro in Confluent wire format (needs SCHEMA_REGISTRY_URL)"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_registry_for_avro(self) -> Self:
+        if self.events_format == "avro" and not self.schema_registry_url:
+            raise ValueError(f"{PREFIX}EVENTS_FORMAT=avro needs {PREFIX}SCHEMA_REGISTRY_URL")
+        return self
+
+    @property
+    def prefetch_bytes(self) -> int:
+        return self.memory_mb * 1024 * 1024 // 8
+
+    @property
+    def batch_bytes(self) -> int:
+        return self.batch_max_bytes or self.memory_mb * 1024 * 1024 // 64
+
+
+class IngestSettings(PipelineSettings, HealthSettings):
+    """Of `processor ingest`."""
+
+    group_instance_id: str | None = Field(
+        None, description="static membership: a name for this replica that survives its restart"
+    )
+    group_protocol: Literal["auto", "consumer", "classic"] = Field(
+        "auto", description="auto | consumer (KIP-848) | classic (cooperative-sticky)"
+    )
+    session_timeout_ms: int = Field(
+        6000,
+        ge=1000,
+        le=300_000,
+        description="how long a killed ingest keeps its partitions (classic protocol)",
+    )
+    batch_max_wait_ms: int = Field(
+        0,
+        ge=0,
+        le=60_000,
+        description="wait this long for a fuller batch; 0: write as soon as the database is free",
+    )
+
+
+class RelaySettings(TopicSettings, DatabaseSettings, HaltSettings, HealthSettings):
+    """Of `processor relay`."""
+
+    relay_id: str | None = Field(
+        None, description="transactional id of the relay; default: GROUP_ID + '-relay'. One per outbox."
+    )
+    relay_max_messages: int = Field(
+        10_000, ge=1, le=100_000, description="messages in one Kafka transaction at the most"
+    )
+    relay_max_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=64 * 1024,
+        description="bytes in one Kafka transaction at the most (one packet always fits)",
+    )
+    event_source: str = Field("/cerebros/processor", min_length=1, description="ce_source of the events")
+
+    @property
+    def transactional_id(self) -> str:
+        return self.relay_id or f"{self.group_id}-relay"
+
+
+class Settings(IngestSettings, RelaySettings):
+    """Every setting there is: of `processor run`, the demo and the documentation."""
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) < 65536
+
+
+S = TypeVar("S", bound=ProcessSettings)
+
+
+def load_settings(kind: type[S], **overrides: Any) -> S:
+    """Reads the environment and ``.env`` into the settings of one process.
+
+    Raises `UsageError`, one sentence that names every wrong or unknown variable and never a value.
+    """
+    wrong: list[str] = []
+    try:
+        wrong = _unknown_variables()
+        settings = kind(**overrides)
+    except ValidationError as error:
+        wrong += [_said(problem) for problem in error.errors(include_input=False, include_url=False)]
+    except UnicodeDecodeError:
+        wrong = [".env is not UTF-8"]
+    if wrong:
+        raise UsageError("wrong settings: " + "; ".join(wrong))
+    return settings
+
+
+def _said(problem: Any) -> str:
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{PREFIX}{str(problem['loc'][0]).upper()}: {said}" if problem["loc"] else said
+
+
+def _unknown_variables() -> list[str]:
+    """A misspelt variable would be a setting that silently has its default."""
+    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
+    problems = []
+    found = {**DotEnvSettingsSource(Settings).env_vars, **EnvSettingsSource(Settings).env_vars}
+    for name, value in sorted(found.items()):
+        variable = name.upper()
+        if not variable.startswith(PREFIX) or variable in known or _SERVICE_LINK.search(f"{variable}={value}"):
+            continue
+        nearest = get_close_matches(variable, known, 1, 0.0)[0]
+        problems.append(f"{variable} is no setting, the nearest is {nearest}")
+    return problems

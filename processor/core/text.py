@@ -1,0 +1,85 @@
+"""Text and JSON values as they are stored and shown: what Postgres can hold, what a terminal may be given; pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import msgspec
+
+#: levels of nesting in a report at the most
+MAX_DEPTH = 200
+LONG_MAX = 2**63 - 1
+LONG_MIN = -(2**63)
+_REPLACEMENT = "�"
+#: NUL: Postgres text and jsonb refuse it; surrogates are not UTF-8
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+
+
+class TooDeep(Exception):  # noqa: N818 - nobody's error: who stored the value says what becomes of it
+    """The value nests deeper than `MAX_DEPTH` levels."""
+
+    def __init__(self) -> None:
+        super().__init__(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def storable(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """A copy of a JSON value that Postgres can hold.
+
+    NaN and infinities become strings, NUL and lone surrogates U+FFFD, integers beyond 64 bits doubles.
+    Raises `TooDeep` where it nests deeper than `depth` levels.
+    """
+    kind = type(value)
+    if kind is str:
+        return UNSTORABLE.sub(_REPLACEMENT, value)
+    if kind is float:
+        return value if math.isfinite(value) else _name_of(value)
+    if kind is int and not LONG_MIN <= value <= LONG_MAX:
+        return _as_double(value)
+    if kind is dict or kind is list:
+        if depth == 0:
+            raise TooDeep
+        if kind is dict:
+            return {UNSTORABLE.sub(_REPLACEMENT, key): storable(item, depth - 1) for key, item in value.items()}
+        return [storable(item, depth - 1) for item in value]
+    return value
+
+
+def _as_double(value: int) -> float | str:
+    try:
+        return float(value)
+    except OverflowError:
+        return "Infinity" if value > 0 else "-Infinity"
+
+
+def _name_of(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    return "Infinity" if value > 0 else "-Infinity"
+
+
+def as_text(value: Any) -> str:
+    """A text as it is, any other JSON value as its JSON. Raises `TooDeep`."""
+    mended = storable(value)  # a bare NaN comes as it is, and would be null
+    return mended if type(mended) is str else msgspec.json.encode(mended).decode()
+
+
+def brief(value: object, limit: int = 60) -> str:
+    """The value as it stands in a sentence for people: JSON, cut to `limit` characters."""
+    try:
+        text = msgspec.json.encode(storable(value)).decode()
+    except TooDeep:
+        text = "…"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def kind_of(value: object) -> str:
+    """The JSON name of the value's type."""
+    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def printable(text: str) -> str:
+    """The text with everything invisible (controls, bidirectional marks, surrogates) as an escape."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

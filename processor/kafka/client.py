@@ -1,0 +1,122 @@
+"""What all clients share of librdkafka: their properties, and the one place where its errors are sorted.
+
+Sorted by librdkafka's own flags and codes, never by text.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+
+from processor.core.errors import FatalError, ProcessorError, SetupError, TransientError, UsageError
+from processor.core.settings import KafkaSettings
+
+#: waiting does not help with these; a person has to act
+_SETUP_CODES = {
+    KafkaError._AUTHENTICATION: "the broker refuses the user or password; check PROCESSOR_KAFKA_OPTIONS",
+    KafkaError.SASL_AUTHENTICATION_FAILED: "the broker refuses the user or password; check PROCESSOR_KAFKA_OPTIONS",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the user may not use the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "the user may not use the consumer group",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the user may not do this in the cluster",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "the user may not use the relay's transactional id",
+    KafkaError._SSL: "the TLS handshake fails; check PROCESSOR_KAFKA_OPTIONS",
+    KafkaError.UNRELEASED_INSTANCE_ID: "another process still holds PROCESSOR_GROUP_INSTANCE_ID",
+    KafkaError.FENCED_INSTANCE_ID: "another process took over PROCESSOR_GROUP_INSTANCE_ID",
+}
+#: whose words say more than their code
+_WORDED = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})
+#: what librdkafka puts around its words: the broker it tried last, and how long it took
+_AROUND = re.compile(r"^\S+: | \(after \d+ms in state \w+\)|, \d+ identical error\(s\) suppressed")
+METADATA_SECONDS = 10.0
+#: any other question to a broker
+TIMEOUT_SECONDS = 15.0
+#: librdkafka connects 20 times a second meanwhile: a wrong password is noticed before the account is locked
+METADATA_SLICE_SECONDS = 2.0
+logging.getLogger("processor.librdkafka").setLevel(logging.CRITICAL)
+
+
+def client_properties(settings: KafkaSettings, **own: Any) -> dict[str, Any]:
+    """Properties of a librdkafka client; what the user set in KAFKA_OPTIONS wins over our choices.
+
+    (`settings.OWN_PROPERTIES`, on which promises rest, were refused when the settings were read.)
+
+    Raises `UsageError` where librdkafka refuses what the user set.
+    """
+    properties = {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        "client.id": settings.group_id,
+        "logger": logging.getLogger("processor.librdkafka"),  # its errors reach us by callbacks
+        "reconnect.backoff.max.ms": 2000,
+        **own,
+        **settings.kafka_options,
+    }
+    if settings.kafka_options:
+        _try_out(properties)
+    return properties
+
+
+def _try_out(properties: Mapping[str, Any]) -> None:
+    """Makes a client that connects to nobody: only so are names, values and files looked at."""
+    kind = Consumer if "group.id" in properties else Producer
+    alone = {name: value for name, value in properties.items() if not callable(value) and name != "bootstrap.servers"}
+    try:
+        kind(alone)
+    except KafkaException as error:
+        raise UsageError(f"wrong settings: PROCESSOR_KAFKA_OPTIONS: {error.args[0].str()}") from None
+
+
+def list_topics(settings: KafkaSettings) -> Any:
+    """The cluster's metadata, with `topics` and `brokers`, from the first broker that answers.
+
+    Raises `SetupError` where a person has to act, `TransientError` when no broker answers, each naming the address.
+    """
+    where, failures = settings.kafka_bootstrap_servers, list[KafkaError]()
+    admin = AdminClient(client_properties(settings, error_cb=failures.append))
+    deadline = time.monotonic() + METADATA_SECONDS
+    while True:
+        try:
+            return admin.list_topics(timeout=METADATA_SLICE_SECONDS)
+        except KafkaException as error:
+            admin.poll(0)
+            problems = [explain(failure, where) for failure in failures]
+            for problem in problems:
+                if isinstance(problem, SetupError):
+                    raise problem from None
+            if time.monotonic() > deadline:
+                raise TransientError(f"no Kafka broker answers at {where}: {_why(error.args[0], failures)}") from None
+
+
+def _why(error: KafkaError, failures: Sequence[KafkaError]) -> str:
+    told = [failure for failure in failures if failure.code() != KafkaError._ALL_BROKERS_DOWN]
+    if told:
+        return words(told[-1])
+    if error.code() == KafkaError._TRANSPORT:
+        return "it closes the connection unasked; if it wants TLS or SASL, set PROCESSOR_KAFKA_OPTIONS"
+    return words(error)
+
+
+def words(error: KafkaError) -> str:
+    """What librdkafka says, without the address and the time that it puts around it."""
+    return _AROUND.sub("", error.str())
+
+
+def explain(error: KafkaError, where: str) -> ProcessorError:
+    """The exception of ours that stands for an error of librdkafka's."""
+    code = error.code()
+    if code in _SETUP_CODES:
+        why = f"{error.name()}: {words(error)}" if code in _WORDED else error.name()
+        return SetupError(f"Kafka at {where}: {_SETUP_CODES[code]} ({why})")
+    # a fatal error comes as an event of code _FATAL, without the flag
+    if error.fatal() or code == KafkaError._FATAL:
+        return FatalError(f"Kafka client at {where} cannot go on: {error.str()} ({error.name()})")
+    return TransientError(f"Kafka at {where}: {error.str()} ({error.name()})")
+
+
+def translate(error: KafkaException, where: str) -> ProcessorError:
+    return explain(error.args[0], where)

@@ -1,0 +1,248 @@
+"""A group's records from Kafka: poll, assign and revoke, pause, commit; every consumer call on one thread.
+
+Measured with confluent-kafka 2.16: commit() from another thread starves while one loops in consume().
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import structlog
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
+
+from processor.core import metrics
+from processor.core.errors import FatalError, SetupError, TransientError
+from processor.core.messages import NextOffsets, RawRecord
+from processor.core.messages import TopicPartition as Partition
+from processor.core.settings import KafkaSettings
+from processor.kafka.client import explain, translate
+from processor.kafka.membership import Subscription, consumer_properties
+from processor.kafka.records import to_record
+
+log = structlog.get_logger(__name__)
+
+#: how long a static member may be refused before its name is taken to be in use for good
+UNRELEASED_SECONDS = 30.0
+LAG_SECONDS = 5.0
+ASK_SECONDS = 0.5
+COMMIT_AGAIN_SECONDS = 0.5
+#: so long after a rebalance or a pause the client is kept awake (see `_wake`)
+WAKE_SECONDS = 2.0
+#: what one poll brings at the most, roughly: it follows the mean size of the records before
+POLL_BYTES = 4 * 1024 * 1024
+
+
+def named(partitions: Iterable[TopicPartition]) -> set[Partition]:
+    return {(one.topic, one.partition) for one in partitions}
+
+
+class GroupSource:
+    """A group's source for the pipeline. `release(partitions, lost=...)` is called before partitions go away."""
+
+    def __init__(self, settings: KafkaSettings, subscription: Subscription, release: Callable[..., None]) -> None:
+        self._settings, self._subscription, self._release = settings, subscription, release
+        self._where = settings.kafka_bootstrap_servers
+        self._paused = self._ever_assigned = False
+        self._failure: KafkaError | None = None
+        self._uncommitted: dict[Partition, int] = {}
+        self._given_up: set[Partition] = set()
+        self._held: set[Partition] = set()
+        self._wake_until = 0.0
+        self._commit_again_at: float | None = None
+        self._lag_at = 0.0
+        self._record_bytes = 200
+        self._patience = time.monotonic() + UNRELEASED_SECONDS
+        self._consumer = self._join()
+
+    def _join(self) -> Consumer:
+        callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
+        consumer = Consumer({**consumer_properties(self._settings, self._subscription), **callbacks})
+        consumer.subscribe(
+            [self._subscription.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        return consumer
+
+    def poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
+        """At most `limit` records. Raises `FatalError` when the client can never consume again."""
+        try:
+            return self._poll(limit, timeout_s)
+        except FatalError:
+            if not self._may_be_unreleased():
+                raise
+        self._consumer.close()
+        time.sleep(1.0)
+        self._failure = None
+        self._consumer = self._join()
+        return []
+
+    def _may_be_unreleased(self) -> bool:
+        """A static member that was killed is refused under its old name until its session ends (KIP-848)."""
+        waiting = self._subscription.instance_id is not None and not self._ever_assigned
+        return waiting and time.monotonic() < self._patience
+
+    def _measure_lag(self) -> None:
+        """Lag as far as the client knows it by itself: asking the broker here would hold up reading."""
+        if time.monotonic() < self._lag_at:
+            return
+        self._lag_at = time.monotonic() + LAG_SECONDS
+        for one in self._consumer.position(self._consumer.assignment()):
+            end = self._end_of(one)
+            if one.offset >= 0 and end >= 0:
+                metrics.LAG.labels(str(one.partition)).set(max(0, end - one.offset))
+
+    def _end_of(self, partition: TopicPartition) -> int:
+        """What the client fetched last says, but it fetches nothing while paused: then there is time to ask."""
+        if self._paused:
+            with contextlib.suppress(KafkaException):
+                return int(self._consumer.get_watermark_offsets(partition, timeout=ASK_SECONDS, cached=False)[1])
+        return int(self._consumer.get_watermark_offsets(partition, cached=True)[1])
+
+    def _poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
+        self._measure_lag()
+        if self._commit_again_at is not None and time.monotonic() > self._commit_again_at:
+            self._commit_again_at = time.monotonic() + COMMIT_AGAIN_SECONDS
+            self.commit({}, wait=False)
+        try:
+            first = self._consumer.poll(timeout_s)  # returns with the first record; consume() would wait for all
+            if self._failure is not None:
+                raise self._or_wait(explain(self._failure, self._where))
+            if first is None:
+                if time.monotonic() < self._wake_until:
+                    self._wake()
+                return []
+            messages = [first]
+            limit = min(limit, max(1, POLL_BYTES // self._record_bytes))
+            if limit > 1:
+                self._given_up.clear()
+                rest = self._consumer.consume(limit - 1, 0)
+                # consume() may have given the first record's partition away: its neighbours are dropped, so it must
+                # not be written and committed past them (librdkafka itself throws away what it had collected)
+                messages = rest if (first.topic(), first.partition()) in self._given_up else [first, *rest]
+        except KafkaException as error:
+            raise self._or_wait(translate(error, self._where)) from error
+        records = []
+        for message in messages:
+            problem = message.error()
+            if problem is None:
+                records.append(to_record(message))
+            else:
+                self._judge(problem)
+        if records:  # large records: fewer of them next time
+            self._record_bytes = 200 + sum(len(record.value or b"") for record in records) // len(records)
+        return records
+
+    def _wake(self) -> None:
+        """Any request to a broker wakes the thread that fetches from it.
+
+        While all its partitions are paused, by us or by a rebalance, it sleeps for a second at a time, and librdkafka
+        (2.16) does not wake it when they may be read again: those that stay with us would stand still for that long.
+        """
+        latest = [TopicPartition(*partition, OFFSET_END) for partition in self._held]
+        if latest and not self._paused:
+            with contextlib.suppress(KafkaException):  # a broker that is down: nothing to fetch from it either
+                self._consumer.offsets_for_times(latest, timeout=ASK_SECONDS)
+
+    def _or_wait(self, error: Exception) -> Exception:
+        return FatalError(str(error)) if isinstance(error, TransientError) else error
+
+    def _judge(self, error: KafkaError) -> None:
+        """Errors that come in place of a record: most pass by themselves, librdkafka keeps trying."""
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            log.warning("topic_missing", topic=self._subscription.topic)
+            return
+        problem = explain(error, self._where)
+        if isinstance(problem, FatalError):
+            raise problem
+        log.warning("kafka_error", cause=str(problem))
+
+    def _on_error(self, error: KafkaError) -> None:
+        metrics.LAST_ERROR.set_to_current_time()
+        if error.fatal() or isinstance(explain(error, self._where), SetupError):
+            self._failure = error
+        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+            log.warning("waiting_for_kafka", servers=self._where)
+
+    def _on_commit(self, error: KafkaError | None, offsets: Sequence[TopicPartition]) -> None:
+        """A commit that failed (a rebalance under way, a broker down) is sent again: else lag would stay in sight."""
+        if error is not None and error.code() != KafkaError._NO_OFFSET:
+            if self._commit_again_at is None:  # one line, not a thousand
+                log.warning("commit_failed", cause=error.str(), code=error.name())
+            self._commit_again_at = time.monotonic() + COMMIT_AGAIN_SECONDS
+            return
+        self._commit_again_at = None
+        for one in offsets:
+            if self._uncommitted.get((one.topic, one.partition), -1) <= one.offset:
+                self._uncommitted.pop((one.topic, one.partition), None)
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        numbers = [partition.partition for partition in partitions]
+        log.info("assigned", partitions=numbers, protocol=self._subscription.protocol)
+        self._ever_assigned = True
+        with self._no_raising():
+            consumer.incremental_assign(partitions)
+            if self._paused:
+                consumer.pause(partitions)
+        self._hold(self._held | named(partitions))
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.info("revoked", partitions=[partition.partition for partition in partitions])
+        self._give_up(consumer, partitions, lost=False)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        log.warning("lost", partitions=[partition.partition for partition in partitions])
+        self._give_up(consumer, partitions, lost=True)
+
+    def _hold(self, partitions: set[Partition]) -> None:
+        """Our own account: asking the client for its assignment fails in a callback that `close` calls."""
+        self._held = partitions
+        self._wake_until = time.monotonic() + WAKE_SECONDS
+        metrics.ASSIGNED.set(len(partitions))
+
+    @contextlib.contextmanager
+    def _no_raising(self) -> Iterator[None]:
+        """In a callback: what librdkafka refuses is raised by the next `poll`, as it would lose its type on the way."""
+        try:
+            yield
+        except KafkaException as error:
+            self._failure = self._failure or error.args[0]
+
+    def commit(self, next_offsets: NextOffsets, *, wait: bool) -> None:
+        """Commits; a failure is logged, not raised: what is written is written, and recognised when read again."""
+        self._uncommitted.update(next_offsets)
+        offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in self._uncommitted.items()]
+        if not offsets:
+            return
+        try:
+            if wait:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
+        except KafkaException as error:
+            log.warning("commit_failed", cause=str(translate(error, self._where)))
+
+    def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
+        names = named(partitions)
+        self._release(names, lost=lost)
+        self._given_up |= names
+        for name in names:
+            self._uncommitted.pop(name, None)
+            with contextlib.suppress(KeyError):
+                metrics.LAG.remove(str(name[1]))
+        with self._no_raising():
+            consumer.incremental_unassign(partitions)
+        self._hold(self._held - names)
+
+    def pause(self) -> None:
+        self._paused = True
+        self._consumer.pause(self._consumer.assignment())
+
+    def resume(self) -> None:
+        self._paused = False
+        self._consumer.resume(self._consumer.assignment())
+        self._wake_until = time.monotonic() + WAKE_SECONDS
+
+    def close(self) -> None:
+        """Leaves the group, so that others take over at once."""
+        self._consumer.close()

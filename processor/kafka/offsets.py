@@ -1,0 +1,142 @@
+"""Where a consumer group stands, and moving it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from processor.core.errors import SetupError
+from processor.core.settings import KafkaSettings
+from processor.kafka.client import TIMEOUT_SECONDS, client_properties, explain, list_topics, translate
+
+T = TypeVar("T")
+
+COORDINATOR_PAUSE_SECONDS = 0.2
+_COORDINATOR_MOVES = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+    }
+)
+
+
+class Bounds(NamedTuple):
+    """What a partition holds and where the group stands; `current` is None where it never committed."""
+
+    earliest: int
+    latest: int
+    current: int | None
+
+    @property
+    def lag(self) -> int:
+        """Records that the group has yet to read: retention may have deleted some, or the topic been made anew."""
+        start = self.earliest if self.current is None else min(max(self.current, self.earliest), self.latest)
+        return self.latest - start
+
+
+def committed_offsets(consumer: Consumer, wanted: list[TopicPartition]) -> list[TopicPartition]:
+    """`Consumer.committed`, asked again while the group's coordinator is moving or loading. Raises `KafkaException`."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while True:
+        try:
+            found = consumer.committed(wanted, timeout=TIMEOUT_SECONDS)
+            for one in found:
+                if one.error is not None:
+                    raise KafkaException(one.error)
+            return found
+        except KafkaException as error:
+            if error.args[0].code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
+                raise
+        time.sleep(COORDINATOR_PAUSE_SECONDS)
+
+
+class GroupOffsets:
+    """The group's offsets on a topic, through Kafka's admin interface."""
+
+    def __init__(self, settings: KafkaSettings, topic: str) -> None:
+        self._settings, self._group, self._topic = settings, settings.group_id, topic
+        self._where = settings.kafka_bootstrap_servers
+        self._admin = AdminClient(client_properties(settings))
+
+    def _call(self, future: Any) -> Any:
+        try:
+            return future.result(TIMEOUT_SECONDS)
+        except KafkaException as error:
+            raise translate(error, self._where) from error
+
+    def partitions(self) -> list[int]:
+        topics = list_topics(self._settings).topics
+        if self._topic not in topics:
+            raise SetupError(f"Kafka at {self._where} has no topic {self._topic}: run `processor topics create`")
+        return sorted(topics[self._topic].partitions)
+
+    def at_time(self, partitions: Iterable[int], timestamp_ms: int) -> dict[int, int]:
+        """The first record that is not older; negative where there is none."""
+        return self._at(partitions, OffsetSpec.for_timestamp(timestamp_ms))
+
+    def _at(self, partitions: Iterable[int], spec: Any) -> dict[int, int]:
+        wanted = {TopicPartition(self._topic, partition): spec for partition in partitions}
+        futures = self._admin.list_offsets(
+            wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT_SECONDS
+        )
+        return {one.partition: self._call(future).offset for one, future in futures.items()}
+
+    def committed(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Committed offsets; a partition without one is not in it."""
+        wanted = [TopicPartition(self._topic, partition) for partition in partitions]
+        found = self._call_consumer(lambda consumer: committed_offsets(consumer, wanted))
+        return {one.partition: one.offset for one in found if one.offset >= 0}
+
+    def _call_consumer(self, call: Callable[[Consumer], T]) -> T:
+        """Asks as a consumer that joins nothing.
+
+        The admin client's ListConsumerGroupOffsets crashes the process (librdkafka 2.16: rd_kafka_cgrp_op without a
+        group) when the coordinator answers with an error, as one does that is just loading.
+        """
+        consumer = Consumer(client_properties(self._settings, **{"group.id": self._group, "enable.auto.commit": False}))
+        try:
+            return call(consumer)
+        except KafkaException as error:
+            raise translate(error, self._where) from error
+        finally:
+            consumer.close()
+
+    def bounds(self) -> dict[int, Bounds]:
+        partitions = self.partitions()
+        earliest = self._at(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+        latest = self._at(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+        current = self.committed(partitions)
+        return {one: Bounds(earliest[one], latest[one], current.get(one)) for one in partitions}
+
+    def members(self) -> list[str]:
+        """client id @ host of every member that consumes as the group just now."""
+        future = self._admin.describe_consumer_groups([self._group], request_timeout=TIMEOUT_SECONDS)[self._group]
+        try:
+            description = future.result(TIMEOUT_SECONDS)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:  # a group that never was has no members
+                return []
+            raise translate(error, self._where) from error
+        return [f"{member.client_id} @ {member.host}" for member in description.members]
+
+    def refuse_active(self) -> None:
+        members = self.members()
+        if members:
+            raise SetupError(
+                f"group {self._group} is active ({len(members)} members: {', '.join(members[:3])}): stop every "
+                "`processor ingest` of it, then run this again"
+            )
+
+    def move(self, targets: Mapping[int, int]) -> None:
+        """Commits these offsets by partition for the group. Raises `SetupError` where the group is active."""
+        self.refuse_active()
+        offsets = [TopicPartition(self._topic, partition, offset) for partition, offset in targets.items()]
+        done = self._call_consumer(lambda consumer: consumer.commit(offsets=offsets, asynchronous=False))
+        for one in done or ():
+            if one.error is not None:
+                raise explain(one.error, self._where)

@@ -1,0 +1,225 @@
+"""The loop: source -> decode -> batch -> sink -> commit. Knows neither Kafka nor Postgres.
+
+One thread reads, decodes and commits (every call on the source is made by it). Each *lane* is a thread with a sink of
+its own; a partition always goes to the same lane, so what one partition holds is written in its order while another
+batch is read. A lane writes whatever has gathered as soon as it is free: batches are small when traffic is light and
+grow by themselves under load.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+
+import structlog
+
+from processor.core import metrics
+from processor.core.checkpoints import reach
+from processor.core.errors import TransientError
+from processor.core.messages import Outcome, RawRecord, TopicPartition
+from processor.core.times import Backoff
+from processor.pipeline.batch import Accumulator
+from processor.pipeline.lane import Lane
+from processor.pipeline.ports import DecodeEach, Sink, Source
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 0.1
+#: reading may wait this long for a lane before the partitions are paused (a pause throws the prefetched records away)
+PATIENCE_SECONDS = 1.0
+#: how long records wait that can't be decoded because the schema registry is down
+DECODE_RETRY_SECONDS = 1.0
+#: decoded reports take some ten times the memory of their bytes: no more than this much at a time is ahead of the lanes
+DECODE_BYTES = 1024 * 1024
+
+
+class Pipeline:
+    """Runs a source into sinks until it is told to stop, the source ends, or something fatal happens."""
+
+    def __init__(
+        self,
+        source: Source,
+        decode: DecodeEach,
+        open_sink: Callable[[], Sink],
+        *,
+        lanes: int = 2,
+        max_reports: int = 4000,
+        max_bytes: int = 8 * 1024 * 1024,
+        max_wait_s: float = 0.0,
+        shutdown_s: float = 10.0,
+    ) -> None:
+        self._source, self._decode = source, decode
+        self._lanes = [
+            Lane(number, open_sink, Accumulator(max_reports, max_bytes), max_wait_s) for number in range(lanes)
+        ]
+        self._lane_of: dict[int, int] = {}  # by partition
+        self._poll_limit = max(1, min(1000, max_reports))
+        self._shutdown_s = shutdown_s
+        self._stopping = threading.Event()
+        self._paused = self._ended = self._drained = False
+        self._read: Sequence[RawRecord] = ()  # and not yet decoded
+        self._undecodable_until: float | None = None  # None: the schema registry is not missed
+        self._registry_wait = Backoff(DECODE_RETRY_SECONDS, DECODE_RETRY_SECONDS)
+        self.last_poll = time.monotonic()
+
+    def stop(self) -> None:
+        """Drain, commit, return; may be called from a signal handler or another thread."""
+        self._stopping.set()
+
+    @property
+    def in_outage(self) -> bool:
+        return self._undecodable_until is not None or any(lane.in_outage for lane in self._lanes)
+
+    def run(self) -> None:
+        """Returns when stopped and drained; raises what ended a lane or the source."""
+        for lane in self._lanes:
+            lane.start()
+        try:
+            while not self._stopping.is_set() and self._step():
+                pass
+        finally:
+            self._drain()
+        self._raise_lane_error()
+
+    def _step(self) -> bool:
+        self._raise_lane_error()
+        self._commit(wait=False)
+        room = self._make_room()
+        if self._read and (room or self._may_try_again()):
+            self._spread()
+            return True
+        if self._ended:
+            return self._await_lanes()
+        with metrics.STAGE_SECONDS.labels("poll" if room else "backpressure").time():
+            # paused: brings hardly a record, but keeps the group membership
+            records = self._source.poll(self._poll_limit if room else 1, POLL_SECONDS)
+        self.last_poll = time.monotonic()
+        if records is None:
+            self._ended = True
+        elif records:
+            reach("ingest.after_poll")
+            self._read = [*self._read, *records]
+        return True
+
+    def _may_try_again(self) -> bool:
+        return self._undecodable_until is not None and time.monotonic() >= self._undecodable_until
+
+    def _await_lanes(self) -> bool:
+        """Everything is read: False when it is written too, however long an outage takes."""
+        busy = [lane for lane in self._lanes if not lane.idle]
+        for lane in busy:
+            lane.hurry()
+            lane.wait(lambda lane=lane: lane.idle, POLL_SECONDS)  # type: ignore[misc]
+        if self._read:
+            self._stopping.wait(POLL_SECONDS)
+        self.last_poll = time.monotonic()
+        return bool(busy or self._read)
+
+    def _make_room(self) -> bool:
+        """False while the partitions are paused: a lane has been full for long, or records can't be decoded yet."""
+        full = [lane for lane in self._lanes if lane.full]
+        if full and not self._paused:
+            with metrics.STAGE_SECONDS.labels("backpressure").time():
+                deadline = time.monotonic() + PATIENCE_SECONDS
+                for lane in full:
+                    lane.wait(lambda lane=lane: not lane.full, deadline - time.monotonic())  # type: ignore[misc]
+            full = [lane for lane in full if lane.full]
+        blocked = bool(full) or self._undecodable_until is not None
+        if blocked and not self._paused:
+            self._source.pause()
+            self._paused = True
+        elif self._paused and not blocked:
+            self._source.resume()
+            self._paused = False
+        return not self._paused
+
+    def _spread(self) -> None:
+        """Decodes what was read, or as much of it as fits into memory, and gives each to its partition's lane."""
+        share: list[list[tuple[RawRecord, Sequence[Outcome]]]] = [[] for _ in self._lanes]
+        done, size, lane_of = 0, 0, self._lane_of
+        try:
+            with metrics.STAGE_SECONDS.labels("decode").time():
+                for record, outcomes in zip(self._read, self._decode(self._read), strict=False):
+                    place = lane_of.get(record.partition)
+                    if place is None:
+                        place = lane_of[record.partition] = self._least_used_lane()
+                    share[place].append((record, outcomes))
+                    done += 1
+                    size += len(record.value or b"")
+                    if size >= DECODE_BYTES:
+                        break
+            self._note_registry(None)
+        except TransientError as error:
+            self._note_registry(error)
+        self._read = self._read[done:]
+        metrics.RECORDS.inc(done)
+        for lane, decoded in zip(self._lanes, share, strict=True):
+            if decoded:
+                lane.add(decoded)
+
+    def _least_used_lane(self) -> int:
+        used = Counter(self._lane_of.values())
+        return min(range(len(self._lanes)), key=lambda place: used[place])
+
+    def _note_registry(self, error: TransientError | None) -> None:
+        """Remembers whether the schema registry, which only decoding asks, is there; one line, not a thousand."""
+        was_down = self._undecodable_until is not None
+        if error is None:
+            self._undecodable_until = None
+        else:
+            self._undecodable_until = time.monotonic() + self._registry_wait.next_s()
+            metrics.LAST_ERROR.set_to_current_time()
+        if was_down == (error is not None):
+            return
+        metrics.OUTAGE.labels("schema_registry").set(error is not None)
+        if error is None:
+            log.info("schema_registry_back")
+        else:
+            metrics.OUTAGES.labels("schema_registry").inc()
+            log.warning("waiting_for_schema_registry", cause=str(error))
+
+    def _commit(self, *, wait: bool) -> None:
+        done: dict[TopicPartition, int] = {}
+        for lane in self._lanes:
+            done.update(lane.take_done())
+        if done:
+            with metrics.STAGE_SECONDS.labels("commit").time():
+                self._source.commit(done, wait=wait)
+            reach("ingest.after_commit")
+
+    def release(self, partitions: Collection[TopicPartition], *, lost: bool) -> None:
+        """The source gives partitions away (it calls this from within `poll`).
+
+        Revoked: one deadline covers finishing and committing what is in hand; what is not written by then is dropped
+        uncommitted and the next owner reads it again. Lost: somebody else has them already, nothing is committed.
+        Lanes that have nothing left share the remaining partitions anew, or one might be left with all of them.
+        """
+        gone = set(partitions)
+        self._read = [record for record in self._read if (record.topic, record.partition) not in gone]
+        if not lost and not self._drained:
+            deadline = time.monotonic() + self._shutdown_s
+            for lane in self._lanes:
+                if not lane.in_outage:
+                    lane.hurry()
+                    lane.wait(lambda lane=lane: lane.idle, deadline - time.monotonic())  # type: ignore[misc]
+            self._commit(wait=True)
+        for lane in self._lanes:
+            lane.drop(partitions)
+        if all(lane.idle for lane in self._lanes):
+            self._lane_of.clear()
+
+    def _drain(self) -> None:
+        deadline = time.monotonic() + self._shutdown_s
+        for lane in self._lanes:
+            lane.begin_close()
+        for lane in self._lanes:
+            lane.join(max(0.0, deadline - time.monotonic()))
+        self._drained = True
+        self._commit(wait=True)
+
+    def _raise_lane_error(self) -> None:
+        for lane in self._lanes:
+            if lane.error is not None:
+                raise lane.error

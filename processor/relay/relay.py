@@ -1,0 +1,209 @@
+"""Outbox -> Kafka, exactly once: a process of its own.
+
+The durable steps of one round, in this order:
+
+1. claim     read the oldest packets from Postgres; nothing is marked
+2. produce   all their messages, in one Kafka transaction
+3. remember  in the same transaction: the ids of the packets, as offset metadata of the relay's group
+4. commit    the Kafka transaction; now a read_committed consumer sees messages and memory together
+5. delete    the packets from Postgres
+
+Killed before 4, the transaction is aborted (by the successor's `init_transactions`, which also fences a relay that only
+seemed dead) and the packets are claimed again. Killed between 4 and 5, the successor reads the memory before it claims
+anything and deletes those packets. Only the last transaction can be in doubt, because 5 comes before the next 1.
+Nothing relies on the order of sequence numbers: a packet is published because it is there, and gone once it was.
+
+A message that the broker will never take does not block the others: it is parked in Postgres, and so are later events
+of its trial, until a person has mended the cause and runs `processor parked publish`.
+
+One relay leads, held by an advisory lock of its Postgres session; the others stand by and look every half second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from processor.core import metrics
+from processor.core.checkpoints import reach
+from processor.core.errors import TransientError, Unpublishable
+from processor.core.messages import Destination, Outgoing, Packet
+from processor.core.times import Backoff
+from processor.relay.parking import may_go_without_value, trial_of, without_value
+from processor.relay.ports import Outbox, Outlet
+
+log = structlog.get_logger(__name__)
+
+STANDBY_SECONDS = 0.5
+DEPTH_SECONDS = 5.0
+IDLE_SECONDS = 1.0  # a NOTIFY wakes us at once; this is for one that was lost with its connection
+
+
+class Relay:
+    """Publishes until it is told to stop."""
+
+    def __init__(
+        self, outbox: Outbox, open_outlet: Callable[[bool], Outlet], *, max_messages: int, max_bytes: int
+    ) -> None:
+        """`open_outlet` is told whether to produce one by one."""
+        self._outbox, self._open_outlet = outbox, open_outlet
+        self._max_messages, self._max_bytes = max_messages, max_bytes
+        self._stopping = threading.Event()
+        self._one_by_one = False
+        self._parked_trials: set[str] = set()
+        self._depth_at = 0.0
+        self.last_round = time.monotonic()
+        self.in_outage = False
+
+    def stop(self) -> None:
+        """Finish the round in hand and return; may be called from a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Returns when stopped; raises `SetupError` when a person has to act."""
+        backoff, waiting_since = Backoff(), 0.0
+        while not self._stopping.is_set():
+            try:
+                outlet = self._lead()
+                if outlet is None:
+                    return
+                if waiting_since:
+                    log.info("publishing_again", after_s=round(time.monotonic() - waiting_since, 1))
+                    metrics.OUTAGE.labels("relay").set(0)
+                    self.in_outage = False
+                backoff, waiting_since = Backoff(), 0.0
+                self._serve(outlet)
+            except TransientError as error:
+                metrics.LAST_ERROR.set_to_current_time()
+                if not waiting_since:  # one line, not a thousand
+                    waiting_since = time.monotonic()
+                    metrics.OUTAGES.labels("relay").inc()
+                    metrics.OUTAGE.labels("relay").set(1)
+                    self.in_outage = True
+                    log.warning("waiting", cause=str(error))
+                self.last_round = time.monotonic()
+                with contextlib.suppress(TransientError):  # the outbox grows just now
+                    self._measure_depth()
+                self._stopping.wait(backoff.next_s())
+            finally:
+                metrics.RELAY_ACTIVE.set(0)
+
+    def _lead(self) -> Outlet | None:
+        """Waits for the lead, then settles what the predecessor left in doubt."""
+        standing_by = False
+        while not self._outbox.try_lead():
+            if not standing_by:
+                log.info("standing_by")
+                standing_by = True
+            self.last_round = time.monotonic()
+            self._measure_depth()
+            if self._stopping.wait(STANDBY_SECONDS):
+                return None
+        outlet = self._open_outlet(self._one_by_one)
+        try:
+            published = outlet.take_over()
+            settled = self._outbox.delete(published) if published else 0
+        except BaseException:
+            outlet.close()
+            raise
+        self._parked_trials = self._outbox.parked_trials()
+        log.info("leading", settled_packets=settled)
+        metrics.RELAY_ACTIVE.set(1)
+        return outlet
+
+    def _serve(self, outlet: Outlet) -> None:
+        try:
+            while not self._stopping.is_set():
+                self.last_round = time.monotonic()
+                self._measure_depth()
+                packets = self._outbox.claim(self._max_messages, self._max_bytes)
+                if self._parked_trials:
+                    before, self._parked_trials = self._parked_trials, self._outbox.parked_trials()
+                    if before != self._parked_trials:  # somebody has put events back: they come first
+                        continue
+                if packets:
+                    reach("relay.after_claim")
+                    self._publish(outlet, packets)
+                else:
+                    self._outbox.wait(IDLE_SECONDS)
+        finally:
+            outlet.close()
+
+    def _publish(self, outlet: Outlet, packets: Sequence[Packet]) -> None:
+        messages = [message for packet in packets for message in packet.messages]
+        small = all(outlet.takes_all_of(packet.bytes) for packet in packets)  # no message of them is too large
+        if (self._parked_trials or not small) and any(self._refusal(outlet, message) for message in messages):
+            self._set_aside(outlet, packets, lambda packet: self._known_refusals(outlet, packet))
+            return
+        with metrics.PUBLISH_SECONDS.time():
+            try:
+                outlet.publish(messages, [packet.id for packet in packets])
+            except Unpublishable as problem:
+                log.warning("messages_refused", cause=str(problem))
+                outlet.look_for_topics()
+                if self._set_aside(outlet, packets, lambda packet: self._known_refusals(outlet, packet)):
+                    return
+                if not self._set_aside(outlet, packets, lambda packet: outlet.try_out(packet.messages)):
+                    self._one_by_one = True  # each alone is taken: it is their batches that are too large
+                    raise TransientError(f"refused together, taken one by one: {problem}") from problem
+                return
+        reach("relay.after_kafka_commit")
+        self._outbox.delete([packet.id for packet in packets])
+        reach("relay.after_mark")
+        for destination, number in Counter([message.destination for message in messages]).items():
+            metrics.PUBLISHED.labels(destination.value).inc(number)
+
+    def _refusal(self, outlet: Outlet, message: Outgoing) -> str | None:
+        if self._parked_trials and trial_of(message) in self._parked_trials:
+            return "behind a parked event of the same trial"
+        return outlet.refuses(message)
+
+    def _known_refusals(self, outlet: Outlet, packet: Packet) -> dict[int, str]:
+        refused: dict[int, str] = {}
+        for place, message in enumerate(packet.messages):
+            why = self._refusal(outlet, message)
+            if why is not None:
+                refused[place] = why
+                if message.destination is Destination.EVENTS:
+                    self._parked_trials.add(trial_of(message))
+        return refused
+
+    def _measure_depth(self) -> None:
+        if time.monotonic() > self._depth_at:
+            self._depth_at = time.monotonic() + DEPTH_SECONDS
+            depth = self._outbox.depth()
+            metrics.OUTBOX_MESSAGES.set(depth["messages"])
+            metrics.OUTBOX_AGE.set(depth["oldest_age_s"])
+            metrics.PARKED_MESSAGES.set(depth["parked"])
+
+    def _set_aside(
+        self, outlet: Outlet, packets: Sequence[Packet], refusals: Callable[[Packet], dict[int, str]]
+    ) -> bool:
+        """Parks events that will never be taken, sends dead letters without their value; False where there was none."""
+        found = False
+        for packet in packets:
+            refused = refusals(packet)
+            if not refused:
+                continue
+            found = True
+            kept: list[Outgoing] = []
+            parked: list[tuple[Outgoing, str]] = []
+            for place, message in enumerate(packet.messages):
+                if place not in refused:
+                    kept.append(message)
+                elif may_go_without_value(message) and not outlet.is_gone(message.destination):
+                    kept.append(without_value(message))
+                else:
+                    parked.append((message, refused[place]))
+            self._outbox.rewrite(packet.id, kept, parked)
+            metrics.PARKED.inc(len(parked))
+            for message, why in parked:
+                if message.destination is Destination.EVENTS:
+                    self._parked_trials.add(trial_of(message))
+                log.error("message_parked", message=message.id, cause=why)
+        return found

@@ -1,0 +1,147 @@
+"""Reports -> the newest version of each trial, in a temporary SQLite file: memory stays small, whatever the range.
+
+The same rules as the store's, without the store: a report that is older than what is held changes nothing, one that is
+equal in content only moves the position, any other is a new version. Content is compared by a digest; two reports have
+the same one exactly when Postgres finds their rows equal (a property test holds the two together).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from processor.core.messages import Order, TrialReport
+from processor.core.parts import in_parts
+from processor.core.verdict import Verdict, judge
+
+DIGEST_BYTES = 16
+_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
+#: what SQLite keeps of its file in memory, in KiB
+CACHE_KIB = 32 * 1024
+
+_SCHEMA = """
+create table trials (
+    id integer primary key, key blob not null unique, timestamp_ms integer not null, partition integer not null,
+    offset integer not null, place integer not null, digest blob not null, versions integer not null,
+    ordered integer not null, row blob not null)
+"""
+_SELECT = "select timestamp_ms, partition, offset, place, digest, versions, ordered, row from trials where key = ?"
+_SAVE = """
+insert into trials (key, timestamp_ms, partition, offset, place, digest, versions, ordered, row)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?)
+on conflict (key) do update set
+    timestamp_ms = excluded.timestamp_ms, partition = excluded.partition, offset = excluded.offset,
+    place = excluded.place, digest = excluded.digest, versions = excluded.versions, ordered = excluded.ordered,
+    row = excluded.row
+"""
+_ALL = "select timestamp_ms, partition, offset, place, digest, versions, ordered, row from trials order by id"
+
+
+class Trial(NamedTuple):
+    """What the reports so far come to; `row` is the newest one as `store.rows.row_json` gives it, or empty.
+
+    `ordered` is True where all its reports lie in one partition: only then does the topic alone say in which order
+    they came, and so how many `versions` there were.
+    """
+
+    order: Order
+    digest: bytes
+    versions: int = 1
+    ordered: bool = True
+    row: bytes = b""
+
+
+def succeed(held: Trial | None, report: TrialReport) -> tuple[Verdict, Trial]:
+    """What one more report makes of a trial: the store's verdict and what is then held."""
+    order, digest = report.order, content_digest(report)
+    if held is None:
+        return Verdict.INSERTED, Trial(order, digest)
+    ordered = held.ordered and order.partition == held.order.partition
+    verdict = judge(order, held.order, digest == held.digest)
+    if verdict is Verdict.STALE:
+        return verdict, held._replace(ordered=ordered)
+    versions = held.versions + (verdict is Verdict.CHANGED)
+    return verdict, Trial(order, digest, versions, ordered, b"" if verdict is Verdict.CHANGED else held.row)
+
+
+def content_digest(report: TrialReport) -> bytes:
+    """16 bytes that are equal exactly where the content is, by the rules of jsonb: 1 = 1.0 = 1e0, 0.0 = -0.0."""
+    content = _canonical([report.content, dict(report.extra or {}), dict(report.envelope or {})])
+    return blake2b(msgspec.json.encode(content, order="deterministic"), digest_size=DIGEST_BYTES).digest()
+
+
+def _canonical(value: Any) -> Any:
+    """Each number as Postgres would compare it: doubles by their shortest decimal form, JSON text digit by digit."""
+    kind = type(value)
+    if kind is float:
+        return _number(Decimal(repr(value))) if value.is_integer() else value
+    if kind is Decimal:
+        return _number(value)
+    if kind is msgspec.Raw:
+        return _canonical(json.loads(bytes(value), parse_float=Decimal))
+    if kind is dict:
+        return {name: _canonical(one) for name, one in value.items()}
+    if kind is list:
+        return [_canonical(one) for one in value]
+    return value
+
+
+def _number(value: Decimal) -> int | float | msgspec.Raw:
+    """Whole numbers as integers, the others as doubles where a double says all of it."""
+    if value == value.to_integral_value() and -(2**63) <= value < 2**64:
+        return int(value)
+    double = float(value)
+    if Decimal(repr(double)) == value:
+        return double
+    return msgspec.Raw(str(_EXACT.normalize(value)).encode())
+
+
+class Fold:
+    """The trials by run and trial id. The file lies in the system's temporary folder (TMPDIR) and goes with `close`."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="processor-fold-")
+        self._file = sqlite3.connect(Path(self._folder.name) / "trials", isolation_level=None)
+        for pragma in ("journal_mode = off", "synchronous = off", f"cache_size = -{CACHE_KIB}"):
+            self._file.execute(f"pragma {pragma}")
+        self._file.execute(_SCHEMA)
+        self._file.execute("begin")  # never committed: nobody reads the file again
+
+    def __enter__(self) -> Fold:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+        self._folder.cleanup()
+
+    def get(self, report: TrialReport) -> Trial | None:
+        row = self._file.execute(_SELECT, (_key(report),)).fetchone()
+        return _trial(row) if row else None
+
+    def put(self, report: TrialReport, trial: Trial) -> None:
+        order, digest, versions, ordered, row = trial
+        self._file.execute(_SAVE, (_key(report), *order, digest, versions, ordered, row))
+
+    def pages(self, max_trials: int, max_bytes: int) -> Iterator[list[Trial]]:
+        """All trials as they first came, at most so many and so many bytes of rows a page (one always fits)."""
+        trials = (_trial(row) for row in self._file.execute(_ALL))
+        return in_parts(trials, lambda trial: len(trial.row), max_bytes, max_trials)
+
+
+def _trial(row: tuple[Any, ...]) -> Trial:
+    return Trial(Order(*row[:4]), row[4], row[5], bool(row[6]), row[7])
+
+
+def _key(report: TrialReport) -> bytes:
+    return blake2b(msgspec.msgpack.encode((report.run_id, report.trial_id)), digest_size=DIGEST_BYTES).digest()

@@ -1,0 +1,128 @@
+"""`replay --window --dry-run`: what a replay would do, without doing it.
+
+A read-only comparison rather than the real write rolled back: the write locks the runs that live ingest needs just
+now, burns ids, leaves dead rows behind, and forgets between two batches what the first one would have changed. So each
+trial's first report is judged by Postgres beside its row, and later ones against what the earlier would have left.
+
+What can't be foreseen: a report that Postgres only refuses when it is written (an index entry that is too long, a
+trigger, a full disk), and what others write meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from processor.core.messages import Outcome, RawRecord, Rejection, TrialReport
+from processor.core.parts import in_parts
+from processor.core.verdict import Verdict
+from processor.decode.decoder import Decode
+from processor.replay.fold import Fold, Trial, content_digest, succeed
+from processor.replay.letters import letters_of
+from processor.store.compare import Compared, Comparison, Letter
+from processor.store.rows import row_json, split_into_waves
+
+MAX_SHOWN = 10
+PART_REPORTS, PART_BYTES = 500, 4 * 1024 * 1024
+
+
+class Change(NamedTuple):
+    """A row that would change: from which revision (0: from none, it is new), and which fields."""
+
+    run_id: str
+    trial_id: str
+    from_revision: int
+    fields: tuple[str, ...]
+
+
+class Forecast(msgspec.Struct):
+    """`results` counts reports as the replay itself would; rows count once however often they would change."""
+
+    records: int = 0
+    new_rows: int = 0
+    changed_rows: int = 0
+    events: int = 0
+    dead_letters: int = 0
+    results: Counter[str] = msgspec.field(default_factory=Counter)
+    shown: list[Change] = msgspec.field(default_factory=list)
+
+
+class Forecaster:
+    """`take` the records in the order of their partitions; `forecast` is what they would have done."""
+
+    def __init__(self, comparison: Comparison, fold: Fold, decode: Decode, *, create_runs: bool) -> None:
+        self._comparison, self._fold, self._decode = comparison, fold, decode
+        self._create_runs = create_runs
+        self._letters: dict[Letter, bool] = {}
+        self.forecast = Forecast()
+
+    def take(self, records: Sequence[RawRecord]) -> None:
+        self._letters = self._comparison.letters(records)
+        self.forecast.records += len(records)
+        for part in self._parts(records):
+            for wave in split_into_waves(part):
+                self._take_wave(wave)
+
+    def _parts(self, records: Sequence[RawRecord]) -> Iterator[list[TrialReport]]:
+        """The valid reports, a bounded number at a time; rejections are counted on the way."""
+        sized = ((report, size) for record in records for report, size in self._valid(record))
+        for part in in_parts(sized, lambda one: one[1], PART_BYTES, PART_REPORTS):
+            yield [report for report, _ in part]
+
+    def _valid(self, record: RawRecord) -> Iterator[tuple[TrialReport, int]]:
+        """The record's valid reports, each with its share of the record's bytes."""
+        outcomes = self._decode(record)
+        share = len(record.value or b"") // max(1, len(outcomes))
+        for outcome in outcomes:
+            if isinstance(outcome, Rejection):
+                self._reject(outcome)
+            else:
+                yield outcome, share
+
+    def _take_wave(self, wave: Sequence[TrialReport]) -> None:
+        """Reports of different trials, each after all earlier ones of its trial."""
+        trials = [self._fold.get(report) for report in wave]
+        new = [row_json(report) for report, trial in zip(wave, trials, strict=True) if trial is None]
+        rows = iter(self._comparison.compare(new))
+        for report, trial in zip(wave, trials, strict=True):
+            if trial is not None:
+                self._count(report, *succeed(trial, report), None)
+                continue
+            row = next(rows)
+            if row.refusal or not (row.run_known or self._create_runs):
+                self._reject(report)
+            else:
+                self._count(report, *_beside(row, report), row)
+
+    def _count(self, report: TrialReport, verdict: Verdict, trial: Trial | None, row: Compared | None) -> None:
+        forecast = self.forecast
+        forecast.results[verdict.word] += 1
+        if trial is not None:
+            self._fold.put(report, trial)
+        if trial is None or verdict not in (Verdict.INSERTED, Verdict.CHANGED):
+            return
+        forecast.events += report.content["status"] in ("succeeded", "failed")
+        if trial.versions > 1:  # the row is counted already
+            return
+        if verdict is Verdict.INSERTED:
+            forecast.new_rows += 1
+        else:
+            forecast.changed_rows += 1
+        if len(forecast.shown) < MAX_SHOWN:
+            row = row or self._comparison.compare([row_json(report)])[0]
+            forecast.shown.append(Change(report.run_id, report.trial_id, row.revision, row.fields))
+
+    def _reject(self, outcome: Outcome) -> None:
+        self.forecast.results["rejected"] += 1
+        self.forecast.dead_letters += not letters_of(self._letters, outcome)
+
+
+def _beside(row: Compared, report: TrialReport) -> tuple[Verdict, Trial | None]:
+    """As `fold.succeed`, for a trial that the window has not changed so far: its row says what it holds."""
+    if row.verdict is Verdict.STALE:
+        return row.verdict, None
+    versions = 1 if row.verdict in (Verdict.INSERTED, Verdict.CHANGED) else 0
+    return row.verdict, Trial(report.order, content_digest(report), versions)

@@ -1,0 +1,84 @@
+"""`processor ingest` as a process: Kafka -> Postgres."""
+
+from __future__ import annotations
+
+import gc
+import sys
+
+import structlog
+
+from processor.contracts.catalogue import Catalogue
+from processor.core.checkpoints import arm
+from processor.core.settings import IngestSettings
+from processor.events.bodies import EventWriter
+from processor.kafka.group_source import GroupSource
+from processor.kafka.membership import Subscription, choose_protocol
+from processor.kafka.topics import check_topics
+from processor.pipeline.loop import Pipeline
+from processor.service.health import serve_health
+from processor.service.signals import stop_on_signals
+from processor.service.start import STUCK_SECONDS, keep_freed_memory, wait_for_start
+from processor.service.wiring import make_decoder, make_event_writer, open_session, open_sink
+from processor.store.migrations import check_migrated
+
+log = structlog.get_logger(__name__)
+
+
+def run_ingest(settings: IngestSettings) -> None:
+    """Reads and writes until a signal; raises `FatalError` (and its kinds) when it cannot go on."""
+    arm(settings.test_halt_at)
+    # hand-over between reading and writing threads: the default 5 ms is as long as a whole small batch takes
+    sys.setswitchinterval(0.0005)
+    keep_freed_memory()
+    gc.set_threshold(50_000, 20, 50)  # reports hold no cycles: looking for some took a tenth of the time
+    catalogue = Catalogue.load(settings.schemas_dir)
+    decoder = make_decoder(settings, catalogue)
+    event_writers: list[EventWriter] = []
+    protocols: list[str] = []
+    stopped: list[bool] = []
+    stop_on_signals(lambda: stopped.append(True))
+
+    def check() -> None:
+        with open_session(settings, "cerebros-check") as store:
+            check_migrated(store)
+        check_topics(settings, settings.raw_topic)
+        protocols.append(choose_protocol(settings) if settings.group_protocol == "auto" else settings.group_protocol)
+        if not event_writers:  # it may need the schema registry
+            event_writers.append(make_event_writer(settings, catalogue))
+
+    with serve_health(settings.metrics_port, STUCK_SECONDS) as health:
+        wait_for_start(check, health, lambda: bool(stopped))
+        if stopped:
+            return
+        subscription = Subscription(
+            settings.raw_topic,
+            settings.group_id,
+            protocol=protocols[-1],
+            instance_id=settings.group_instance_id,
+            session_timeout_ms=settings.session_timeout_ms,
+            prefetch_bytes=settings.prefetch_bytes,
+        )
+        source = GroupSource(
+            settings, subscription, release=lambda partitions, lost: pipeline.release(partitions, lost=lost)
+        )
+        pipeline = Pipeline(
+            source,
+            decoder.each,
+            lambda: open_sink(settings, event_writers[0], "cerebros-ingest"),
+            lanes=settings.writers,
+            max_reports=settings.batch_max_records,
+            max_bytes=settings.batch_bytes,
+            max_wait_s=settings.batch_max_wait_ms / 1000,
+            shutdown_s=settings.shutdown_timeout_ms / 1000,
+        )
+        stop_on_signals(pipeline.stop)
+        if stopped:  # a signal that came meanwhile
+            pipeline.stop()
+        health.watch(lambda: pipeline.last_poll, lambda: not pipeline.in_outage)
+        gc.freeze()  # what lives from the start on need not be looked at again
+        log.info("ingest_started", topic=settings.raw_topic, group=settings.group_id, protocol=subscription.protocol)
+        try:
+            pipeline.run()
+        finally:
+            source.close()
+    log.info("ingest_stopped")

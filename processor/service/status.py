@@ -1,0 +1,50 @@
+"""What `processor status` shows; reads only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from processor.core.errors import TransientError
+from processor.core.settings import StatusSettings
+from processor.kafka.offsets import GroupOffsets
+from processor.service.wiring import open_session
+from processor.store.errors import place
+from processor.store.migrations import check_migrated
+from processor.store.outbox import Outbox
+
+
+def collect_status(settings: StatusSettings) -> dict[str, Any]:
+    """One document: addresses, lag by partition, rows, outbox, dead letters.
+
+    What a server that is down would have said is missing in it, and a sentence in `problems` says so: the other half is
+    what one needs then. Raises where a person has to act (`SetupError`).
+    """
+    document: dict[str, Any] = {
+        "kafka": settings.kafka_bootstrap_servers,
+        "postgres": place(settings.database_url.get_secret_value()),
+        "group": settings.group_id,
+        "problems": [],
+    }
+    for part in (_group, _tables):
+        try:
+            document.update(part(settings))
+        except TransientError as error:
+            document["problems"].append(str(error))
+    return document
+
+
+def _group(settings: StatusSettings) -> dict[str, Any]:
+    group = GroupOffsets(settings, settings.raw_topic)
+    lag = {str(one): bound.lag for one, bound in group.bounds().items()}
+    return {"members": group.members(), "lag": lag, "lag_total": sum(lag.values())}
+
+
+def _tables(settings: StatusSettings) -> dict[str, Any]:
+    with open_session(settings, "cerebros-status") as store:
+        check_migrated(store)
+        letters = store.fetch("status_dead_letters")
+        return {
+            **store.fetch("status_rows")[0],
+            "outbox": Outbox(store).depth(),
+            "dead_letters": {row["reason"]: row["count"] for row in letters},
+        }

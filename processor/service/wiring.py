@@ -1,0 +1,52 @@
+"""Settings -> the parts that processes and commands are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from processor.contracts.catalogue import Catalogue
+from processor.contracts.registry import SchemaRegistry
+from processor.core.settings import DatabaseSettings, PipelineSettings, SchemaSettings
+from processor.decode.decoder import Decoder
+from processor.events.bodies import EventWriter
+from processor.store.session import Session
+from processor.store.trials import TrialStore
+
+#: writers look rows up by key, whatever the planner thinks of tables that were empty when it made the plan
+BY_KEY = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off"}
+
+
+def open_session(settings: DatabaseSettings, application: str, session: Mapping[str, str] = {}) -> Session:
+    return Session(
+        settings.database_url.get_secret_value(),
+        timeout_ms=settings.database_timeout_ms,
+        application=application,
+        session=session,
+    )
+
+
+def make_registry(settings: SchemaSettings) -> SchemaRegistry | None:
+    """The schema registry, where one is set."""
+    return SchemaRegistry(settings.schema_registry_url) if settings.schema_registry_url else None
+
+
+def make_decoder(settings: PipelineSettings, catalogue: Catalogue) -> Decoder:
+    registry = make_registry(settings)
+    return Decoder(
+        catalogue,
+        max_report_bytes=settings.max_report_bytes,
+        writer_schemas=registry.writer_schema if registry else None,
+    )
+
+
+def make_event_writer(settings: PipelineSettings, catalogue: Catalogue) -> EventWriter:
+    registry = make_registry(settings)
+    if settings.events_format == "avro" and registry is not None:
+        encode = registry.body_encoder(catalogue, settings.events_topic)
+        return EventWriter(encode=encode, content_type="application/avro")
+    return EventWriter()
+
+
+def open_sink(settings: PipelineSettings, event_writer: EventWriter, application: str) -> TrialStore:
+    session = open_session(settings, application, BY_KEY)
+    return TrialStore(session, event_writer, create_runs=settings.unknown_run == "create")

@@ -1,0 +1,95 @@
+"""The one place where Postgres' errors are sorted, and what a URL may be told as.
+
+Errors are sorted by SQLSTATE class (PostgreSQL manual, appendix A), never by text:
+
+    TransientError   the server is down, full, read-only, overloaded, switching over, or somebody holds a lock:
+                     08 connection, 25 wrong transaction state (read-only), 40 serialization and deadlock,
+                     53 resources, 55 object state (lock timeout), 57 operator (shutdown, cancel), 58 system,
+                     XX internal
+    SetupError       waiting does not help: 28 password, 3D database, 42 missing table or right, 0A, 3F ...
+    ReportError      only what was written can be the cause: 22 data, 23 constraint, 54 limits, 44, P0 triggers
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+
+from processor.core.errors import SetupError, TransientError, UsageError
+
+_TRANSIENT_CLASSES = frozenset({"08", "25", "40", "53", "55", "57", "58", "XX"})
+_REPORT_CLASSES = frozenset({"22", "23", "54", "44", "P0"})
+_TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
+
+
+class ReportError(Exception):
+    """The database refuses what was written, and would again; stays inside the store, which isolates the report."""
+
+
+def sort_error(error: BaseException, where: str) -> Exception:
+    """The exception of ours that stands for a driver's."""
+    if isinstance(error, asyncpg.PostgresError):
+        state = error.sqlstate or "XX000"
+        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if state[:2] in _TRANSIENT_CLASSES:
+            return TransientError(f"Postgres at {where}: {message} (SQLSTATE {state})")
+        if state[:2] in _REPORT_CLASSES:
+            return ReportError(f"{message} (SQLSTATE {state})")
+        return SetupError(f"Postgres at {where}: {message} (SQLSTATE {state}){_hint(state)}")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return SetupError(f"Postgres at {where}: its TLS certificate is not trusted ({error.verify_message})")
+    if isinstance(error, ssl.SSLError) and error.library in {"X509", "PEM", "ASN1"}:  # a file of ours, not the peer
+        return _wrong_url(f"a certificate or key can't be used ({error.reason})")
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return _wrong_url(str(error))
+    if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, asyncpg.InternalClientError):
+        return TransientError(f"Postgres at {where}: {error}")
+    if isinstance(error, TimeoutError):
+        return TransientError(f"Postgres at {where} does not answer in time")
+    if isinstance(error, (OSError, EOFError, asyncpg.InternalClientError)):
+        return TransientError(f"Postgres at {where} can't be reached: {_words(error)}")
+    raise error
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # below 0: name resolution
+    return str(error) or type(error).__name__
+
+
+def _wrong_url(why: str) -> UsageError:
+    return UsageError(f"wrong settings: PROCESSOR_DATABASE_URL: {why}")
+
+
+def _hint(state: str) -> str:
+    return {
+        "28P01": "; check user and password in PROCESSOR_DATABASE_URL",
+        "28000": "; check user, password and pg_hba.conf",
+        "3D000": "; create the database, or mend PROCESSOR_DATABASE_URL",
+        "42P01": "; run `processor migrate`",
+        "42703": "; run `processor migrate`",
+        "42501": "; the role lacks a right, see the GRANT list in the README",
+    }.get(state, "")
+
+
+def place(url: str) -> str:
+    """host:port/database of a URL, without user, password and parameters.
+
+    Raises `UsageError` where the URL can't be right, and never tells a part that may be a piece of the password.
+    """
+    try:
+        parts = urlsplit(url)
+        parameters = parse_qs(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise _wrong_url("it can't be read; parameters are ?name=value&name=value") from None
+    if parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment:
+        raise _wrong_url("write / ? # @ of a password as %2F %3F %23 %40")
+    for name in _TLS_FILES:
+        for file in parameters.get(name, []):
+            if not os.access(file, os.R_OK):
+                raise _wrong_url(f"{name}: there is no readable file {file}")
+    hosts = (parts.netloc.rpartition("@")[2] or "localhost").split(",")
+    return ",".join(host if ":" in host.rpartition("]")[2] else f"{host}:5432" for host in hosts) + parts.path

@@ -1,0 +1,32 @@
+-- fragment: incoming
+-- Reports as JSON, $1, one row each with its place; what a report says is named as the columns are.
+rows from (jsonb_to_recordset($1::jsonb) as (
+         run_id text, trial_id text, {fields: %name %type}, bridge_payload jsonb, source_digest uuid,
+         schema_version integer, source_topic text, source_partition integer, source_offset bigint,
+         source_index integer, source_timestamp_ms bigint)
+     ) with ordinality as incoming (
+         run_id, trial_id, {fields: %name}, bridge_payload, source_digest, schema_version, source_topic,
+         source_partition, source_offset, source_index, source_timestamp_ms, place)
+
+-- fragment: incoming_position
+-- Where an incoming report stands in the order of all reports.
+(timestamptz 'epoch' + incoming.source_timestamp_ms * interval '1 millisecond',
+ incoming.source_partition, incoming.source_offset, incoming.source_index)
+
+-- fragment: held_position
+-- Where the report that a row holds stands; all null where the row is from before this processor.
+(held.source_timestamp, held.source_partition, held.source_offset, held.source_index)
+
+-- fragment: verdict
+-- What an incoming report does to the row held; `processor.core.verdict` is its twin in Python, and one test holds both to the same cases. Other programs keep keys of their own in bridge_payload: only ours are compared.
+case
+    when held.id is null then 0 -- inserted
+    when {incoming_position} < {held_position} then 4 -- stale
+    when ({fields: incoming.%name},
+          incoming.bridge_payload -> 'extra', incoming.bridge_payload -> 'envelope')
+         is distinct from
+         ({fields: held.%name},
+          held.bridge_payload -> 'extra', held.bridge_payload -> 'envelope') then 1 -- changed
+    when {incoming_position} is distinct from {held_position} then 2 -- touched
+    else 3 -- unchanged
+end

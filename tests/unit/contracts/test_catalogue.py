@@ -1,0 +1,482 @@
+"""Bytes of any origin through the catalogue, and which schema changes keep history readable."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processor.contracts.avro.problem import Problem
+from processor.contracts.avro.writer import write_long
+from processor.contracts.catalogue import Catalogue
+from processor.core.errors import SchemaError
+
+CATALOGUE = Catalogue.load()
+SUBJECT = "trial_report"
+V1, V2 = (schema.definition for schema in CATALOGUE.versions(SUBJECT))
+REPORT: dict[str, Any] = {
+    "trial_id": "trial-1",
+    "run_id": "run-1",
+    "status": "failed",
+    "metrics": {"loss": 0.25, "epochs": 3, "ok": True, "best": None, "layers": [1, [2.5, {"k": ["v", None]}], {}]},
+    "parameters": {"optimizer": {"name": "adam", "betas": [0.9, 0.999]}},
+    "warnings": ["diverged", "перегрев"],
+    "duration_ms": 2**40,
+    "rank": None,
+    "artifact_uri": "s3://models/1",
+    "pulse_id": None,
+    "candidate_id": "c-1",
+}
+REPORT_V2 = REPORT | {"spectral_norm": True, "mlflow_run_id": "abc"}
+LATEST = {1: REPORT | {"spectral_norm": False, "mlflow_run_id": None}, 2: REPORT_V2}
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+def read(value: bytes) -> tuple[dict[str, Any], int] | Problem:
+    return CATALOGUE.read_single_object(SUBJECT, value)
+
+
+def fail(value: bytes) -> Problem:
+    problem = read(value)
+    assert isinstance(problem, Problem)
+    assert problem.message
+    return problem
+
+
+def long(value: int) -> bytes:
+    out = bytearray()
+    write_long(out, value)
+    return bytes(out)
+
+
+def frame(body: bytes) -> bytes:
+    return b"\xc3\x01" + CATALOGUE.latest(SUBJECT).fingerprint + body
+
+
+def with_metrics(metrics: bytes) -> bytes:
+    """A v2 report whose metrics are these bytes; everything else is as short as it can be."""
+    return frame(b"\x02t\x02r\x00" + metrics + b"\x00" * 9)
+
+
+def wrapped(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: {"value": wrapped(item)} for key, item in value.items()}
+    return [{"value": wrapped(item)} for item in value] if isinstance(value, list) else value
+
+
+def by_fastavro(definition: dict[str, Any], report: dict[str, Any]) -> bytes:
+    maps = {name: {k: wrapped(v) for k, v in report[name].items()} for name in ("metrics", "parameters")}
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, definition, report | maps)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_any_version_wrote_is_read_as_the_latest_with_its_defaults(version: int) -> None:
+    value = CATALOGUE.single_object(SUBJECT, REPORT_V2, version)
+    assert read(value) == (LATEST[version], version)
+
+
+@pytest.mark.parametrize(("version", "definition"), [(1, V1), (2, V2)])
+def test_our_bytes_are_fastavros_bytes(version: int, definition: dict[str, Any]) -> None:
+    assert CATALOGUE.encode(SUBJECT, REPORT_V2, version) == by_fastavro(definition, REPORT_V2)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(TEXT, JSON), st.dictionaries(TEXT, JSON))
+def test_any_json_comes_back_as_it_was(metrics: dict[str, Any], parameters: dict[str, Any]) -> None:
+    report = REPORT_V2 | {"metrics": metrics, "parameters": parameters}
+    value = CATALOGUE.single_object(SUBJECT, report)
+    assert read(value) == (report, 2)
+    assert by_fastavro(V2, report) == value[10:]
+
+
+def test_missing_fields_are_written_as_their_defaults() -> None:
+    report = {"trial_id": "t", "run_id": "r", "status": "succeeded"}
+    value = CATALOGUE.single_object(SUBJECT, report)
+    assert read(value) == ({**CATALOGUE.defaults(SUBJECT), **report}, 2)
+
+
+def test_reports_that_got_defaults_never_share_a_list_or_a_dict() -> None:
+    writer = {"type": "record", "name": "TrialReport", "fields": V1["fields"][:3]}
+    value = b"\x00\x00\x00\x00\x07\x02t\x02r\x00"
+    first, second = (CATALOGUE.read_confluent(SUBJECT, value, writer) for _ in range(2))
+    assert not isinstance(first, Problem)
+    assert not isinstance(second, Problem)
+    first[0]["metrics"]["x"] = 1
+    first[0]["warnings"].append("x")
+    assert (second[0]["metrics"], second[0]["warnings"]) == ({}, [])
+    assert CATALOGUE.defaults(SUBJECT)["metrics"] is not CATALOGUE.defaults(SUBJECT)["metrics"]
+
+
+@pytest.mark.parametrize("change", [{"rank": "x"}, {"trial_id": None}, {"run_id": "\ud800"}])
+def test_encode_refuses_what_is_not_valid(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"rank must be|trial_id must be|surrogates"):
+        CATALOGUE.encode(SUBJECT, REPORT_V2 | change)
+
+
+def test_names_that_do_not_exist_are_refused_in_one_sentence() -> None:
+    with pytest.raises(SchemaError, match=r"no schema trail_report; known are ml\.trial\.complete, "):
+        CATALOGUE.latest("trail_report")
+    with pytest.raises(SchemaError, match="trial_report has no version 9"):
+        CATALOGUE.encode(SUBJECT, REPORT, 9)
+
+
+@pytest.mark.parametrize(
+    ("names", "version"),
+    [
+        ([], 1),
+        (["trial_id", "metrics"], 1),
+        (["trial_id", "spectral_norm"], 2),
+        (["mlflow_run_id"], 2),
+        (["unheard_of"], 1),
+        (["unheard_of", "mlflow_run_id"], 2),
+    ],
+)
+def test_a_json_report_has_the_oldest_version_that_knows_its_fields(names: list[str], version: int) -> None:
+    assert version == CATALOGUE.version_of(SUBJECT, names)
+    assert version == CATALOGUE.version_of(SUBJECT, dict.fromkeys(names).keys())
+
+
+# --- bytes that are not what they claim
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_bytes_that_end_anywhere_too_early_are_unreadable(version: int) -> None:
+    value = CATALOGUE.single_object(SUBJECT, REPORT_V2, version)
+    assert ["unreadable"] * len(value) == [fail(value[:end]).kind for end in range(len(value))]
+
+
+def test_bytes_that_go_on_after_the_end_are_unreadable() -> None:
+    assert "goes on for 3 bytes" in fail(CATALOGUE.single_object(SUBJECT, REPORT_V2) + b"abc").message
+
+
+def test_an_unknown_fingerprint_is_named() -> None:
+    problem = fail(b"\xc3\x01\x01\x02\x03\x04\x05\x06\x07\x08rest")
+    assert (problem.kind, "0102030405060708" in problem.message) == ("unknown_schema", True)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.binary(max_size=200))
+def test_random_bytes_are_never_an_exception(noise: bytes) -> None:
+    read(noise)
+    for value in (frame(noise), with_metrics(noise)):
+        outcome = read(value)
+        assert isinstance(outcome, Problem) or CATALOGUE.check(SUBJECT, outcome[0]) is None
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data())
+def test_damaged_bytes_are_valid_data_or_a_problem(data: st.DataObject) -> None:
+    value = bytearray(CATALOGUE.single_object(SUBJECT, REPORT_V2))
+    for _ in range(data.draw(st.integers(1, 4))):
+        value[data.draw(st.integers(10, len(value) - 1))] = data.draw(st.integers(0, 255))
+    outcome = read(bytes(value))
+    assert isinstance(outcome, Problem) or CATALOGUE.check(SUBJECT, outcome[0]) is None
+
+
+ONE = b"\x02\x02a"  # a block of one entry, named a
+HOSTILE = {
+    "2^62 entries in a map": (long(2**62), "announces"),
+    "2^62 nulls in a list": (ONE + b"\x0a" + long(2**62) + b"\x00" * 50, "announces"),
+    "the least count there is": (long(-(2**63)) + long(0), "announces"),
+    "a negative count of too many": (ONE + b"\x0a" + long(-(2**50)) + long(1) + b"\x00" * 9, "announces"),
+    "a key of 2^60 bytes": (b"\x02" + long(2**60), "announces"),
+    "a key of -1 bytes": (b"\x02\x01", "announces -1 bytes"),
+    "a string of -1 bytes": (ONE + b"\x08\x01", "announces -1 bytes"),
+    "a key that is not UTF-8": (b"\x02\x02\xff\x00\x00", "not UTF-8"),
+    "half a surrogate pair": (b"\x02\x06\xed\xa0\x80\x00\x00", "not UTF-8"),
+    "a union's type that is not there": (ONE + long(7), "the number 7 of a union that has 7"),
+    "a union's type before the first": (ONE + long(-1), "the number -1 of a union that has 7"),
+    "a boolean of 2": (ONE + b"\x02\x02", "no boolean"),
+    "an integer that never ends": (ONE + b"\x04" + b"\xff" * 100, "more than 64 bits"),
+    "an integer of 65 bits": (ONE + b"\x04" + b"\xff" * 9 + b"\x02", "more than 64 bits"),
+}
+
+
+@pytest.mark.parametrize(("metrics", "expected"), HOSTILE.values(), ids=HOSTILE.keys())
+def test_hostile_bytes_are_a_problem_at_once_and_take_no_memory(metrics: bytes, expected: str) -> None:
+    value = with_metrics(metrics)
+    tracemalloc.start()
+    start = time.perf_counter()
+    problem = fail(value)
+    seconds, (_, peak) = time.perf_counter() - start, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert problem.kind == "unreadable"
+    assert expected in problem.message
+    assert (seconds < 0.1, peak < 100_000) == (True, True)
+
+
+@pytest.mark.parametrize(("symbol", "readable"), [(-1, False), (0, True), (3, True), (4, False), (2**40, False)])
+def test_only_symbols_that_exist_are_read(symbol: int, readable: bool) -> None:
+    """fastavro takes -1 for the last one."""
+    outcome = read(frame(b"\x02t\x02r" + long(symbol) + b"\x00" * 10))
+    assert readable == (not isinstance(outcome, Problem))
+
+
+def nested(levels: int) -> bytes:
+    """`levels` levels of nesting, metrics being the first."""
+    return with_metrics(ONE + b"\x0a\x02" * (levels - 1) + b"\x00" + b"\x00" * levels)
+
+
+def test_nesting_is_read_to_256_levels_whatever_the_stack_and_no_deeper() -> None:
+    """With fastavro 5,000 levels, 10 kB, end the process."""
+
+    def outcome(levels: int, frames: int) -> tuple[dict[str, Any], int] | Problem:
+        return outcome(levels, frames - 1) if frames else read(nested(levels))
+
+    assert {"too_deep"} == {fail(nested(levels)).kind for levels in (257, 1000, 5000, 300_000)}
+    assert not isinstance(read(nested(256)), Problem)
+    assert not isinstance(outcome(256, 200), Problem)
+
+
+def test_the_bytes_that_java_writes_in_blocks_of_known_size_are_read() -> None:
+    """BlockingBinaryEncoder: a negative count, then the block's size; here two blocks of one entry each."""
+    metrics = long(-1) + long(4) + b"\x02a\x04\x02" + long(-1) + long(4) + b"\x02b\x04\x04" + b"\x00"
+    outcome = read(with_metrics(metrics))
+    assert not isinstance(outcome, Problem)
+    assert outcome[0]["metrics"] == {"a": 1, "b": 2}
+
+
+# --- Confluent wire format: any writer's schema
+
+
+def confluent(definition: Any, datum: Any, schema_id: int = 7) -> tuple[dict[str, Any], int] | Problem:
+    out = io.BytesIO(b"\x00" + schema_id.to_bytes(4, "big"))
+    out.seek(5)
+    fastavro.schemaless_writer(out, definition, datum)
+    return CATALOGUE.read_confluent(SUBJECT, out.getvalue(), definition)
+
+
+@pytest.mark.parametrize(("version", "definition"), [(1, V1), (2, V2)])
+def test_a_registrys_copy_of_a_version_is_that_version(version: int, definition: dict[str, Any]) -> None:
+    value = b"\x00\x00\x00\x00\x2a" + by_fastavro(definition, REPORT_V2)
+    assert CATALOGUE.read_confluent(SUBJECT, value, definition) == (LATEST[version], version)
+
+
+def test_a_foreign_writer_is_resolved_by_the_rules_of_avro() -> None:
+    """Fields in another order, left out or too many; an int for a long; no union; another namespace."""
+    writer = {
+        "type": "record",
+        "name": "TrialReport",
+        "namespace": "elsewhere",
+        "fields": [
+            {"name": "mlflow_run_id", "type": "string"},
+            {"name": "not_ours", "type": {"type": "array", "items": {"type": "map", "values": "double"}}},
+            {"name": "metrics", "type": {"type": "map", "values": "float"}},
+            {"name": "rank", "type": "int"},
+            {"name": "status", "type": {"type": "enum", "name": "TrialStatus", "symbols": ["failed", "succeeded"]}},
+            {"name": "run_id", "type": "bytes"},
+            {"name": "trial_id", "type": "string"},
+        ],
+    }
+    datum = {
+        "mlflow_run_id": "m",
+        "not_ours": [{"a": 1.0}],
+        "metrics": {"loss": 0.5},
+        "rank": 3,
+        "status": "succeeded",
+        "run_id": b"run",
+        "trial_id": "t",
+    }
+    ours = {name: datum[name] for name in datum if name != "not_ours"} | {"run_id": "run"}
+    assert confluent(writer, datum) == ({**CATALOGUE.defaults(SUBJECT), **ours}, 2)
+
+
+def test_two_registries_may_use_one_id_for_different_schemas() -> None:
+    for definition, version in [(V1, 1), (V2, 2), (V1, 1)]:
+        value = b"\x00\x00\x00\x00\x01" + by_fastavro(definition, REPORT_V2)
+        assert CATALOGUE.read_confluent(SUBJECT, value, dict(definition)) == (LATEST[version], version)
+
+
+@pytest.mark.parametrize(
+    ("writer", "datum", "expected"),
+    [
+        ("string", "x", "string cannot be read as cerebros.TrialReport"),
+        ({"type": "record", "name": "Other", "fields": []}, {}, "Other cannot be read as cerebros.TrialReport"),
+        (V1 | {"fields": V1["fields"][1:]}, REPORT, "trial_id: is not in the data and has no default"),
+    ],
+)
+def test_a_writer_that_does_not_fit_is_a_problem_that_says_why(writer: Any, datum: Any, expected: str) -> None:
+    datum = datum | {"metrics": {}, "parameters": {}} if isinstance(datum, dict) else datum
+    problem = confluent(writer, datum)
+    assert isinstance(problem, Problem)
+    assert (problem.kind, expected in problem.message) == ("unreadable", True)
+
+
+@pytest.mark.parametrize("writer", [{}, {"type": "record"}, {"type": "what"}, 7, [], {"type": "fixed", "name": "F"}])
+def test_a_writer_that_is_no_schema_is_a_problem(writer: Any) -> None:
+    problem = CATALOGUE.read_confluent(SUBJECT, b"\x00\x00\x00\x00\x09", writer)
+    assert isinstance(problem, Problem)
+    assert problem.kind == "unreadable"
+
+
+def test_a_writers_array_of_nothing_cannot_make_us_loop() -> None:
+    """2^60 nulls are 9 bytes; fastavro counts them one by one."""
+    writer = V1 | {"fields": [{"name": "x", "type": {"type": "array", "items": "null"}}, *V1["fields"]]}
+    problem = CATALOGUE.read_confluent(SUBJECT, b"\x00\x00\x00\x00\x09" + long(2**60) + b"\x00", writer)
+    assert isinstance(problem, Problem)
+    assert "items that take no bytes" in problem.message
+
+
+# --- compatibility
+
+
+def catalogue_of(tmp_path: Path, *versions: list[dict[str, Any]]) -> Catalogue:
+    folder = tmp_path / "thing"
+    folder.mkdir()
+    for number, fields in enumerate(versions, 1):
+        definition = {"type": "record", "name": "Thing", "fields": fields}
+        (folder / f"v{number}.avsc").write_text(json.dumps(definition))
+    return Catalogue.load(tmp_path)
+
+
+def f(type_: Any, name: str = "f", **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": type_, **more}
+
+
+def enum(*symbols: str, **more: Any) -> dict[str, Any]:
+    return {"type": "enum", "name": "E", "symbols": list(symbols), **more}
+
+
+def fixed(size: int) -> dict[str, Any]:
+    return {"type": "fixed", "name": "F", "size": size}
+
+
+def record(*fields: dict[str, Any], name: str = "Inner", **more: Any) -> dict[str, Any]:
+    return {"type": "record", "name": name, "fields": list(fields), **more}
+
+
+COMPATIBLE: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], Any, Any]] = {
+    "a field with a default is added": ([], [f("long", default=1)], {}, {"f": 1}),
+    "a field is removed": ([f("long"), f("string", "g")], [f("string", "g")], {"f": 1, "g": "x"}, {"g": "x"}),
+    "int becomes long": ([f("int")], [f("long")], {"f": 7}, {"f": 7}),
+    "long becomes double": ([f("long")], [f("double")], {"f": 7}, {"f": 7.0}),
+    "float becomes double": ([f("float")], [f("double")], {"f": 0.5}, {"f": 0.5}),
+    "string becomes bytes": ([f("string")], [f("bytes")], {"f": "é"}, {"f": b"\xc3\xa9"}),
+    "bytes become string": ([f("bytes")], [f("string")], {"f": b"\xc3\xa9"}, {"f": "é"}),
+    "a type becomes nullable": ([f("string")], [f(["null", "string"])], {"f": "x"}, {"f": "x"}),
+    "a union grows": ([f(["null", "int"])], [f(["null", "string", "long"])], {"f": 7}, {"f": 7}),
+    "the very type goes before a promotion": ([f("int")], [f(["double", "int"])], {"f": 7}, {"f": 7}),
+    "a symbol is added": ([f(enum("a"))], [f(enum("b", "a"))], {"f": "a"}, {"f": "a"}),
+    "a symbol goes where there is a default": (
+        [f(enum("a", "b"))],
+        [f(enum("a", default="a"))],
+        {"f": "b"},
+        {"f": "a"},
+    ),
+    "a field is renamed with an alias": ([f("long", "old")], [f("long", aliases=["old"])], {"old": 7}, {"f": 7}),
+    "a name goes before an alias": (
+        [f("long", "old"), f("long")],
+        [f("long", aliases=["old"])],
+        {"old": 1, "f": 2},
+        {"f": 2},
+    ),
+    "a record is renamed with an alias": (
+        [f(record(f("int", "x"), name="Old"))],
+        [f(record(f("long", "x"), name="New", aliases=["Old"]))],
+        {"f": {"x": 7}},
+        {"f": {"x": 7}},
+    ),
+    "a default holds nested defaults": (
+        [],
+        [f({"type": "array", "items": record(f("double", "x"))}, default=[{"x": 1}])],
+        {},
+        {"f": [{"x": 1.0}]},
+    ),
+    "a nested record grows": (
+        [f({"type": "map", "values": record(f("int", "x"))})],
+        [f({"type": "map", "values": record(f("long", "x"), f("bytes", "y", default="ÿ"))})],
+        {"f": {"k": {"x": 7}}},
+        {"f": {"k": {"x": 7, "y": b"\xff"}}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "datum", "expected"), COMPATIBLE.values(), ids=COMPATIBLE.keys())
+def test_a_compatible_change_is_let_pass_and_old_data_is_read(
+    old: list[dict[str, Any]], new: list[dict[str, Any]], datum: Any, expected: Any, tmp_path: Path
+) -> None:
+    catalogue = catalogue_of(tmp_path, old, new)
+    value = catalogue.single_object("thing", datum, 1)
+    assert catalogue.incompatibilities() == []
+    assert repr((expected, 1)) == repr(catalogue.read_single_object("thing", value))
+
+
+INCOMPATIBLE: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]], str, str]] = {
+    "a required field is added": ([], [f("long")], "f", "is not in the data and has no default"),
+    "a field is renamed": ([f("long", "old")], [f("long")], "f", "is not in the data and has no default"),
+    "a type changes": ([f("long")], [f("string")], "f", "long cannot be read as string"),
+    "a long shrinks": ([f("long")], [f("int")], "f", "long cannot be read as int"),
+    "a double shrinks": ([f("double")], [f("long")], "f", "double cannot be read as long"),
+    "a type is no longer nullable": ([f(["null", "long"])], [f("long")], "f", "null cannot be read as long"),
+    "a union loses a type": ([f(["null", "long"])], [f(["null", "int"])], "f", "long is none of null, int"),
+    "a symbol goes": (
+        [f(enum("a", "b", "c"))],
+        [f(enum("a"))],
+        "f",
+        "b, c is no symbol of E, which has no default",
+    ),
+    "a fixed size changes": ([f(fixed(4))], [f(fixed(5))], "f", "F cannot be read as F"),
+    "a record is renamed": ([f(record(name="A"))], [f(record(name="B"))], "f", "A cannot be read as B"),
+    "items change": (
+        [f({"type": "array", "items": "string"})],
+        [f({"type": "array", "items": "long"})],
+        "f[]",
+        "string cannot be read as long",
+    ),
+    "a nested record changes": (
+        [f({"type": "map", "values": record(f("string", "x"))})],
+        [f({"type": "map", "values": record(f("long", "x"))})],
+        "f.*.x",
+        "string cannot be read as long",
+    ),
+    "an array of nothing": (
+        [f({"type": "array", "items": record()})],
+        [],
+        "f",
+        "an array of items that take no bytes can claim any length",
+    ),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "path", "why"), INCOMPATIBLE.values(), ids=INCOMPATIBLE.keys())
+def test_an_incompatible_change_is_found_with_its_field(
+    old: list[dict[str, Any]], new: list[dict[str, Any]], path: str, why: str, tmp_path: Path
+) -> None:
+    catalogue = catalogue_of(tmp_path, old, new)
+    assert [("thing", 2, 1, path, why)] == catalogue.incompatibilities("thing")
+
+
+def test_a_version_must_read_every_older_one_and_not_the_last_one_only(tmp_path: Path) -> None:
+    """f goes and comes back with another type: v3 reads v2, and not v1."""
+    catalogue = catalogue_of(tmp_path, [f("string")], [], [f("long", default=0)])
+    assert catalogue.incompatibilities() == [("thing", 3, 1, "f", "string cannot be read as long")]
+
+
+def test_a_branch_that_cannot_be_read_harms_only_the_data_that_use_it(tmp_path: Path) -> None:
+    catalogue = catalogue_of(tmp_path, [f(["null", "long", "string"])], [f(["null", "long"])])
+    good = catalogue.single_object("thing", {"f": 7}, 1)
+    bad = catalogue.single_object("thing", {"f": "x"}, 1)
+    assert catalogue.read_single_object("thing", good) == ({"f": 7}, 1)
+    assert isinstance(catalogue.read_single_object("thing", bad), Problem)
+
+
+def test_versions_of_one_fingerprint_count_as_the_oldest(tmp_path: Path) -> None:
+    """Only the default differs, which the parsing canonical form leaves out."""
+    catalogue = catalogue_of(tmp_path, [f("long", default=1)], [f("long", default=2)])
+    value = catalogue.single_object("thing", {})
+    assert catalogue.read_single_object("thing", value) == ({"f": 2}, 1)

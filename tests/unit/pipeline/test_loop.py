@@ -1,0 +1,218 @@
+"""The loop: commits follow writes, an outage pauses and rejects nothing, errors and signals end it cleanly."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+from typing import Any
+
+import pytest
+
+from processor.core import metrics
+from processor.core.errors import FatalError, TransientError
+from processor.core.messages import RawRecord, Rejection, TrialReport
+from processor.pipeline import lane as lane_module
+from processor.pipeline import loop as loop_module
+from tests.unit.pipeline.fakes import FakeSource, Place, World, decode, nothing, pipeline_of, records
+
+
+@pytest.fixture(autouse=True)
+def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop_module, "POLL_SECONDS", 0.005)
+    monkeypatch.setattr(loop_module, "PATIENCE_SECONDS", 0.02)
+    monkeypatch.setattr(lane_module, "RETRY_FIRST_SECONDS", 0.002)
+    monkeypatch.setattr(lane_module, "RETRY_MOST_SECONDS", 0.01)
+    monkeypatch.setattr(loop_module, "DECODE_RETRY_SECONDS", 0.01)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def run(world: World, *script: Any, **settings: Any) -> FakeSource:
+    loop, source = pipeline_of(world, *script, **settings)
+    loop.run()
+    return source
+
+
+@pytest.mark.parametrize("lanes", [1, 2, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_every_record_is_written_in_its_partitions_order_and_committed_after_it(
+    world: World, lanes: int, seed: int
+) -> None:
+    """Whatever fails for a while, and however the stream is cut; the source checks each commit against the writes."""
+    rng = random.Random(seed)
+    ends = [0] * 5
+    script = []
+    for _ in range(60):
+        partition, number = rng.randrange(5), rng.randrange(1, 6)
+        script.append(records(partition, *range(ends[partition], ends[partition] + number)))
+        ends[partition] += number
+    world.refuse = lambda _: TransientError("now and then") if rng.random() < 0.3 else None
+    run(world, *script, lambda: len(world.written) == sum(ends), lanes=lanes, max_reports=7)
+    expected = {("raw", partition): end for partition, end in enumerate(ends)}
+    assert expected == world.committed
+    for partition, end in enumerate(ends):
+        assert [offset for where, offset in world.written if where == partition] == list(range(end))
+
+
+def test_an_outage_retries_the_same_batch_and_commits_nothing_meanwhile(world: World) -> None:
+    def outages() -> float:
+        return metrics.REGISTRY.get_sample_value("processor_outages_total", {"where": "database"}) or 0.0
+
+    def look() -> None:
+        assert loop.in_outage
+        assert world.commits == []
+
+    before = outages()
+    world.go_down()
+    loop, _ = pipeline_of(world, records(0, 0, 1), world.tried(4), look, world.come_back, world.has((0, 0), (0, 1)))
+    loop.run()
+    assert [[(0, 0), (0, 1)]] * len(world.attempts) == world.attempts
+    assert world.committed == {("raw", 0): 2}
+    assert not loop.in_outage
+    assert outages() - before == 1  # once, not at each attempt
+
+
+def test_a_long_outage_pauses_the_source_keeps_polling_and_resumes_by_itself(world: World) -> None:
+    world.go_down()
+    polls_while_paused = 0
+
+    def poll() -> bool:
+        nonlocal polls_while_paused
+        polls_while_paused += source.paused
+        return polls_while_paused == 20
+
+    loop, source = pipeline_of(world, records(0, 0), records(0, 1), records(0, 2), max_reports=1)
+    source.script += [world.tried(1), records(0, 3), poll, world.come_back, records(0, 4), world.has((0, 4))]
+    source.leaks = True
+    loop.run()
+    assert (source.pauses, source.paused) == (1, False)
+    assert world.committed == {("raw", 0): 5}
+
+
+def test_a_record_that_comes_while_paused_is_not_lost(world: World) -> None:
+    world.go_down()
+    loop, source = pipeline_of(world, records(0, 0), records(0, 1), max_reports=1)
+    source.leaks = True  # a record that was on its way
+    source.script += [lambda: source.paused, records(0, 2), records(0, 3), world.come_back, world.has((0, 3))]
+    loop.run()
+    assert [(0, offset) for offset in range(4)] == world.written
+    assert world.committed == {("raw", 0): 4}
+
+
+def test_records_that_wait_to_be_decoded_do_not_fill_the_memory(world: World) -> None:
+    decoded: list[RawRecord] = []
+
+    def counting(record: RawRecord) -> list[TrialReport | Rejection]:
+        decoded.append(record)
+        return decode(record)
+
+    def look() -> None:
+        assert 1 <= len(decoded) <= 4
+
+    world.free.clear()
+    size = loop_module.DECODE_BYTES
+    loop, source = pipeline_of(world, records(0, *range(30), size=size), decode=counting, max_bytes=size)
+    source.script += [lambda: source.paused, nothing, nothing, look, world.free.set, world.has((0, 29))]
+    loop.run()
+    assert world.committed == {("raw", 0): 30}
+
+
+def test_a_schema_registry_that_is_down_is_waited_for_and_loses_nothing(world: World) -> None:
+    down = True
+
+    def asking(record: RawRecord) -> list[TrialReport | Rejection]:
+        if down and record.offset == 2:
+            raise TransientError("the registry is down")
+        return decode(record)
+
+    def come_back() -> None:
+        nonlocal down
+        assert loop.in_outage
+        assert world.committed in ({}, {("raw", 0): 2})
+        down = False
+
+    loop, source = pipeline_of(world, records(0, 0, 1, 2, 3), decode=asking)
+    source.leaks = True
+    source.script += [lambda: source.paused, records(0, 4), *[nothing] * 5, come_back, world.has((0, 4))]
+    loop.run()
+    assert [(0, offset) for offset in range(5)] == world.written
+    assert world.committed == {("raw", 0): 5}
+    assert (source.pauses, source.paused, loop.in_outage) == (1, False, False)
+
+
+@pytest.mark.parametrize("error", [FatalError("no such table"), ValueError("a defect")])
+def test_an_error_in_a_lane_ends_the_run_with_it_and_commits_only_what_was_written(
+    world: World, error: Exception
+) -> None:
+    world.refuse = lambda places: error if (0, 2) in places else None
+    with pytest.raises(type(error), match=str(error)):
+        run(world, records(0, 0, 1), world.has((0, 1)), records(0, 2), records(1, 0), lambda: False, lanes=2)
+    assert world.committed.get(("raw", 0)) == 2
+    assert (0, 2) not in world.written
+
+
+def test_a_sink_that_cannot_be_opened_ends_the_run(world: World) -> None:
+    def broken() -> Any:
+        raise FatalError("no driver")
+
+    source = FakeSource(world, lambda: False)
+    source.pipeline = loop_module.Pipeline(source, partial(map, decode), broken, shutdown_s=1.0)
+    with pytest.raises(FatalError, match="no driver"):
+        source.pipeline.run()
+
+
+def test_an_error_of_the_source_ends_the_run_after_what_was_read_is_written(world: World) -> None:
+    def fail() -> None:
+        raise FatalError("the group is gone")
+
+    with pytest.raises(FatalError, match="the group is gone"):
+        run(world, records(0, 0, 1), nothing, fail)
+    assert world.committed == {("raw", 0): 2}
+
+
+def test_a_stop_writes_and_commits_what_is_in_hand(world: World) -> None:
+    world.free.clear()
+
+    def stop() -> None:
+        loop.stop()
+        world.free.set()
+
+    loop, source = pipeline_of(world, *[records(0, offset) for offset in range(5)])
+    source.script += [nothing, stop]
+    loop.run()
+    assert world.committed == {("raw", 0): 5}
+    assert world.commits[-1][1]  # waited for
+
+
+def test_an_error_while_draining_is_not_swallowed(world: World) -> None:
+    def stop() -> None:
+        loop.stop()
+        world.free.set()
+
+    world.refuse = lambda _: FatalError("no such table")
+    world.free.clear()
+    loop, _ = pipeline_of(world, records(0, 0), world.tried(1), stop)
+    with pytest.raises(FatalError, match="no such table"):
+        loop.run()
+    assert world.commits == []
+
+
+def test_a_stop_in_an_outage_ends_and_never_commits_past_what_is_unwritten(world: World) -> None:
+    """The database comes back for the later batch only: written then, its offset would cover the earlier one."""
+    world.refuse = lambda places: TransientError("down") if (0, 0) in places else None
+    run(world, records(0, 0), world.tried(3), records(0, 1), max_reports=1)
+    assert (world.written, world.commits) == ([], [])
+
+
+def test_a_source_that_ends_is_written_to_its_end_however_long_an_outage_lasts(world: World) -> None:
+    """Longer than a shutdown may take: nobody asked for one."""
+
+    def refuse(_: list[Place]) -> BaseException | None:
+        return TransientError("down") if len(world.attempts) < 30 else None
+
+    world.refuse = refuse
+    run(world, records(0, 0, 1), records(1, 0), None, lanes=2, shutdown_s=0.0, max_wait_s=60.0)
+    assert world.committed == {("raw", 0): 2, ("raw", 1): 1}
