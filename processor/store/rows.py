@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -42,23 +43,27 @@ def _array(items: Sequence[str]) -> str:
     return "{" + ",".join(quoted) + "}"
 
 
-#: by the type of a value: its text in COPY's format. The type of a column decides which types its values have
+#: by the type of a value that is neither null nor text: its text in COPY's format
 _TEXTS: dict[type, Callable[[Any], str]] = {
-    type(None): lambda _: _NONE,
-    bool: lambda value: "t" if value else "f",
+    bool: {True: "t", False: "f"}.__getitem__,
     int: str,
     list: _array,
     dict: lambda value: _encode(value).decode(),
-    msgspec.Raw: lambda value: str(value, "utf-8"),
+    msgspec.Raw: partial(str, encoding="utf-8"),
 }
 
 
 def content_text(report: TrialReport) -> str:
     """trial_id and the values of `CONTENT_COLUMNS` in COPY's text format, but with NUL for null."""
     payload = payload_of(report)
-    columns = [report.trial_id]
-    columns += [value if type(value) is str else _TEXTS[type(value)](value) for value in _fields(report.content)]
-    columns.append(_encode(payload).decode() if payload else "{}")
+    columns = [
+        report.trial_id,
+        *[
+            value if type(value) is str else _NONE if value is None else _TEXTS[type(value)](value)
+            for value in _fields(report.content)
+        ],
+        _encode(payload).decode() if payload else "{}",
+    ]
     text = "\t".join(columns)
     # most content needs no escape: looking at all of it at once is cheaper than at each field
     if "\\" not in text and text.count("\t") == len(CONTENT_COLUMNS) and "\n" not in text and "\r" not in text:

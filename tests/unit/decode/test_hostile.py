@@ -96,7 +96,10 @@ def check_storable(outcome: TrialReport) -> None:
     assert outcome.run_id
     assert CATALOGUE.check("trial_report", outcome.values) is None
     for name, body in (("ml.trial.complete", complete_body(outcome, 1)), ("ml.trial.failed", failed_body(outcome, 1))):
-        assert CATALOGUE.check(name, {field: read_text(held) for field, held in body.items()}) is None
+        assert (
+            CATALOGUE.check(name, {field: read_text(held) for field, held in msgspec.structs.asdict(body).items()})
+            is None
+        )
 
 
 def check(one: RawRecord) -> list[Outcome]:
