@@ -118,13 +118,17 @@ class TrialReporter:
         warnings: Sequence[str] = (),
         candidate_id: str | None = None,
         pulse_id: str | None = None,
+        error_message: str | None = None,
+        error_type: str | None = None,
+        stacktrace: str | None = None,
     ) -> None:
         """Queues one trial's result and returns; it blocks only while the queue is full.
 
         Reporting a trial again replaces what was reported before. `status` is succeeded, failed, skipped
         or cancelled (or a synonym: pruned, completed, ...), `duration_ms` is in milliseconds, `rank` 1 is
-        the best trial of its run; the first of `warnings` becomes a failed trial's error message. `metrics`
-        and `parameters` nest up to 200 levels and may hold NaN, infinities, numpy scalars and arrays.
+        the best trial of its run. `error_message` (else the first of `warnings`), `error_type` and `stacktrace`
+        say why a trial failed. `metrics` and `parameters` nest up to 200 levels and may hold NaN, infinities,
+        numpy scalars and arrays.
 
         Raises `ValueError` for an empty id, `TypeError` for a value that JSON has no form for,
         `UndeliveredError` where this report can't even be queued; `flush` tells what failed later.
@@ -144,6 +148,8 @@ class TrialReporter:
             "candidate_id": candidate_id,
             "pulse_id": pulse_id,
         }
+        errors = {"error_message": error_message, "error_type": error_type, "stacktrace": stacktrace}
+        document |= {name: said for name, said in errors.items() if said is not None}
         self.send(run_id, str(trial_id), json.dumps(document, default=_plain).encode())
 
     def send(self, run_id: str, trial_id: str, value: bytes) -> None:

@@ -28,7 +28,7 @@ FIELDS = (
     Field("status", "text", "status"),
     Field("spectral_norm", "boolean", "loose_boolean", complete=True, failed=True),
     Field("mlflow_run_id", "text", "mlflow_run_id", complete=True, failed=True),
-    Field("metrics", "jsonb", "json_map", complete=True),
+    Field("metrics", "jsonb", "json_map", complete=True, failed=True),
     Field("parameters", "jsonb", "json_map", complete=True, failed=True),
     Field("duration_ms", "bigint", "count", complete=True, failed=True),
     Field("artifact_uri", "text", "optional_text", complete=True),
@@ -36,6 +36,9 @@ FIELDS = (
     Field("warnings", "text[]", "warnings", complete=True, failed=True),
     Field("candidate_id", "text", "optional_text", complete=True),
     Field("pulse_id", "text", "optional_text", complete=True),
+    Field("error_message", "text", "free_text"),
+    Field("error_type", "text", "free_text"),
+    Field("stacktrace", "text", "free_text", failed=True),
 )
 NAMES = tuple(field.name for field in FIELDS)
 COMPLETE_NAMES = tuple(field.name for field in FIELDS if field.complete)

@@ -97,11 +97,11 @@ def warnings(value: Any) -> list[str]:
     if value is None:
         return []
     if type(value) is not list:
-        return [_warning(value)]
-    return value if all(type(item) is str for item in value) else [_warning(item) for item in value]
+        return [_as_text(value)]
+    return value if all(type(item) is str for item in value) else [_as_text(item) for item in value]
 
 
-def _warning(value: Any) -> str:
+def _as_text(value: Any) -> str:
     try:
         return as_text(value)
     except TooDeep as error:
@@ -140,6 +140,11 @@ def optional_text(value: Any) -> str | None:
     raise Refused(Reason.INVALID_TYPE, f"must be a string, an integer or null, not {kind_of(value)}: {brief(value)}")
 
 
+def free_text(value: Any) -> str | None:
+    """What somebody says: a text, or the JSON of whatever it is; saying it in another form rejects nothing."""
+    return None if value is None else _as_text(value)
+
+
 #: by the name that `core.fields` uses
 KINDS: dict[str, Rule] = {
     "status": Rule(None, status),
@@ -149,6 +154,7 @@ KINDS: dict[str, Rule] = {
     "warnings": Rule(None, warnings),
     "count": Rule(None, count, Needs(least=0)),
     "optional_text": Rule(str, optional_text),
+    "free_text": Rule(str, free_text),
 }
 #: by field of trial_report; a field without a column needs none: it is validated as it came
 RULES: dict[str, Rule] = {field.name: KINDS[field.rule] for field in FIELDS}

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from processor.core.fields import FAILED_NAMES, NAMES
+from processor.core.fields import COMPLETE_NAMES, FAILED_NAMES, NAMES
 from processor.core.messages import RawRecord
 from processor.events.bodies import COMPLETE, FAILED
 from processor.events.headers import event_id
@@ -148,11 +148,13 @@ def _compare_dead_letter_records(observed: Observed) -> Iterable[str]:
 def _event_body(trial: Trial, revision: int, content: Content) -> dict[str, Any] | None:
     about = {"model_run_id": trial[0], "trial_id": trial[1], "revision": revision}
     if content["status"] == "succeeded":
-        return {**content, **about, "event": COMPLETE, "status": "completed"}
+        said = {name: content[name] for name in COMPLETE_NAMES}
+        return {**said, **about, "event": COMPLETE, "status": "completed"}
     if content["status"] == "failed":
         said = {name: content[name] for name in FAILED_NAMES}
-        message = content["warnings"][0] if content["warnings"] else "Trial failed"
-        about |= {"event": FAILED, "status": "failed", "error_message": message, "error_type": "trial_failed"}
+        message = content["error_message"] or (content["warnings"][0] if content["warnings"] else "Trial failed")
+        kind = content["error_type"] or "trial_failed"
+        about |= {"event": FAILED, "status": "failed", "error_message": message, "error_type": kind}
         return {**said, **about}
     return None
 

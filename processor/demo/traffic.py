@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import traceback
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -35,6 +36,13 @@ class Traffic:
             "warnings": result.warnings,
             "candidate_id": hashlib.sha256(json.dumps(parameters).encode()).hexdigest()[:16],
         }
+        if result.error is not None:
+            trace = "".join(traceback.format_exception(result.error))
+            fields |= {
+                "error_message": str(result.error),
+                "error_type": type(result.error).__name__,
+                "stacktrace": trace,
+            }
         self._reporter.report(run_id, trial_id, status=result.status, **fields)
         self._ledger.expect(run_id, trial_id, {**fields, "status": STATUSES[result.status]})
 

@@ -82,6 +82,7 @@ class Result:
     metrics: dict[str, Any]
     duration_ms: int
     warnings: list[str] = field(default_factory=list)
+    error: TrialError | None = None
 
     @property
     def accuracy(self) -> float:
@@ -108,15 +109,15 @@ def run_trial(number: int, configuration: Configuration, prune: Prune = lambda _
     """Trains once; what is wrong with the configuration makes a failed trial, not an exception."""
     begin = time.perf_counter()
     metrics: dict[str, Any] = {}
-    status, warnings = "succeeded", []
+    status, warnings, failure = "succeeded", [], None
     try:
         with np.errstate(all="ignore"):  # overflows are the trial's result here
             if train(configuration, metrics, prune):
                 status, warnings = "pruned", [f"pruned after epoch {len(metrics['history'])}"]
     except TrialError as error:
-        status, warnings = "failed", [str(error)]
+        status, warnings, failure = "failed", [str(error)], error
     duration_ms = round((time.perf_counter() - begin) * 1000)
-    return Result(number, configuration, status, metrics, duration_ms, warnings)
+    return Result(number, configuration, status, metrics, duration_ms, warnings, failure)
 
 
 def train(configuration: Configuration, metrics: dict[str, Any], prune: Prune) -> bool:

@@ -70,9 +70,10 @@ def complete_body(report: TrialReport, revision: int) -> msgspec.Struct:
 
 
 def failed_body(report: TrialReport, revision: int) -> msgspec.Struct:
-    """Body of ml.trial.failed: the error is the first warning."""
+    """Body of ml.trial.failed: where the report does not say why, its first warning does."""
     content = report.content
     warnings = content["warnings"]
-    message = warnings[0] if warnings else "Trial failed"
+    message = content["error_message"] or (warnings[0] if warnings else "Trial failed")
+    kind = content["error_type"] or "trial_failed"
     fields = _failed_fields(content)
-    return FailedBody(FAILED, report.run_id, report.trial_id, message, "trial_failed", *fields, "failed", revision)
+    return FailedBody(FAILED, report.run_id, report.trial_id, message, kind, *fields, "failed", revision)

@@ -69,6 +69,9 @@ def test_what_is_reported_is_what_the_processor_reads() -> None:
             warnings=("loss is NaN at epoch 3",),
             candidate_id="c-1",
             pulse_id="p-1",
+            error_message="diverged",
+            error_type="nan_loss",
+            stacktrace="line 1\nline 2",
         )
         sender.flush()
         [message] = read(sender, 1)
@@ -76,7 +79,7 @@ def test_what_is_reported_is_what_the_processor_reads() -> None:
     record = RawRecord("raw", 0, 0, message.timestamp()[1], message.key(), message.value())
     [outcome] = Decoder(Catalogue.load())(record)
     assert isinstance(outcome, TrialReport)
-    assert outcome.schema_version == 2
+    assert outcome.schema_version == 3
     assert outcome.extra is None
     assert outcome.values == {
         "run_id": "run-1",
@@ -92,6 +95,9 @@ def test_what_is_reported_is_what_the_processor_reads() -> None:
         "warnings": ["loss is NaN at epoch 3"],
         "candidate_id": "c-1",
         "pulse_id": "p-1",
+        "error_message": "diverged",
+        "error_type": "nan_loss",
+        "stacktrace": "line 1\nline 2",
     }
 
 

@@ -21,7 +21,7 @@ from processor.core.errors import SchemaError
 
 CATALOGUE = Catalogue.load()
 SUBJECT = "trial_report"
-V1, V2 = (schema.definition for schema in CATALOGUE.versions(SUBJECT))
+V1, V2, V3 = (schema.definition for schema in CATALOGUE.versions(SUBJECT))
 REPORT: dict[str, Any] = {
     "trial_id": "trial-1",
     "run_id": "run-1",
@@ -36,7 +36,13 @@ REPORT: dict[str, Any] = {
     "candidate_id": "c-1",
 }
 REPORT_V2 = REPORT | {"spectral_norm": True, "mlflow_run_id": "abc"}
-LATEST = {1: REPORT | {"spectral_norm": False, "mlflow_run_id": None}, 2: REPORT_V2}
+REPORT_V3 = REPORT_V2 | {"error_message": "out of memory", "error_type": "OOM", "stacktrace": "line 1\nline 2"}
+NO_ERRORS = {"error_message": None, "error_type": None, "stacktrace": None}
+LATEST = {
+    1: REPORT | {"spectral_norm": False, "mlflow_run_id": None} | NO_ERRORS,
+    2: REPORT_V2 | NO_ERRORS,
+    3: REPORT_V3,
+}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT,
@@ -63,7 +69,8 @@ def long(value: int) -> bytes:
 
 
 def frame(body: bytes) -> bytes:
-    return b"\xc3\x01" + CATALOGUE.latest(SUBJECT).fingerprint + body
+    """The body of a v2 report behind its mark."""
+    return b"\xc3\x01" + CATALOGUE.versions(SUBJECT)[1].fingerprint + body
 
 
 def with_metrics(metrics: bytes) -> bytes:
@@ -86,28 +93,28 @@ def by_fastavro(definition: dict[str, Any], report: dict[str, Any]) -> bytes:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_what_any_version_wrote_is_read_as_the_latest_with_its_defaults(version: int) -> None:
-    value = CATALOGUE.single_object(SUBJECT, REPORT_V2, version)
+    value = CATALOGUE.single_object(SUBJECT, REPORT_V3, version)
     assert read(value) == (LATEST[version], version)
 
 
-@pytest.mark.parametrize(("version", "definition"), [(1, V1), (2, V2)])
+@pytest.mark.parametrize(("version", "definition"), [(1, V1), (2, V2), (3, V3)])
 def test_our_bytes_are_fastavros_bytes(version: int, definition: dict[str, Any]) -> None:
-    assert CATALOGUE.encode(SUBJECT, REPORT_V2, version) == by_fastavro(definition, REPORT_V2)
+    assert CATALOGUE.encode(SUBJECT, REPORT_V3, version) == by_fastavro(definition, REPORT_V3)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(TEXT, JSON), st.dictionaries(TEXT, JSON))
 def test_any_json_comes_back_as_it_was(metrics: dict[str, Any], parameters: dict[str, Any]) -> None:
-    report = REPORT_V2 | {"metrics": metrics, "parameters": parameters}
+    report = REPORT_V3 | {"metrics": metrics, "parameters": parameters}
     value = CATALOGUE.single_object(SUBJECT, report)
-    assert read(value) == (report, 2)
-    assert by_fastavro(V2, report) == value[10:]
+    assert read(value) == (report, 3)
+    assert by_fastavro(V3, report) == value[10:]
 
 
 def test_missing_fields_are_written_as_their_defaults() -> None:
     report = {"trial_id": "t", "run_id": "r", "status": "succeeded"}
     value = CATALOGUE.single_object(SUBJECT, report)
-    assert read(value) == ({**CATALOGUE.defaults(SUBJECT), **report}, 2)
+    assert read(value) == ({**CATALOGUE.defaults(SUBJECT), **report}, 3)
 
 
 def test_reports_that_got_defaults_never_share_a_list_or_a_dict() -> None:
@@ -125,7 +132,7 @@ def test_reports_that_got_defaults_never_share_a_list_or_a_dict() -> None:
 @pytest.mark.parametrize("change", [{"rank": "x"}, {"trial_id": None}, {"run_id": "\ud800"}])
 def test_encode_refuses_what_is_not_valid(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"rank must be|trial_id must be|surrogates"):
-        CATALOGUE.encode(SUBJECT, REPORT_V2 | change)
+        CATALOGUE.encode(SUBJECT, REPORT_V3 | change)
 
 
 def test_names_that_do_not_exist_are_refused_in_one_sentence() -> None:
@@ -156,12 +163,12 @@ def test_a_json_report_has_the_oldest_version_that_knows_its_fields(names: list[
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_bytes_that_end_anywhere_too_early_are_unreadable(version: int) -> None:
-    value = CATALOGUE.single_object(SUBJECT, REPORT_V2, version)
+    value = CATALOGUE.single_object(SUBJECT, REPORT_V3, version)
     assert ["unreadable"] * len(value) == [fail(value[:end]).kind for end in range(len(value))]
 
 
 def test_bytes_that_go_on_after_the_end_are_unreadable() -> None:
-    assert "goes on for 3 bytes" in fail(CATALOGUE.single_object(SUBJECT, REPORT_V2) + b"abc").message
+    assert "goes on for 3 bytes" in fail(CATALOGUE.single_object(SUBJECT, REPORT_V3) + b"abc").message
 
 
 def test_an_unknown_fingerprint_is_named() -> None:
@@ -181,7 +188,7 @@ def test_random_bytes_are_never_an_exception(noise: bytes) -> None:
 @settings(max_examples=500, deadline=None)
 @given(st.data())
 def test_damaged_bytes_are_valid_data_or_a_problem(data: st.DataObject) -> None:
-    value = bytearray(CATALOGUE.single_object(SUBJECT, REPORT_V2))
+    value = bytearray(CATALOGUE.single_object(SUBJECT, REPORT_V3))
     for _ in range(data.draw(st.integers(1, 4))):
         value[data.draw(st.integers(10, len(value) - 1))] = data.draw(st.integers(0, 255))
     outcome = read(bytes(value))
@@ -261,9 +268,9 @@ def confluent(definition: Any, datum: Any, schema_id: int = 7) -> tuple[dict[str
     return CATALOGUE.read_confluent(SUBJECT, out.getvalue(), definition)
 
 
-@pytest.mark.parametrize(("version", "definition"), [(1, V1), (2, V2)])
+@pytest.mark.parametrize(("version", "definition"), [(1, V1), (2, V2), (3, V3)])
 def test_a_registrys_copy_of_a_version_is_that_version(version: int, definition: dict[str, Any]) -> None:
-    value = b"\x00\x00\x00\x00\x2a" + by_fastavro(definition, REPORT_V2)
+    value = b"\x00\x00\x00\x00\x2a" + by_fastavro(definition, REPORT_V3)
     assert CATALOGUE.read_confluent(SUBJECT, value, definition) == (LATEST[version], version)
 
 
@@ -298,7 +305,7 @@ def test_a_foreign_writer_is_resolved_by_the_rules_of_avro() -> None:
 
 def test_two_registries_may_use_one_id_for_different_schemas() -> None:
     for definition, version in [(V1, 1), (V2, 2), (V1, 1)]:
-        value = b"\x00\x00\x00\x00\x01" + by_fastavro(definition, REPORT_V2)
+        value = b"\x00\x00\x00\x00\x01" + by_fastavro(definition, REPORT_V3)
         assert CATALOGUE.read_confluent(SUBJECT, value, dict(definition)) == (LATEST[version], version)
 
 

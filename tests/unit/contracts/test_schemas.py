@@ -86,8 +86,10 @@ def test_a_released_schema_is_never_edited() -> None:
     assert {
         ("ml.trial.complete", 1): "de28af1ffa812637",
         ("ml.trial.failed", 1): "05a1dd329bd8970c",
+        ("ml.trial.failed", 2): "ee4a67fb76a977dc",
         ("trial_report", 1): "29d7aaa03f907241",
         ("trial_report", 2): "86834916c305ffcd",
+        ("trial_report", 3): "e45f77f97af09706",
     }.items() <= {(s.subject, s.version): s.fingerprint.hex() for s in ALL_SCHEMAS}.items()
 
 
@@ -107,20 +109,26 @@ def test_every_field_says_what_it_is(schema: Schema) -> None:
 
 
 def test_a_new_version_is_a_new_file_and_nothing_else(tmp_path: Path) -> None:
-    """v3 with one more optional field: old and new reports are both read, and the field is validated."""
+    """v4 with one more optional field: old and new reports are both read, and the field is validated."""
     shutil.copytree(find_released() / "trial_report", tmp_path / "trial_report")
-    v3 = RELEASED.latest("trial_report").definition
+    v4 = RELEASED.latest("trial_report").definition
     device = {"name": "device", "type": ["null", "string"], "default": None}
-    v3_file = tmp_path / "trial_report" / "v3.avsc"
-    v3_file.write_text(json.dumps({**v3, "fields": [*v3["fields"], device]}))
+    v4_file = tmp_path / "trial_report" / "v4.avsc"
+    v4_file.write_text(json.dumps({**v4, "fields": [*v4["fields"], device]}))
     report: dict[str, Any] = {"trial_id": "t", "run_id": "r", "status": "succeeded"}
     report["metrics"] = {"m": [1, {"n": None}]}
 
     catalogue = Catalogue.load(tmp_path)
 
     defaults = catalogue.defaults("trial_report")
-    for version, data in [(1, report), (2, {**report, "spectral_norm": True}), (3, {**report, "device": "gpu"})]:
-        written_by = RELEASED if version < 3 else catalogue
+    written = [
+        (1, report),
+        (2, {**report, "spectral_norm": True}),
+        (3, {**report, "error_type": "OOM"}),
+        (4, {**report, "device": "gpu"}),
+    ]
+    for version, data in written:
+        written_by = RELEASED if version < 4 else catalogue
         value = written_by.single_object("trial_report", data, version)
         assert ({**defaults, **data}, version) == catalogue.read_single_object("trial_report", value)
         assert version == catalogue.version_of("trial_report", data.keys())

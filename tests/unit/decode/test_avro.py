@@ -54,9 +54,10 @@ def reason_of(value: bytes) -> Reason:
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_a_report_of_any_version_is_read_as_the_latest_with_its_defaults(framing: str, version: int) -> None:
     newer = {} if version == 1 else {"spectral_norm": True, "mlflow_run_id": "m"}
+    newer |= {"error_message": "out of memory"} if version == 3 else {}
     report = decode(framed(framing, REPORT | newer, version))
     assert isinstance(report, TrialReport)
     rest: dict[str, Any] = {
@@ -65,6 +66,9 @@ def test_a_report_of_any_version_is_read_as_the_latest_with_its_defaults(framing
         "artifact_uri": None,
         "pulse_id": None,
         "candidate_id": None,
+        "error_message": None,
+        "error_type": None,
+        "stacktrace": None,
     }
     expected = REPORT | rest | ({"spectral_norm": False, "mlflow_run_id": None} | newer)
     assert (expected, version, (), None) == (report.values, report.schema_version, report.bent, report.extra)

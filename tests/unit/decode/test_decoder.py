@@ -130,6 +130,7 @@ def test_the_schema_version_is_the_oldest_that_has_all_fields_of_the_report() ->
     assert the_report({**GOOD, "metrics": {}, "own": 1}).schema_version == 1
     assert the_report({**GOOD, "mlflow_run_id": None}).schema_version == 2
     assert the_report({**GOOD, "spectral_norm": "true"}).schema_version == 2
+    assert the_report({**GOOD, "error_message": "out of memory"}).schema_version == 3
 
 
 def test_a_field_of_a_newer_schema_is_validated_by_its_file_alone(tmp_path: Path) -> None:
@@ -142,14 +143,14 @@ def test_a_field_of_a_newer_schema_is_validated_by_its_file_alone(tmp_path: Path
     folder.mkdir()
     for schema in CATALOGUE.versions("trial_report"):
         (folder / f"v{schema.version}.avsc").write_text(json.dumps(schema.definition))
-    (folder / "v3.avsc").write_text(json.dumps(newer))
+    (folder / "v4.avsc").write_text(json.dumps(newer))
     old, good, bad = Decoder(Catalogue.load(tmp_path))(
         record([GOOD, {**GOOD, "notes": ["a"]}, {**GOOD, "notes": ["a", 1]}])
     )
     assert isinstance(old, TrialReport)
     assert isinstance(good, TrialReport)
     assert (old.schema_version, "notes" in old.values) == (1, False)  # a default is not worth storing
-    assert (good.schema_version, good.values["notes"]) == (3, ["a"])
+    assert (good.schema_version, good.values["notes"]) == (4, ["a"])
     assert isinstance(bad, Rejection)
     assert (bad.reason, bad.path) == (Reason.SCHEMA_MISMATCH, "notes[1]")
 

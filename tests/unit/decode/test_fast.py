@@ -176,7 +176,7 @@ def test_a_later_schema_with_a_field_of_a_new_kind_is_read_all_the_same(tmp_path
     shutil.copytree(find_released(), tmp_path / "schemas")
     latest = dict(CATALOGUE.latest(SUBJECT).definition)
     added = {"name": "loss_floor", "type": ["null", "double"], "default": None, "doc": "x"}
-    (tmp_path / "schemas" / SUBJECT / "v3.avsc").write_text(
+    (tmp_path / "schemas" / SUBJECT / "v4.avsc").write_text(
         json.dumps({**latest, "fields": [*latest["fields"], added]})
     )
     decode = Decoder(Catalogue.load(tmp_path / "schemas"))
@@ -184,7 +184,7 @@ def test_a_later_schema_with_a_field_of_a_new_kind_is_read_all_the_same(tmp_path
     assert isinstance(old, TrialReport)
     assert isinstance(new, TrialReport)
     assert ("loss_floor" in old.content, new.content["loss_floor"]) == (False, 0.5)
-    assert (old.schema_version, new.schema_version) == (2, 3)
+    assert (old.schema_version, new.schema_version) == (2, 4)
 
 
 @pytest.mark.parametrize("run_id", ["\0", "\ud800", 2**63, {"a": 1}, [[1]], 1.5, True])
@@ -227,7 +227,7 @@ def test_a_later_field_of_any_json_is_kept_unless_it_is_the_default(
     any_map = {"type": "map", "values": ["null", "boolean", "long", "double", "string", *CONTAINERS]}
     field = any_map if type_ == "parameters" else {"type": "array", "items": any_map}
     newer = {**latest, "fields": [*latest["fields"], {"name": "tags", "type": field, "default": default, "doc": "x"}]}
-    (tmp_path / "schemas" / SUBJECT / "v3.avsc").write_text(json.dumps(newer))
+    (tmp_path / "schemas" / SUBJECT / "v4.avsc").write_text(json.dumps(newer))
     decode = Decoder(Catalogue.load(tmp_path / "schemas"))
     [old], [new], [bad] = decode(record(report())), decode(record(report(tags=value))), decode(record(report(tags=[5])))
     assert isinstance(old, TrialReport)

@@ -39,6 +39,7 @@ Case = tuple[str, Any, Any]
 MAPS = "metrics parameters"
 NUMBERS = "duration_ms rank"
 TEXTS = "artifact_uri pulse_id candidate_id"
+ERRORS = "error_message error_type stacktrace"
 
 
 def same(fields: str, *values: Any) -> list[Case]:
@@ -64,7 +65,8 @@ STRAIGHT: list[Case] = [
     *all_to([], "warnings", MISSING),
     *same(NUMBERS, 0, 7, 2**63 - 1, None),
     *same(TEXTS, "x", "", None),
-    *all_to(None, f"{NUMBERS} {TEXTS} mlflow_run_id", MISSING),
+    *same(ERRORS, "out of memory", "", None),
+    *all_to(None, f"{NUMBERS} {TEXTS} {ERRORS} mlflow_run_id", MISSING),
 ]
 BENT: list[Case] = [
     *all_to("7", f"trial_id run_id {TEXTS}", 7),
@@ -95,6 +97,12 @@ BENT: list[Case] = [
     *all_to(4503599627370497, NUMBERS, 4503599627370497.0, "4503599627370497"),
     *all_to(2**63 - 1, NUMBERS, "9223372036854775807"),
     *all_to("s3://�", TEXTS, "s3://\0", "s3://\udfff"),
+    *all_to('{"code":137}', ERRORS, {"code": 137}),
+    *all_to('["a",null]', ERRORS, ["a", None]),
+    *all_to("137", ERRORS, 137),
+    *all_to("false", ERRORS, False),
+    *all_to("NaN", ERRORS, NAN),
+    *all_to("a�", ERRORS, "a\0", "a\ud800"),
 ]
 REFUSED: list[Case] = [
     *all_to(Reason.MISSING_TRIAL_ID, "trial_id", MISSING, None, ""),
@@ -146,6 +154,9 @@ def test_every_field_of_the_schema_is_in_the_content_and_a_missing_one_has_its_d
         "artifact_uri": None,
         "pulse_id": None,
         "candidate_id": None,
+        "error_message": None,
+        "error_type": None,
+        "stacktrace": None,
     }
     assert expected == report.values
 

@@ -83,6 +83,8 @@ def test_a_failure_is_published_as_failed_with_its_first_warning_as_the_error() 
         "trial_id": "trial-1",
         "error_message": "diverged",
         "error_type": "trial_failed",
+        "stacktrace": None,
+        "metrics": {"accuracy": 0.5, "layers": [1, {"k": None}]},
         "spectral_norm": True,
         "mlflow_run_id": "m-1",
         "parameters": {"lr": 0.001, "flags": [True, "é"]},
@@ -93,6 +95,13 @@ def test_a_failure_is_published_as_failed_with_its_first_warning_as_the_error() 
     }
     body = json.loads(message.value or b"")
     assert expected == body
+    assert CATALOGUE.check("ml.trial.failed", body) is None
+
+
+def test_a_failure_that_says_why_is_published_with_its_own_words() -> None:
+    said: dict[str, Any] = {"error_message": "CUDA out of memory", "error_type": "OOM", "stacktrace": "line 1\nline 2"}
+    body = json.loads(event(decoded(status="failed", **said)).value or b"")
+    assert said == {name: body[name] for name in said}
     assert CATALOGUE.check("ml.trial.failed", body) is None
 
 
