@@ -25,6 +25,8 @@ class Envelope(NamedTuple):
     def rest(self, run_id: str) -> dict[str, Any] | None:
         """What is stored with a report of that run: all but the id, which the row has."""
         kept = self.kept
+        if not kept:
+            return None
         return {name: kept[name] for name in kept if name not in _IDS or kept[name] != run_id} or None
 
 

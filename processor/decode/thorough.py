@@ -6,7 +6,8 @@ Whatever has to be mended or bent is, what can't be is a rejection that names th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -25,6 +26,8 @@ from processor.decode.rules import RULES
 
 #: what makes an object's fields storable: `as_it_is` or `mend`, as its bytes demand
 Mend = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+#: a valid report's fields -> the schema version that wrote it, and the digest of what it was made from
+Source = Callable[[Mapping[str, Any]], tuple[int, str]]
 
 _MISSING: Any = object()
 _PROBLEM_REASONS = {
@@ -32,18 +35,6 @@ _PROBLEM_REASONS = {
     "unreadable": Reason.AVRO_UNREADABLE,
     "too_deep": Reason.TOO_DEEP,
 }
-
-
-class _Given(NamedTuple):
-    """A report as it came: its place, what stands around it, the version that wrote it, and its source's digest."""
-
-    record: RawRecord
-    place: int
-    fields: Mapping[str, Any]
-    mend: Mend
-    envelope: Envelope
-    version: int
-    digest: str
 
 
 class ThoroughReader:
@@ -127,10 +118,14 @@ class ThoroughReader:
         if type(report) is not dict:
             detail = f"the report is {kind_of(report)}, not an object"
             return Rejection(record, index, Reason.REPORT_NOT_OBJECT, detail)
+        return self._outcome(record, index, report, mend, envelope, partial(self._json_source, record, index, envelope))
+
+    def _json_source(
+        self, record: RawRecord, index: int, envelope: Envelope, fields: Mapping[str, Any]
+    ) -> tuple[int, str]:
         whole = envelope.digest
         digest = self._digests.of_part(whole, index) if whole else self._digests.of(record.value or b"")
-        version = self._catalogue.version_of(self._subject, report.keys())
-        return self._outcome(_Given(record, index, report, mend, envelope, version, digest))
+        return self._catalogue.version_of(self._subject, fields.keys()), digest
 
     def _avro_report(self, record: RawRecord, value: bytes) -> list[Outcome]:
         if len(value) > self._max_report_bytes:
@@ -139,34 +134,45 @@ class ThoroughReader:
         if isinstance(read, Problem):
             raise _refusal(read)
         fields, version = read
-        # what Avro's bytes mean is said by a schema that may lie in a registry, which may be set right
-        digest = self._digests.of(msgspec.msgpack.encode(fields))
-        return [self._outcome(_Given(record, 0, fields, _mend, NO_ENVELOPE, version, digest))]
 
-    def _outcome(self, given: _Given) -> Outcome:
+        def source(_fields: Mapping[str, Any]) -> tuple[int, str]:
+            # what Avro's bytes mean is said by a schema that may lie in a registry, which may be set right
+            return version, self._digests.of(msgspec.msgpack.encode(fields))
+
+        return [self._outcome(record, 0, fields, _mend, NO_ENVELOPE, source)]
+
+    def _outcome(
+        self,
+        record: RawRecord,
+        index: int,
+        raw: Mapping[str, Any],
+        mend: Mend,
+        envelope: Envelope,
+        source_of: Source,
+    ) -> Outcome:
+        """One report as it came.
+
+        1. whose it is; 2. what Postgres can hold; 3. the rule of each field; 4. the schema; 5. what is left over;
+        6. by which version, and from what, it was made.
+        """
         try:
-            return self._report(given)
+            trial_id = _trial_id(raw)
+            run_id, place, found = find_run_id(record, raw, envelope.fields)
+            fields = mend(raw)
+            bent = [] if trial_id is raw["trial_id"] else ["trial_id"]
+            if run_id is not found:
+                bent.append("run_id")
+            if fields is not raw:
+                bent += [name for name, _, _ in self._plan if name in raw and fields[name] != raw[name]]
+            content = self._normalise(trial_id, run_id, fields, bent)
+            problem = self._validate(content)
+            if problem is not None:
+                raise _refusal(problem)
         except Refused as refused:
-            return refused.rejection(given.record, given.place)
-
-    def _report(self, given: _Given) -> TrialReport:
-        """1. whose it is; 2. what Postgres can hold; 3. the rule of each field; 4. the schema; 5. what is left over."""
-        record, raw, envelope = given.record, given.fields, given.envelope
-        trial_id = _trial_id(raw)
-        run_id, source, found = find_run_id(record, raw, envelope.fields)
-        bent = [name for name, one, came in _ids(trial_id, raw, run_id, found) if one is not came]
-        fields = given.mend(raw)
-        if fields is not raw:
-            bent += [name for name, _, _ in self._plan if name in raw and fields[name] != raw[name]]
-        content = self._normalise(trial_id, run_id, fields, bent)
-        problem = self._validate(content)
-        if problem is not None:
-            raise _refusal(problem)
-        extra = self._extra(fields, source)
-        rest = envelope.rest(run_id)
-        return TrialReport(
-            record, given.place, run_id, trial_id, content, given.version, extra, rest, tuple(bent), given.digest
-        )
+            return refused.rejection(record, index)
+        extra, rest = self._extra(fields, place), envelope.rest(run_id)
+        version, digest = source_of(fields)
+        return TrialReport(record, index, run_id, trial_id, content, version, extra, rest, tuple(bent), digest)
 
     def _normalise(self, trial_id: str, run_id: str, fields: Mapping[str, Any], bent: list[str]) -> dict[str, Any]:
         """The content of the latest schema; `bent` gets the names of the fields that had to be changed."""
@@ -191,11 +197,11 @@ class ThoroughReader:
                 content[name] = value
         return content
 
-    def _extra(self, fields: Mapping[str, Any], source: str) -> dict[str, Any] | None:
+    def _extra(self, fields: Mapping[str, Any], place: str) -> dict[str, Any] | None:
         """What the report holds beyond the schema."""
         if fields.keys() <= self._known:
             return None
-        used = "model_run_id" if source == "report.model_run_id" else None
+        used = "model_run_id" if place == "report.model_run_id" else None
         return {name: fields[name] for name in fields if name not in self._known and name != used} or None
 
     def _check_size(self, report: Mapping[str, Any]) -> None:
@@ -224,10 +230,6 @@ def _trial_id(report: Mapping[str, Any]) -> str:
     if trial_id is None or trial_id == "":
         raise Refused(Reason.MISSING_TRIAL_ID, "the report has no trial_id", "trial_id")
     return identify(trial_id, "trial_id")
-
-
-def _ids(trial_id: str, raw: Mapping[str, Any], run_id: str, found: Any) -> tuple[tuple[str, str, Any], ...]:
-    return ("trial_id", trial_id, raw["trial_id"]), ("run_id", run_id, found)
 
 
 def _refusal(problem: Problem) -> Refused:
