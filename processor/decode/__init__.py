@@ -1,0 +1,1 @@
+"""RawRecord -> reports | rejection: fast, then thorough; pure."""

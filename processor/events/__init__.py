@@ -1,0 +1,1 @@
+"""Revision -> event, stored rejection -> message: bodies and headers; pure."""

@@ -1,0 +1,1 @@
+"""Everything that touches Kafka: sources, topics, offsets, and the producer with transactions."""

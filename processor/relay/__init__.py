@@ -1,0 +1,1 @@
+"""Outbox -> outlet, exactly once, between two protocols; what the broker never takes is parked."""

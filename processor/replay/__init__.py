@@ -1,0 +1,1 @@
+"""Everything that reads the past again: offset resets, windows, forecasts, verify, redrives."""
