@@ -1,1 +1,1 @@
-"""What every room may use: values, errors, settings, metrics, and small things about text, time and parts. Imports no room."""
+"""What every room may use: values, errors, settings, metrics, small things about text and time. Imports no room."""

@@ -1,4 +1,4 @@
-"""Event | OutboxMessage -> Kafka, in transactions; the only producer of the processor.
+"""Event | OutboxMessage -> Kafka, in transactions.
 
 A transaction remembers the packets it published in Kafka itself: their ids are the metadata of an offset that
 `send_offsets_to_transaction` writes for a group named after the relay (KIP-98, KIP-447). Either both are visible, or
@@ -10,21 +10,19 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from processor.core.checkpoints import reach
 from processor.core.errors import ProcessorError, SetupError, TransientError, Unpublishable
 from processor.core.messages import Destination, Event, Outgoing
 from processor.core.parts import Halves
-from processor.core.settings import KafkaSettings, RelaySettings
 from processor.events.headers import cloud_event_headers
-from processor.kafka.client import client_properties, explain, list_topics
+from processor.kafka.client import explain
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -33,22 +31,11 @@ TRANSACTION_SECONDS = 10.0
 #: a whole transaction; librdkafka 2.16 ignores the timeout of send_offsets_to_transaction and may wait for ever when
 #: the coordinator goes away at that moment (confluentinc/librdkafka issues 5456 and 5511)
 HANG_SECONDS = 20.0
-#: a producer's own limit; what a topic takes is asked from the broker (max.message.bytes)
-DEFAULT_MESSAGE_BYTES = 1_048_588
 #: what a record costs on the wire beyond key, value and headers: batch head and varints, rounded up
 RECORD_OVERHEAD = 128
 #: what the headers of an event hold beyond its ids and ce_source, rounded up
 HEADER_BYTES = 512
 _NEVER = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD})
-_NOT_TOLD = frozenset(
-    {
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNSUPPORTED_FEATURE,
-        KafkaError.UNSUPPORTED_VERSION,
-    }
-)
 _GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 _given_up: list[Any] = []
 
@@ -311,66 +298,3 @@ class Outlet:
     def close(self) -> None:
         """Ends without waiting: an open transaction is aborted by whoever takes over."""
         self._consumer.close()
-
-
-def open_outlet(settings: RelaySettings, *, one_by_one: bool = False) -> Outlet:
-    """An outlet on a producer of its own; `one_by_one`: no batches, for a broker that refuses some for reasons we could
-    not ask for.
-
-    Raises `TransientError` where the broker does not answer, `SetupError` when a person has to act.
-    """
-    where = settings.kafka_bootstrap_servers
-    topics = {Destination.EVENTS: settings.events_topic, Destination.DEAD_LETTERS: settings.dead_letter_topic}
-    limits = ask_limits(settings, topics)
-    answers = Answers(where)
-    consumer = Consumer(client_properties(settings, **{"group.id": settings.transactional_id}))
-    properties = producer_properties(settings.transactional_id, limits.values(), one_by_one=one_by_one)
-    callbacks = {"on_delivery": answers.on_delivery, "error_cb": answers.on_error}
-    return Outlet(
-        Producer(client_properties(settings, **properties, **callbacks)),
-        consumer,
-        answers,
-        topics,
-        limits,
-        source=settings.event_source,
-        where=where,
-        list_topics=lambda: list_topics(settings).topics,
-    )
-
-
-def producer_properties(transactional_id: str, limits: Collection[int], *, one_by_one: bool) -> dict[str, Any]:
-    """Properties of the relay's producer, for topics that take messages of so many bytes."""
-    return {
-        "transactional.id": transactional_id,
-        "transaction.timeout.ms": 60_000,
-        "acks": "all",
-        "linger.ms": 5,
-        "batch.num.messages": 1 if one_by_one else 10_000,
-        # a topic that is gone is told after this long (30 s by default, longer than we wait)
-        "topic.metadata.propagation.max.ms": 3000,
-        "partitioner": "murmur2_random",  # a run's events in the partition where Java clients expect them
-        "message.max.bytes": min(max(limits) + 64 * 1024, 1_000_000_000),
-        # a batch is refused as a whole: it must fit the topic that takes least
-        "batch.size": min(1_000_000, *limits),
-        "queue.buffering.max.messages": 200_000,
-        "delivery.report.only.error": True,
-    }
-
-
-def ask_limits(settings: KafkaSettings, topics: Mapping[Destination, str]) -> dict[Destination, int]:
-    """max.message.bytes of both topics; the broker's default where it does not let us look.
-
-    Raises `TransientError` where it does not answer: a limit that is only guessed would park what fits.
-    """
-    limits = dict.fromkeys(topics, DEFAULT_MESSAGE_BYTES)
-    resources = {ConfigResource(ConfigResource.Type.TOPIC, topic): kind for kind, topic in topics.items()}
-    admin = AdminClient(client_properties(settings))
-    for resource, future in admin.describe_configs(list(resources), request_timeout=10).items():
-        try:
-            limits[resources[resource]] = int(future.result()["max.message.bytes"].value)
-        except (KeyError, ValueError):
-            continue
-        except KafkaException as error:
-            if error.args[0].code() not in _NOT_TOLD:
-                raise TransientError(str(explain(error.args[0], settings.kafka_bootstrap_servers))) from error
-    return limits

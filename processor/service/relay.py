@@ -6,7 +6,7 @@ import structlog
 
 from processor.core.checkpoints import arm
 from processor.core.settings import RelaySettings
-from processor.kafka.outlet import open_outlet
+from processor.kafka.producer import open_outlet
 from processor.kafka.topics import check_topics
 from processor.relay.relay import Relay
 from processor.service.health import serve_health
