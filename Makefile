@@ -7,12 +7,13 @@ LOCK   := requirements/dev.txt
 WORKERS ?= 4
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test soak check bench lock clean
+.PHONY: help setup demo test soak check docs bench lock clean
 
 help:
 	@echo "make demo   a real search reports through a real Kafka into a real PostgreSQL, is replayed and reconciled"
 	@echo "make test   all tests, on a real broker and a real database started for them"
 	@echo "make check  format, lint, types, import contracts, schema compatibility"
+	@echo "make docs   the documentation as HTML into build/docs; a dead link fails"
 	@echo "make bench  throughput and latency beside the ceilings      make soak  minutes of random kills"
 	@echo "make setup  only install: .venv/bin/processor               make lock  refresh requirements/*.txt"
 
@@ -42,6 +43,12 @@ check: setup
 	@$(BIN)/lint-imports
 	@$(BIN)/processor schemas check
 
+# from nothing, every time: Sphinx warns of a page only when it reads it
+docs: setup
+	@rm -rf build/docs
+	@$(BIN)/sphinx-build -c docs -W --keep-going -n -q . build/docs
+	@echo build/docs/index.html
+
 bench: setup
 	@$(BIN)/python -m benchmarks
 
@@ -49,9 +56,9 @@ bench: setup
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
   --python-version 3.11 --no-emit-package cerebros-processor
 lock: setup
-	@$(COMPILE) --upgrade --group dev --all-extras -o requirements/dev.txt pyproject.toml requirements/build.in
+	@$(COMPILE) --upgrade --group dev --group docs --all-extras -o requirements/dev.txt pyproject.toml requirements/build.in
 	@$(COMPILE) -c requirements/dev.txt --extra registry -o requirements/runtime.txt pyproject.toml
 	@printf 'uv\n' | $(COMPILE) -o requirements/uv.txt -
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

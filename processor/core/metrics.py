@@ -1,4 +1,4 @@
-"""Every metric of the processor, declared once. A test checks that the README lists each name."""
+"""Every metric of the processor, declared once. A test checks that the documentation lists each."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def _hint(state: str) -> str:
         "3D000": "; create the database, or mend PROCESSOR_DATABASE_URL",
         "42P01": "; run `processor migrate`",
         "42703": "; run `processor migrate`",
-        "42501": "; the role lacks a right, see the GRANT list in the README",
+        "42501": "; the role lacks a right, see the GRANT list in deploy/grants.sql",
     }.get(state, "")
 
 

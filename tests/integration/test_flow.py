@@ -73,7 +73,7 @@ def test_a_reset_by_kafkas_own_tool_changes_no_row_and_emits_no_event_twice(
     check_ledger(settings)
 
 
-#: what the README says of each: (value, key, reason)
+#: what the documentation says of each: (value, key, reason)
 BAD_INPUT = [
     (b"", "run-1", "empty_value"),
     (b"not json", "run-1", "not_json"),
