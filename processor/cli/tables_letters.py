@@ -116,23 +116,34 @@ def document_lines(
     is_object = isinstance(value, dict)
     yield place == (), f"{indent}{label}{'{' if is_object else '['}"
     on_way = place[0] if place else None
-    skipped = 0
-    entries: Iterable[tuple[Step, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
-    for number, (key, item) in enumerate(entries, 1):
-        if key != on_way and number > MAX_ENTRIES:
-            skipped += 1
+    for entry in _shown(value, on_way):
+        if isinstance(entry, int):
+            yield False, f"{indent}  … {entry:,} more"
             continue
-        if skipped:
-            yield False, f"{indent}  … {skipped:,} more"
-            skipped = 0
+        key, item, comma = entry
         name = f"{json.dumps(key, ensure_ascii=False)}: " if is_object else ""
         further = place[1:] if place and key == on_way else None
         # a long list's neighbours only show that they are there
         left = LEVELS if further is not None else 0 if place and not is_object else levels - 1
-        yield from document_lines(item, further, name, indent + "  ", left, "," if number < len(value) else "")
-    if skipped:
-        yield False, f"{indent}  … {skipped:,} more"
+        yield from document_lines(item, further, name, indent + "  ", left, comma)
     yield False, f"{indent}{'}' if is_object else ']'}{tail}"
+
+
+def _shown(value: dict[str, Any] | list[Any], on_way: Step | None) -> Iterator[tuple[Step, Any, str] | int]:
+    """The first entries, and the one on the way to the marked spot, each with the comma behind it; how many are left
+    out where some are."""
+    entries: Iterable[tuple[Step, Any]] = value.items() if isinstance(value, dict) else enumerate(value)
+    left_out = 0
+    for number, (key, item) in enumerate(entries, 1):
+        if key != on_way and number > MAX_ENTRIES:
+            left_out += 1
+            continue
+        if left_out:
+            yield left_out
+            left_out = 0
+        yield key, item, "," if number < len(value) else ""
+    if left_out:
+        yield left_out
 
 
 def _scalar(value: Any) -> str:
