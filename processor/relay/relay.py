@@ -108,10 +108,10 @@ class Relay:
         try:
             published = outlet.take_over()
             settled = self._outbox.delete(published) if published else 0
+            self._parked_trials = self._outbox.parked_trials()
         except BaseException:
             outlet.close()
             raise
-        self._parked_trials = self._outbox.parked_trials()
         log.info("leading", settled_packets=settled)
         metrics.RELAY_ACTIVE.set(1)
         return outlet

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from processor.core.errors import TransientError
 from processor.core.messages import Destination, Event, Headers, OutboxMessage, Outgoing
 from processor.kafka import outlet as outlet_module
-from processor.kafka.outlet import DEFAULT_MESSAGE_BYTES, RECORD_OVERHEAD, Outlet, producer_properties
+from processor.kafka.outlet import RECORD_OVERHEAD, Outlet
+from processor.kafka.producer import DEFAULT_MESSAGE_BYTES, producer_properties
 from processor.store.outbox import PACKET_BYTES
 from tests.unit.kafka.fakes import Broker, event, letter, make
 

@@ -70,7 +70,7 @@ def test_nothing_is_deleted_where_no_predecessor_left_a_memory() -> None:
     "step",
     [
         "take_over",
-        pytest.param("parked_trials", marks=pytest.mark.xfail(strict=True, reason="its outlet is never closed")),
+        "parked_trials",
         "claim",
         "publish",
         "delete",
