@@ -5,13 +5,15 @@ BIN    := $(VENV)/bin
 LOCK   := requirements/dev.txt
 # tests mostly wait (for sessions to end, for processes to start): four at once, each worker with servers of its own
 WORKERS ?= 4
+# what `make test` and `make coverage` run: all of it, or for example TESTS=tests/unit
+TESTS  ?= tests
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test soak check docs bench lock clean
+.PHONY: help setup demo test coverage soak check docs bench lock clean
 
 help:
 	@echo "make demo   a real search reports through a real Kafka into a real PostgreSQL, is replayed and reconciled"
-	@echo "make test   all tests, on a real broker and a real database started for them"
+	@echo "make test   all tests, on a real broker and a real database started for them; make coverage measures them"
 	@echo "make check  format, lint, types, import contracts, schema compatibility"
 	@echo "make docs   the documentation as HTML into build/docs; a dead link fails"
 	@echo "make bench  throughput and latency beside the ceilings      make soak  minutes of random kills"
@@ -31,7 +33,13 @@ demo: setup
 	@$(BIN)/processor demo
 
 test: setup
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+# a figure, no gate: it fails where a test fails. The processes that tests start are measured too
+coverage: setup
+	@rm -rf build/coverage && mkdir -p build/coverage
+	@$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(TESTS); failed=$$?; \
+	$(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$failed
 
 soak: setup
 	@$(BIN)/python -m pytest -m soak --timeout 1800 -s

@@ -16,7 +16,7 @@ from processor.core.settings import Settings
 from processor.kafka.topics import create_topics
 from processor.store.migrations import migrate
 from processor.store.session import Session
-from tests.support.backends import Servers, open_servers
+from tests.support.backends import OwnServers, Servers, missing, open_servers
 from tests.support.processes import Process
 from tests.support.proxy import Proxy
 
@@ -36,6 +36,24 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def servers() -> Iterator[Servers]:
     with open_servers() as found:
         yield found
+
+
+@pytest.fixture
+def own_servers(servers: Servers) -> Iterator[OwnServers]:
+    """Servers that a test may stop, kill and freeze; those after it find them running."""
+    if not isinstance(servers, OwnServers):
+        missing("needs servers that the tests may stop: not those of PROCESSOR_* variables")
+    yield servers
+    for server in (servers.kafka, servers.postgres):
+        server.start()
+
+
+@pytest.fixture(params=["classic", "consumer"])
+def protocol(request: pytest.FixtureRequest, servers: Servers) -> str:
+    """Each group protocol that the broker has."""
+    if request.param == "consumer" and not servers.has_new_groups:
+        pytest.skip("Kafka 3 has a preview of KIP-848 only")
+    return str(request.param)
 
 
 def execute(url: str, *statements: str) -> None:

@@ -112,15 +112,19 @@ class KafkaServer(Server):
         return {**PROPERTIES, **own, **self._properties}
 
     def _answers(self) -> bool:
-        """Ask for metadata without topics (Kafka protocol guide, Metadata v1) until it names a live broker."""
-        request = struct.pack(">hhihi", 3, 1, 0, -1, 0)
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
-                connection.sendall(struct.pack(">i", len(request)) + request)
-                answer = connection.recv(12, socket.MSG_WAITALL)  # length, correlation id, number of brokers
-        except OSError:
-            return False
-        return len(answer) == 12 and int.from_bytes(answer[8:]) == 1
+        return broker_answers(self.port)
+
+
+def broker_answers(port: int) -> bool:
+    """Ask 127.0.0.1 for metadata without topics (Kafka protocol guide, Metadata v1): whether it names a live broker."""
+    request = struct.pack(">hhihi", 3, 1, 0, -1, 0)
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
+            connection.sendall(struct.pack(">i", len(request)) + request)
+            answer = connection.recv(12, socket.MSG_WAITALL)  # length, correlation id, number of brokers
+    except OSError:
+        return False
+    return len(answer) == 12 and int.from_bytes(answer[8:]) == 1
 
 
 def install_kafka(progress: Callable[[str], None]) -> Jvm:

@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient
 from processor.core.settings import Settings
 from tests.conftest import execute
 from tests.factories import load, produce, report
-from tests.support.backends import Servers
+from tests.support.backends import OwnServers, Servers
 from tests.support.ledger import check_ledger
 from tests.support.processes import Process, wait_until
 from tests.support.proxy import Proxy, through
@@ -37,7 +37,8 @@ def peak_mib(process: Process) -> int:
 @pytest.fixture
 def small_disk(tmp_path: Path, servers: Servers) -> Iterator[Path]:
     """A file system of 8 MiB that Postgres may write to."""
-    if servers.local is None or os.getuid() != 0:
+    stack = servers.stack if isinstance(servers, OwnServers) else None
+    if stack is None or os.getuid() != 0:
         pytest.skip("needs root and the local stack")
     folder = Path("/tmp") / f"processor-small-disk-{os.getpid()}"
     folder.mkdir(mode=0o755, exist_ok=True)
@@ -46,7 +47,7 @@ def small_disk(tmp_path: Path, servers: Servers) -> Iterator[Path]:
         pytest.skip("no file system can be mounted here")
     data = folder / "tablespace"
     data.mkdir(mode=0o700)
-    owner = Path(f"/proc/{servers.local.postgres.pid}").stat()
+    owner = Path(f"/proc/{stack.postgres.pid}").stat()
     os.chown(data, owner.st_uid, owner.st_gid)
     try:
         yield data

@@ -19,7 +19,6 @@ Start = Callable[..., Process]
 SMALL = {"PROCESSOR_BATCH_MAX_RECORDS": "100"}
 
 
-@pytest.mark.parametrize("protocol", ["consumer", "classic"])
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_scaling_from_one_to_three_and_back_in_the_middle_of_a_load(
     protocol: str, end: str, settings: Settings, start: Start
@@ -43,12 +42,12 @@ def test_scaling_from_one_to_three_and_back_in_the_middle_of_a_load(
     check_ledger(settings)
 
 
-def test_reading_goes_on_at_once_when_partitions_may_be_read_again(settings: Settings) -> None:
+def test_reading_goes_on_at_once_when_partitions_may_be_read_again(protocol: str, settings: Settings) -> None:
     """They were paused, as a rebalance does it too: the client's thread that fetches sleeps for a second then."""
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(2000, seed=42))
     source = GroupSource(
         settings,
-        Subscription(settings.raw_topic, settings.group_id, protocol="consumer"),
+        Subscription(settings.raw_topic, settings.group_id, protocol=protocol),
         lambda _partitions, lost: None,
     )
     wait_until(lambda: bool(source.poll(10, 0.1)), "the first records")

@@ -17,7 +17,7 @@ import pytest
 from processor.core.settings import Settings
 from processor.kafka.topics import read_topic
 from tests.factories import load, produce
-from tests.support.backends import Servers
+from tests.support.backends import OwnServers, Servers
 from tests.support.ledger import check_ledger, events_of, fold, rows_of
 from tests.support.processes import Process, run_command
 from tests.support.settle import wait_settled
@@ -36,9 +36,8 @@ class Chaos:
         self.processes = {"ingest": [start("ingest"), start("ingest")], "relay": [start("relay"), start("relay")]}
 
     def strike(self) -> None:
-        local = self._servers.local
         choices = ["kill ingest", "kill ingest", "kill relay", "kill relay", "stop ingest", "stop relay"]
-        if local is not None:
+        if isinstance(self._servers, OwnServers):
             choices += ["kill postgres", "kill kafka", "restart postgres"]
         choice = self.random.choice(choices)
         how, _, what = choice.partition(" ")
@@ -49,8 +48,8 @@ class Chaos:
             victims[place].kill() if how == "kill" else victims[place].stop(30)
             victims[place] = self._start(what)
         else:
-            assert local is not None
-            server = local.kafka if what == "kafka" else local.postgres
+            assert isinstance(self._servers, OwnServers)
+            server = self._servers.kafka if what == "kafka" else self._servers.postgres
             server.kill() if how == "kill" else server.stop()
             time.sleep(self.random.uniform(0, 2))
             server.start()

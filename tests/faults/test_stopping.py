@@ -64,7 +64,6 @@ def test_a_signal_while_the_database_is_away_ends_within_the_deadline_and_loses_
     check_ledger(settings)
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_the_successor_of_a_clean_stop_writes_within_two_seconds_of_its_assignment_being_free(
     protocol: str, settings: Settings, start: Start
 ) -> None:
@@ -86,7 +85,6 @@ def test_the_successor_of_a_clean_stop_writes_within_two_seconds_of_its_assignme
     check_ledger(settings)
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
 def test_a_client_that_has_left_before_its_last_callback_ends_closes_without_an_error(
     protocol: str, settings: Settings
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
-import pytest
 from confluent_kafka.admin import AdminClient
 
 from processor.contracts.catalogue import Catalogue
@@ -13,7 +12,7 @@ from processor.core.settings import Settings
 from processor.kafka.topics import read_topic
 from processor.store.session import Session
 from tests.factories import load, produce, report
-from tests.support.backends import Servers
+from tests.support.backends import OwnServers
 from tests.support.ledger import check_ledger, events_of, rows_of
 from tests.support.processes import Process, run_command
 from tests.support.settle import lag, wait_settled
@@ -54,17 +53,15 @@ def test_replays_from_anywhere_change_no_row_and_emit_no_event_twice(
 
 
 def test_a_reset_by_kafkas_own_tool_changes_no_row_and_emits_no_event_twice(
-    settings: Settings, start: Start, store: Session, servers: Servers
+    settings: Settings, start: Start, store: Session, own_servers: OwnServers
 ) -> None:
-    if servers.local is None:
-        pytest.skip("needs Kafka's tools: the local stack")
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(800, seed=4))
     ingest, _relay = start("ingest"), start("relay")
     wait_settled(settings)
     before, events = fingerprints(store), events_of(settings)
     assert ingest.stop() == 0
     group = ("--group", settings.group_id, "--topic", settings.raw_topic)
-    done = servers.local.kafka_tool("consumer-groups", *group, "--reset-offsets", "--to-earliest", "--execute")
+    done = own_servers.kafka_tool("consumer-groups", *group, "--reset-offsets", "--to-earliest", "--execute")
     assert done.returncode == 0, done.stderr
     assert lag(settings) == 800
     start("ingest")

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from docker.utils.build import exclude_paths
 
+from processor import __version__
 from processor.core.settings import Settings
 from processor.kafka.membership import ACCEPTABLE_SESSION_MS
 from processor.local.jars import VERSION
@@ -28,6 +29,7 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
 PROCESSES = ("ingest", "relay")
 FILES_OF_THE_WHEEL = {
+    "py.typed",
     "schemas/trial_report/v1.avsc",
     "store/sql/store.sql",
     "store/sql/migrations/0001_runs_and_trials.sql",
@@ -193,7 +195,7 @@ def test_the_wheel_brings_its_schemas_and_its_sql(tmp_path: Path) -> None:
     """Installed away from the working copy, it finds them in itself."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    (wheel,) = tmp_path.glob(f"cerebros_processor-{__version__}-*.whl")
     target = tmp_path / "installed"
     options = ["--quiet", "--no-deps", "--no-index", "--disable-pip-version-check", "--root-user-action=ignore"]
     subprocess.run([sys.executable, "-m", "pip", "install", *options, "--target", target, wheel], check=True)

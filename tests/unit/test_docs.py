@@ -19,6 +19,7 @@ from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 from typer.main import get_command
 
+import processor
 from processor.cli.main import app
 from processor.contracts.catalogue import Catalogue
 from processor.core.messages import Reason, Rejection, TrialReport
@@ -356,5 +357,4 @@ def test_each_promise_names_the_tests_that_break_when_it_does() -> None:
 
 
 def test_the_changelog_has_this_version() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert f"## [{version}]" in PAGES["CHANGELOG"]
+    assert f"## [{processor.__version__}]" in PAGES["CHANGELOG"]
