@@ -22,7 +22,6 @@ One relay leads, held by an advisory lock of its Postgres session; the others st
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from processor.core import metrics
 from processor.core.checkpoints import reach
 from processor.core.errors import TransientError, Unpublishable
 from processor.core.messages import Destination, Outgoing, Packet
+from processor.core.stopping import Stop
 from processor.core.times import Backoff
 from processor.relay.parking import may_go_without_value, trial_of, without_value
 from processor.relay.ports import Outbox, Outlet
@@ -48,21 +48,23 @@ class Relay:
     """Publishes until it is told to stop."""
 
     def __init__(
-        self, outbox: Outbox, open_outlet: Callable[[bool], Outlet], *, max_messages: int, max_bytes: int
+        self,
+        outbox: Outbox,
+        open_outlet: Callable[[bool], Outlet],
+        *,
+        max_messages: int,
+        max_bytes: int,
+        stop: Stop,
     ) -> None:
-        """`open_outlet` is told whether to produce one by one."""
+        """`open_outlet` is told whether to produce one by one, `stop` is how we are told to finish and return."""
         self._outbox, self._open_outlet = outbox, open_outlet
         self._max_messages, self._max_bytes = max_messages, max_bytes
-        self._stopping = threading.Event()
+        self._stopping = stop
         self._one_by_one = False
         self._parked_trials: set[str] = set()
         self._depth_at = 0.0
         self.last_round = time.monotonic()
         self.in_outage = False
-
-    def stop(self) -> None:
-        """Finish the round in hand and return; may be called from a signal handler."""
-        self._stopping.set()
 
     def run(self) -> None:
         """Returns when stopped; raises `SetupError` when a person has to act."""
@@ -71,7 +73,7 @@ class Relay:
             try:
                 outlet = self._lead()
                 if outlet is None:
-                    return
+                    break
                 if waiting_since:
                     log.info("publishing_again", after_s=round(time.monotonic() - waiting_since, 1))
                     metrics.OUTAGE.labels("relay").set(0)
@@ -92,6 +94,7 @@ class Relay:
                 self._stopping.wait(backoff.next_s())
             finally:
                 metrics.RELAY_ACTIVE.set(0)
+        self._stopping.tell()
 
     def _lead(self) -> Outlet | None:
         """Waits for the lead, then settles what the predecessor left in doubt."""
