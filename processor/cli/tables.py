@@ -30,8 +30,8 @@ def plan_table(settings: TopicSettings, rows: Sequence[Mapping[str, Any]], execu
 
 
 def parked_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    cells = ((row["name"], row["destination"], row["parked_at"], row["error"]) for row in rows)
-    return make_table(("message", "to", "since", "why"), cells, title="parked messages")
+    cells = ((row["name"], row["destination"], row["parked_at"], row["wanted_at"], row["error"]) for row in rows)
+    return make_table(("message", "to", "since", "wanted since", "why"), cells, title="parked messages")
 
 
 def status_table(document: Mapping[str, Any]) -> Table:

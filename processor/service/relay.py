@@ -38,7 +38,8 @@ def run_relay(settings: RelaySettings, *, with_stdin: bool = False) -> None:
             return
         relay = Relay(
             Outbox(store),
-            lambda one_by_one: open_outlet(settings, one_by_one=one_by_one),
+            lambda identity, one_by_one: open_outlet(settings, identity, one_by_one=one_by_one),
+            settings.identity,
             max_messages=settings.relay_max_messages,
             max_bytes=settings.relay_max_bytes,
             stop=stop,
