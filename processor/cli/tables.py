@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from processor.cli.output import add_row, make_table
 from processor.core.settings import TopicSettings
+from processor.core.tables import add_row, make_table
 
 
 def schemas_table(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from processor.core.errors import ProcessorError, SetupError, UsageError
 from processor.core.stopping import stop_on_signals
+from processor.core.tables import sentence
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 
@@ -36,7 +37,7 @@ def run_demo(*, trials: int = 60, keep: bool = False, console: Console) -> int:
         except UsageError:
             raise
         except ProcessorError as error:
-            console.print(f"FAILED: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+            console.print(sentence(f"FAILED: {error}"), style="red", markup=False, highlight=False, soft_wrap=True)
             return 1
 
 

@@ -27,8 +27,10 @@ configure_logs(ProcessSettings(log_level="debug", log_format="json"), "test")
 log, lock = structlog.get_logger(), threading.Lock()
 with stop_on_signals(with_stdin={with_stdin}) as stop:
     print("begun", flush=True)
-    while not stop.is_set():
+    while True:
         {work}
+        if stop.is_set():
+            break
     stop.tell()
 """
 
