@@ -199,6 +199,7 @@ class HealthSettings(ProcessSettings):
     """For processes that serve their health."""
 
     metrics_port: Port = Field(0, description="HTTP port of /metrics, /live and /ready; 0: none")
+    metrics_host: str = Field("", description="address that it listens on; default: all, of IPv6 and IPv4")
 
 
 class StatusSettings(TopicSettings, DatabaseSettings):

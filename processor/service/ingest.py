@@ -46,7 +46,7 @@ def run_ingest(settings: IngestSettings, *, with_stdin: bool = False) -> None:
 
     with (
         stop_on_signals(with_stdin=with_stdin) as stop,
-        serve_health(settings.metrics_port, STUCK_SECONDS) as health,
+        serve_health(settings.metrics_port, STUCK_SECONDS, settings.metrics_host) as health,
     ):
         wait_for_start(check, health, stop)
         if stop.is_set():

@@ -26,7 +26,7 @@ def run_relay(settings: RelaySettings, *, with_stdin: bool = False) -> None:
     with (
         stop_on_signals(with_stdin=with_stdin) as stop,
         open_session(settings, "cerebros-relay") as store,
-        serve_health(settings.metrics_port, STUCK_SECONDS) as health,
+        serve_health(settings.metrics_port, STUCK_SECONDS, settings.metrics_host) as health,
     ):
 
         def check() -> None:
