@@ -19,11 +19,9 @@ from tests.support.processes import wait_until
 PROGRAM = """
 import sys, threading, time
 import structlog
-from processor.core.logs import configure_logs
-from processor.core.settings import ProcessSettings
 from processor.core.stopping import stop_on_signals
 
-configure_logs(ProcessSettings(log_level="debug", log_format="json"), "test")
+structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # as core.logs has it
 log, lock = structlog.get_logger(), threading.Lock()
 with stop_on_signals(with_stdin={with_stdin}) as stop:
     print("begun", flush=True)
