@@ -26,6 +26,9 @@ grant select, insert, update on dead_letters to :"role";
 
 -- messages come, are published and go
 grant select, insert, update, delete on outbox to :"role";
-grant select, insert, delete on outbox_parked to :"role";
+grant select, insert, update (wanted_at), delete on outbox_parked to :"role";
+
+-- who publishes them
+grant select, insert, update on relay_identity to :"role";
 
 commit;

@@ -97,6 +97,7 @@ def export(
     import msgspec
 
     from processor.core.settings import DatabaseSettings
+    from processor.core.text import printable_json
     from processor.store.dead_letters import DeadLetters, Selection, as_document
 
     selection = Selection(reason, _moment(since), resolved_too=everything)
@@ -104,7 +105,7 @@ def export(
         letters = DeadLetters(store)
         for page in letters.pages(letters.bounded(selection), PAGE_LETTERS, PAGE_BYTES):
             for letter in page:
-                write(msgspec.json.encode(as_document(letter)) + b"\n")
+                write(printable_json(msgspec.json.encode(as_document(letter)).decode()).encode() + b"\n")
 
 
 @app.command("redrive")

@@ -1,22 +1,21 @@
 """How every command speaks: a document as JSON, or as tables; notes and progress on stderr; one sentence when it fails.
 
-What records and rows hold is somebody else's text. Each cell of a table and each sentence is printed as text: no markup
-and no escape sequence of it works on a terminal.
+Somebody else's text is printed as text: tables and sentences by `core.tables`, JSON with what is invisible escaped.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from processor.core.errors import UsageError
-from processor.core.text import printable
+from processor.core.tables import sentence
+from processor.core.text import printable_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,49 +41,14 @@ def show(format_: str, document: Any, pieces: Callable[[], Sequence[Piece]]) -> 
     if format_ == "json":
         import msgspec
 
-        print(msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2).decode())
+        text = msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2).decode()
+        print("\n".join(map(printable_json, text.split("\n"))))
         return
     from rich.console import Console
 
     console = Console(markup=False, highlight=False, emoji=False)
     for piece in pieces():
         console.print(sentence(piece) if isinstance(piece, str) else piece, soft_wrap=isinstance(piece, str))
-
-
-def make_table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]] = (), *, title: str | None = None, right: Sequence[str] = ()
-) -> Table:
-    """A table; `right` names the columns whose cells stand at their right edge. Further rows: `add_row`."""
-    from rich.table import Table
-
-    table = Table(title=None if title is None else cell(title), title_justify="left")
-    for name in columns:
-        table.add_column(name, justify="right" if name in right else "left")
-    for row in rows:
-        add_row(table, *row)
-    return table
-
-
-def add_row(table: Table, *values: Any, style: str | None = None) -> None:
-    table.add_row(*map(cell, values), style=style)
-
-
-def cell(value: Any) -> Text:
-    """A value as it stands in a table: "-" for null, times to the second, integers in groups of three digits."""
-    from rich.text import Text
-
-    if isinstance(value, Text):
-        return value
-    if value is None:
-        return Text("-")
-    if isinstance(value, datetime):
-        return Text(f"{value:%Y-%m-%d %H:%M:%S}")
-    return Text(f"{value:,}" if type(value) is int else printable(str(value)))
-
-
-def sentence(text: str) -> str:
-    """The text with everything invisible as an escape, but in lines as it is."""
-    return "\n".join(map(printable, text.split("\n")))
 
 
 def fail(said: str, code: int) -> NoReturn:

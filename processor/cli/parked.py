@@ -25,10 +25,10 @@ def list_parked(format_: Format = "table") -> None:
 
 @app.command("publish")
 def publish_parked() -> None:
-    """Put everything parked back into the outbox, once its cause is mended; the relay publishes it."""
+    """Have everything parked published, once its cause is mended; the relay puts it back into the outbox, in order."""
     from processor.core.settings import DatabaseSettings
     from processor.store.outbox import Outbox
 
     with open_database(load(DatabaseSettings), "cerebros-parked") as store:
-        total = Outbox(store).unpark()
-    print(f"{total} messages are back in the outbox" if total else "nothing is parked")
+        total = Outbox(store).want_parked()
+    print(f"{total} messages go back into the outbox as soon as a relay leads" if total else "nothing is parked")

@@ -10,25 +10,27 @@ import typer
 from processor.cli.context import load, open_database
 from processor.cli.output import Format, check_format, fail, show
 
+WithStdin = Annotated[bool, typer.Option("--stop-with-stdin", hidden=True, help="stop when standard input ends")]
 
-def ingest() -> None:
+
+def ingest(with_stdin: WithStdin = False) -> None:
     """Read the raw topic and write it to Postgres, until a signal."""
     from processor.core.settings import IngestSettings
 
     settings = load(IngestSettings, "ingest")
     from processor.service.ingest import run_ingest
 
-    run_ingest(settings)
+    run_ingest(settings, with_stdin=with_stdin)
 
 
-def relay() -> None:
+def relay(with_stdin: WithStdin = False) -> None:
     """Publish events and dead letters from the outbox to Kafka, until a signal; a second one stands by."""
     from processor.core.settings import RelaySettings
 
     settings = load(RelaySettings, "relay")
     from processor.service.relay import run_relay
 
-    run_relay(settings)
+    run_relay(settings, with_stdin=with_stdin)
 
 
 def run() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 
 from processor.cli.context import load
-from processor.cli.output import Format, check_format, show
+from processor.cli.output import Format, check_format, show, tell_notes
 from processor.core.errors import ProcessorError
 
 app = typer.Typer(help="The versioned Avro schemas.", no_args_is_help=True)
@@ -44,8 +42,7 @@ def check_schemas() -> None:
 
     catalogue = Catalogue.load(load(SchemaSettings).schemas_dir)
     problems = catalogue.incompatibilities()
-    for problem in problems:
-        print(problem, file=sys.stderr)
+    tell_notes([str(problem) for problem in problems])
     if problems:
         raise ProcessorError(f"{len(problems)} incompatible changes: history would not be readable")
     print(f"{sum(len(catalogue.versions(one)) for one in catalogue.subjects())} schemas are compatible")

@@ -7,8 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
-from processor.cli.output import add_row, make_table
 from processor.core.settings import TopicSettings
+from processor.core.tables import add_row, make_table
 
 
 def schemas_table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -30,8 +30,8 @@ def plan_table(settings: TopicSettings, rows: Sequence[Mapping[str, Any]], execu
 
 
 def parked_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    cells = ((row["name"], row["destination"], row["parked_at"], row["error"]) for row in rows)
-    return make_table(("message", "to", "since", "why"), cells, title="parked messages")
+    cells = ((row["name"], row["destination"], row["parked_at"], row["wanted_at"], row["error"]) for row in rows)
+    return make_table(("message", "to", "since", "wanted since", "why"), cells, title="parked messages")
 
 
 def status_table(document: Mapping[str, Any]) -> Table:

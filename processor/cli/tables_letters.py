@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from processor.cli.output import add_row, make_table
+from processor.core.tables import add_row, make_table
 from processor.core.text import brief, printable
 from processor.core.times import timestamp_text
 from processor.replay.reading import Reading, Step

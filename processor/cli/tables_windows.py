@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from processor.cli.output import add_row, make_table
+from processor.core.tables import add_row, make_table
 
 _WORDS = {
     "inserted": "new rows",

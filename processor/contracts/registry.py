@@ -11,13 +11,17 @@ from urllib.parse import urlsplit
 import msgspec
 
 from processor.contracts.catalogue import Catalogue
-from processor.core.errors import SetupError, TransientError
+from processor.core.errors import ProcessorError, SetupError, TransientError
 
 #: a registry that takes this long is down: the thread that reads must not wait for ever
 TIMEOUT_SECONDS = 5.0
 #: a schema may be registered after the first record that needs it
 ASK_AGAIN_SECONDS = 10.0
 MAX_MISSING = 1000
+#: the answers that no request of ours could turn into another one
+_FOR_A_PERSON = frozenset({401, 403})
+#: of the answers that blame the request, those that say: later
+_WAIT = frozenset({408, 429})
 
 
 class SchemaRegistry:
@@ -36,7 +40,10 @@ class SchemaRegistry:
         self._missing: dict[int, float] = {}
 
     def writer_schema(self, schema_id: int) -> Mapping[str, Any] | None:
-        """The schema as JSON, None where the registry has none; raises `TransientError` when it does not answer."""
+        """The schema as JSON, None where the registry has none.
+
+        Raises `TransientError` when it does not answer, `SetupError` where it does not let us in.
+        """
         known = self._writers.get(schema_id)
         if known is not None or time.monotonic() < self._missing.get(schema_id, 0.0):
             return known
@@ -55,12 +62,24 @@ class SchemaRegistry:
         try:
             schema = self._client.get_schema(schema_id)
         except SchemaRegistryError as error:
-            if error.http_status_code == 404:
-                return None
-            raise TransientError(f"schema registry at {self._url}: HTTP {error.http_status_code}") from None
+            problem = self._sorted(error.http_status_code)
+            if problem is not None:
+                raise problem from None
+            return None
         except Exception as error:  # noqa: BLE001 - the client lets its HTTP library's own exceptions through
             raise TransientError(f"schema registry at {self._url} does not answer ({type(error).__name__})") from None
         return schema_document(schema.schema_type, schema.schema_str)
+
+    def _sorted(self, status: int) -> ProcessorError | None:
+        """What an answer other than 2xx means: a person acts, or we wait; None where it refuses just this request."""
+        if status in _FOR_A_PERSON:
+            return SetupError(
+                f"schema registry at {self._url} does not let us in (HTTP {status}): "
+                "check user and password in PROCESSOR_SCHEMA_REGISTRY_URL"
+            )
+        if 400 <= status < 500 and status not in _WAIT:
+            return None
+        return TransientError(f"schema registry at {self._url}: HTTP {status}")
 
     def body_encoder(self, catalogue: Catalogue, topic: str) -> Callable[[str, Mapping[str, Any]], bytes]:
         """Registers the event schemas (subject TOPIC-NAME) and frames bodies in the Confluent wire format.
@@ -76,10 +95,9 @@ class SchemaRegistry:
             try:
                 schema_id = self._client.register_schema(f"{topic}-{name}", Schema(text, "AVRO"))
             except SchemaRegistryError as error:
-                if 400 <= error.http_status_code < 500:
-                    why = f"HTTP {error.http_status_code}, {error.error_message}"
-                    raise SetupError(f"schema registry at {self._url} refuses {name}: {why}") from None
-                raise TransientError(f"schema registry at {self._url}: HTTP {error.http_status_code}") from None
+                why = f"HTTP {error.http_status_code}, {error.error_message}"
+                refused = SetupError(f"schema registry at {self._url} refuses {name}: {why}")
+                raise self._sorted(error.http_status_code) or refused from None
             except Exception as error:  # noqa: BLE001 - as above
                 why = type(error).__name__
                 raise TransientError(f"schema registry at {self._url} does not answer ({why})") from None

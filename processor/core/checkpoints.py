@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
+import time
 
 from processor.core.errors import UsageError
 
@@ -17,6 +17,9 @@ POINTS = (
     "ingest.before_write",
     "ingest.after_write",
     "ingest.after_commit",
+    "relay.after_former",
+    "relay.after_identity",
+    "relay.after_restore",
     "relay.after_claim",
     "relay.after_produce",
     "relay.after_kafka_commit",
@@ -25,7 +28,8 @@ POINTS = (
 
 _target: str | None = None
 _remaining = 1
-_resumed = threading.Event()
+_resumed = False
+LOOK_SECONDS = 0.02
 
 
 def arm(spec: str | None) -> None:
@@ -37,16 +41,23 @@ def arm(spec: str | None) -> None:
     if name not in POINTS or not (nth or "1").isdigit():
         raise UsageError(f"PROCESSOR_TEST_HALT_AT={spec}: want name or name#n of {', '.join(POINTS)}")
     _target, _remaining = name, int(nth or 1)
-    signal.signal(signal.SIGUSR1, lambda *_: _resumed.set())
+    signal.signal(signal.SIGUSR1, _resume)
+
+
+def _resume(*_: object) -> None:
+    """A plain value: the lock of an Event may be held by the very thread that this handler interrupts."""
+    global _resumed
+    _resumed = True
 
 
 def reach(name: str) -> None:
-    global _remaining
+    global _remaining, _resumed
     if name != _target:
         return
     _remaining -= 1
     if _remaining == 0:
-        _resumed.clear()
+        _resumed = False
         sys.stdout.write(f"HALTED {name}\n")
         sys.stdout.flush()
-        _resumed.wait()
+        while not _resumed:
+            time.sleep(LOOK_SECONDS)

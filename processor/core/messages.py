@@ -199,6 +199,14 @@ class OutboxMessage(msgspec.Struct, frozen=True, gc=False, array_like=True, tag=
 Outgoing = Event | OutboxMessage
 
 
+class Identity(NamedTuple):
+    """Who publishes an outbox, and where to; the transactional id also names the group that remembers it."""
+
+    transactional_id: str
+    events_topic: str
+    dead_letter_topic: str
+
+
 class Packet(msgspec.Struct, frozen=True):
     """A row of the outbox: messages that one transaction wrote, in order; `id` is a random UUID (hex).
 

@@ -18,6 +18,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from processor.core.errors import UsageError
+from processor.core.messages import Identity
 
 PREFIX = "PROCESSOR_"
 
@@ -198,6 +199,7 @@ class HealthSettings(ProcessSettings):
     """For processes that serve their health."""
 
     metrics_port: Port = Field(0, description="HTTP port of /metrics, /live and /ready; 0: none")
+    metrics_host: str = Field("", description="address that it listens on; default: all, of IPv6 and IPv4")
 
 
 class StatusSettings(TopicSettings, DatabaseSettings):
@@ -278,7 +280,8 @@ class RelaySettings(TopicSettings, DatabaseSettings, HaltSettings, HealthSetting
     """Of `processor relay`."""
 
     relay_id: str | None = Field(
-        None, description="transactional id of the relay; default: GROUP_ID + '-relay'. One per outbox."
+        None,
+        description="transactional id of the relay; default: GROUP_ID + '-relay'. It may change",
     )
     relay_max_messages: int = Field(
         10_000, ge=1, le=100_000, description="messages in one Kafka transaction at the most"
@@ -291,8 +294,8 @@ class RelaySettings(TopicSettings, DatabaseSettings, HaltSettings, HealthSetting
     event_source: str = Field("/cerebros/processor", min_length=1, description="ce_source of the events")
 
     @property
-    def transactional_id(self) -> str:
-        return self.relay_id or f"{self.group_id}-relay"
+    def identity(self) -> Identity:
+        return Identity(self.relay_id or f"{self.group_id}-relay", self.events_topic, self.dead_letter_topic)
 
 
 class Settings(IngestSettings, RelaySettings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import Any
@@ -82,4 +83,13 @@ def kind_of(value: object) -> str:
 
 def printable(text: str) -> str:
     """The text with everything invisible (controls, bidirectional marks, surrogates) as an escape."""
+    if text.isprintable():
+        return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def printable_json(text: str) -> str:
+    """A line of JSON with everything invisible, which only its strings hold, as JSON's own escape: the same value."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)

@@ -7,14 +7,12 @@ was read back from Postgres and, as a read_committed consumer, from Kafka.
 from __future__ import annotations
 
 import importlib.util
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 from rich.console import Console
 
 from processor.core.errors import ProcessorError, SetupError, UsageError
+from processor.core.stopping import stop_on_signals
+from processor.core.tables import sentence
 
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 
@@ -23,10 +21,11 @@ def run_demo(*, trials: int = 60, keep: bool = False, console: Console) -> int:
     """Runs the demo and returns its exit code: 0 all is well, 1 something differs or broke, 130 interrupted.
 
     It starts a local stack, or uses the servers of PROCESSOR_KAFKA_BOOTSTRAP_SERVERS and PROCESSOR_DATABASE_URL where
-    both are set. With `keep` everything runs on until Ctrl-C. Call it in the main thread: it handles signals.
+    both are set. With `keep` everything runs on until Ctrl-C. A second signal ends it at once; its servers and workers
+    notice and stop. Call it in the main thread: it handles signals.
     Raises `UsageError` where the settings are wrong.
     """
-    with _first_signal_only():
+    with stop_on_signals(handler=_InterruptOnce()):
         try:
             _check_installed()
             from processor.demo.play import play
@@ -38,7 +37,7 @@ def run_demo(*, trials: int = 60, keep: bool = False, console: Console) -> int:
         except UsageError:
             raise
         except ProcessorError as error:
-            console.print(f"FAILED: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+            console.print(sentence(f"FAILED: {error}"), style="red", markup=False, highlight=False, soft_wrap=True)
             return 1
 
 
@@ -48,19 +47,13 @@ def _check_installed() -> None:
         raise SetupError(f"the demo needs {', '.join(missing)}: pip install 'cerebros-processor[demo]'")
 
 
-@contextmanager
-def _first_signal_only() -> Iterator[None]:
-    """Ctrl-C or SIGTERM interrupts once; more of them must not interrupt the tidying up, whose time is bounded."""
-    signals = (signal.SIGINT, signal.SIGTERM)
+class _InterruptOnce:
+    """The first signal interrupts; meanwhile the hard end is the second one's (`core.stopping`), whatever hangs."""
 
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for one in signals:
-            signal.signal(one, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self._done = False
 
-    previous = {one: signal.signal(one, interrupt) for one in signals}
-    try:
-        yield
-    finally:
-        for one, handler in previous.items():
-            signal.signal(one, handler)
+    def __call__(self, *_: object) -> None:
+        if not self._done:
+            self._done = True
+            raise KeyboardInterrupt

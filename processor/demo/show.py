@@ -12,8 +12,10 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from processor.core.messages import RawRecord
+from processor.core.tables import add_row, make_table, sentence
 from processor.demo.ledger import Ledger, header
 
 _SHOWN = 20  # differences; more would only push the first ones off the screen
@@ -27,7 +29,7 @@ class Steps:
 
     def __call__(self, text: str) -> None:
         self._console.print(
-            f"[dim]{time.monotonic() - self._begin:5.1f} s[/dim]  {text}", highlight=False, soft_wrap=True
+            Text.assemble((f"{time.monotonic() - self._begin:5.1f} s", "dim"), f"  {sentence(text)}"), soft_wrap=True
         )
 
 
@@ -52,31 +54,29 @@ class SearchProgress(Progress):
 
 
 def trials_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("trials (Postgres)", "status", "spectral_norm", "#trials", "#best accuracy", "#mean accuracy")
+    numbers = ("trials", "best accuracy", "mean accuracy")
+    table = _table("trials (Postgres)", "status", "spectral_norm", *numbers, right=numbers)
     for row in rows:
-        table.add_row(
-            row["status"],
-            str(row["spectral_norm"]).lower(),
-            str(row["trials"]),
-            *("-" if row[name] is None else f"{row[name]:.3f}" for name in ("best", "mean")),
-        )
+        accuracies = (None if row[name] is None else f"{row[name]:.3f}" for name in ("best", "mean"))
+        add_row(table, row["status"], str(row["spectral_norm"]).lower(), row["trials"], *accuracies)
     return table
 
 
 def events_table(events: Sequence[RawRecord]) -> Table:
-    table = _table("events (Kafka, read_committed)", "type", "#events", "#trials")
+    numbers = ("events", "trials")
+    table = _table("events (Kafka, read_committed)", "type", *numbers, right=numbers)
     kinds = Counter(header(event, "ce_type") for event in events)
     trials = Counter(kind for kind, _ in {(header(one, "ce_type"), header(one, "ce_subject")) for one in events})
     for kind, count in sorted(kinds.items()):
-        table.add_row(kind, str(count), str(trials[kind]))
+        add_row(table, kind, count, trials[kind])
     return table
 
 
 def dead_letters_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = _table("dead letters (Postgres and Kafka)", "reason", "#count", "for example")
+    table = _table("dead letters (Postgres and Kafka)", "reason", "count", "for example", right=["count"])
     examples = {row["reason"]: row["detail"] for row in reversed(rows)}
     for reason, count in Counter(row["reason"] for row in rows).most_common():
-        table.add_row(reason, str(count), examples[reason])
+        add_row(table, reason, count, examples[reason])
     return table
 
 
@@ -84,7 +84,7 @@ def replay_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
     table = _table("everything read again", "", "before the replay", "after it", "")
     for name in before:
         same = before[name] == after[name]
-        table.add_row(name, str(before[name]), str(after[name]), "same" if same else "[red]differs[/red]")
+        add_row(table, name, before[name], after[name], Text("same") if same else Text("differs", style="red"))
     return table
 
 
@@ -93,7 +93,7 @@ def verdict(console: Console, ledger: Ledger, differences: Sequence[str]) -> Non
     if differences:
         console.print(f"\n[bold red]FAILED[/bold red]: {len(differences)} difference(s)")
         for difference in differences[:_SHOWN]:
-            console.print(f"  - {difference}", markup=False, highlight=False)
+            console.print(sentence(f"  - {difference}"), markup=False, highlight=False)
         return
     changes = ledger.total_revisions - ledger.trials
     console.print(
@@ -120,12 +120,10 @@ def ways_to_look(console: Console, environment: Mapping[str, str], psql: str, lo
     command = Path(sys.executable).with_name("processor")
     lines += [f"{command} status", f"{command} dead-letters list", f'{psql} "$PROCESSOR_DATABASE_URL" -c "{_QUERY}"']
     lines += ["", f"The logs of ingest and relay are in {logs}. Ctrl-C stops everything."]
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+    console.print(sentence("\n".join(lines)), markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(title: str, *columns: str) -> Table:
-    """A column whose name begins with # holds numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for column in columns:
-        table.add_column(column.removeprefix("#"), justify="right" if column.startswith("#") else "left")
+def _table(title: str, *columns: str, right: Sequence[str] = ()) -> Table:
+    table = make_table(columns, title=title, right=right)
+    table.title_style = "bold"
     return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -15,16 +14,6 @@ from processor.core.errors import FatalError
 STOP_SECONDS = 20.0  # the processor's own limit for draining is 10 s
 COMMAND_SECONDS = 60.0
 _LINES = 15  # of a log, when its process failed
-
-# Runs first in each worker, then becomes it: on Linux the kernel kills it when the demo itself is killed.
-_TETHER = """
-import ctypes, os, signal, sys
-if sys.platform == "linux":
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-if os.getppid() != int(sys.argv[1]):
-    sys.exit(1)
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 class DemoError(FatalError):
@@ -42,9 +31,9 @@ class Worker:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _TETHER, str(os.getpid()), *_command(self.command)],
+                _command(self.command, "--stop-with-stdin"),  # however the demo dies, its worker stops
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C is for the demo, which then stops its workers in order

@@ -8,7 +8,6 @@ neither is, so a relay that died knows what it had published although Postgres w
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,21 +22,18 @@ from processor.core.messages import Destination, Event, Outgoing
 from processor.core.parts import Halves
 from processor.events.headers import cloud_event_headers
 from processor.kafka.client import explain
+from processor.kafka.hanging import run_bounded
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 TRANSACTION_SECONDS = 10.0
-#: a whole transaction; librdkafka 2.16 ignores the timeout of send_offsets_to_transaction and may wait for ever when
-#: the coordinator goes away at that moment (confluentinc/librdkafka issues 5456 and 5511)
-HANG_SECONDS = 20.0
 #: what a record costs on the wire beyond key, value and headers: batch head and varints, rounded up
 RECORD_OVERHEAD = 128
 #: what the headers of an event hold beyond its ids and ce_source, rounded up
 HEADER_BYTES = 512
 _NEVER = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE, KafkaError.INVALID_RECORD})
 _GONE = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
-_given_up: list[Any] = []
 
 
 class TransactionalProducer(Protocol):
@@ -183,24 +179,11 @@ class Outlet:
         A producer that is given up may still commit later. That does no harm: the next one fences it first and only
         then asks what was published.
         """
-        results: list[T] = []
-        errors: list[BaseException] = []
+        return run_bounded(work, self._let_go, self._where)
 
-        def run() -> None:
-            try:
-                results.append(work())
-            except BaseException as error:  # noqa: BLE001 - raised again below, in the caller's thread
-                errors.append(error)
-
-        thread = threading.Thread(target=run, name="outlet", daemon=True)
-        thread.start()
-        thread.join(HANG_SECONDS)
-        if thread.is_alive():
-            _given_up.append(self)  # its destructor would wait for the call that hangs
-            raise TransientError(f"Kafka at {self._where}: a transaction hangs for {HANG_SECONDS:.0f} s")
-        if errors:
-            raise errors[0]
-        return results[0]
+    def _let_go(self) -> None:
+        """Frees the producer, which nobody uses any more."""
+        del self._producer
 
     def _publish(self, messages: Sequence[Outgoing], packet_ids: Sequence[str]) -> None:
         self._answers.failures.clear()

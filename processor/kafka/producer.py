@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from processor.core.errors import TransientError
-from processor.core.messages import Destination
+from processor.core.messages import Destination, Identity
 from processor.core.settings import KafkaSettings, RelaySettings
 from processor.kafka.client import client_properties, explain, list_topics
 from processor.kafka.outlet import Answers, Outlet
@@ -27,18 +27,19 @@ _NOT_TOLD = frozenset(
 )
 
 
-def open_outlet(settings: RelaySettings, *, one_by_one: bool = False) -> Outlet:
-    """An outlet on a producer of its own; `one_by_one`: no batches, for a broker that refuses some for reasons we could
-    not ask for.
+def open_outlet(settings: RelaySettings, identity: Identity, *, one_by_one: bool = False) -> Outlet:
+    """An outlet on a producer of its own, by this name and to these topics, whatever the settings say of them.
+
+    `one_by_one`: no batches, for a broker that refuses some for reasons we could not ask for.
 
     Raises `TransientError` where the broker does not answer, `SetupError` when a person has to act.
     """
     where = settings.kafka_bootstrap_servers
-    topics = {Destination.EVENTS: settings.events_topic, Destination.DEAD_LETTERS: settings.dead_letter_topic}
+    topics = {Destination.EVENTS: identity.events_topic, Destination.DEAD_LETTERS: identity.dead_letter_topic}
     limits = ask_limits(settings, topics)
     answers = Answers(where)
-    consumer = Consumer(client_properties(settings, **{"group.id": settings.transactional_id}))
-    properties = producer_properties(settings.transactional_id, limits.values(), one_by_one=one_by_one)
+    consumer = Consumer(client_properties(settings, **{"group.id": identity.transactional_id}))
+    properties = producer_properties(identity.transactional_id, limits.values(), one_by_one=one_by_one)
     callbacks = {"on_delivery": answers.on_delivery, "error_cb": answers.on_error}
     return Outlet(
         Producer(client_properties(settings, **properties, **callbacks)),

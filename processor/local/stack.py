@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from processor.core.errors import SetupError
+from processor.core.stopping import stop_on_signals
 from processor.local.files import free_ports, last_lines, locked
 from processor.local.guard import remove_tree
 from processor.local.java import Jvm
@@ -152,26 +151,14 @@ def serve(data: Path | None, echo: Callable[[str], None]) -> None:
 
     Raises: SetupError when it does not start, or when one of its servers ends by itself.
     """
-    with LocalStack(data, progress=echo) as stack, _signals_caught() as asked:
+    with LocalStack(data, progress=echo) as stack, stop_on_signals() as stop:
         for server, address in zip(stack.servers, (stack.bootstrap_servers, stack.database_url), strict=True):
             echo(f"{server.title} at {address}, log {server.log}")
         for name, value in stack.environment.items():
             echo(f"export {name}={value}")
         echo("Ctrl-C stops both" + ("" if data else " and removes their data"))
-        while not asked.wait(1):
+        while not stop.wait(1):
             for server in stack.servers:
                 if not server.running:
                     raise SetupError(f"{server.title} has ended, its log ends with:\n{last_lines(server.log)}")
         echo("stopping")
-
-
-@contextmanager
-def _signals_caught() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set, instead of what they did before."""
-    asked = threading.Event()
-    previous = {n: signal.signal(n, lambda *_: asked.set()) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

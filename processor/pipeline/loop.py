@@ -8,7 +8,6 @@ grow by themselves under load.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -19,6 +18,7 @@ from processor.core import metrics
 from processor.core.checkpoints import reach
 from processor.core.errors import TransientError
 from processor.core.messages import Outcome, RawRecord, TopicPartition
+from processor.core.stopping import Stop
 from processor.core.times import Backoff
 from processor.pipeline.batch import Accumulator
 from processor.pipeline.lane import Lane
@@ -49,7 +49,9 @@ class Pipeline:
         max_bytes: int = 8 * 1024 * 1024,
         max_wait_s: float = 0.0,
         shutdown_s: float = 10.0,
+        stop: Stop | None = None,
     ) -> None:
+        """`stop` is how the process is told to stop."""
         self._source, self._decode = source, decode
         self._lanes = [
             Lane(number, open_sink, Accumulator(max_reports, max_bytes), max_wait_s) for number in range(lanes)
@@ -57,7 +59,7 @@ class Pipeline:
         self._lane_of: dict[int, int] = {}  # by partition
         self._poll_limit = max(1, min(1000, max_reports))
         self._shutdown_s = shutdown_s
-        self._stopping = threading.Event()
+        self._stopping = stop or Stop()
         self._paused = self._ended = self._drained = False
         self._read: Sequence[RawRecord] = ()  # and not yet decoded
         self._undecodable_until: float | None = None  # None: the schema registry is not missed
@@ -65,8 +67,8 @@ class Pipeline:
         self.last_poll = time.monotonic()
 
     def stop(self) -> None:
-        """Drain, commit, return; may be called from a signal handler or another thread."""
-        self._stopping.set()
+        """Drain, commit, return; may be called from another thread."""
+        self._stopping.set("asked to")
 
     @property
     def in_outage(self) -> bool:
@@ -79,6 +81,7 @@ class Pipeline:
         try:
             while not self._stopping.is_set() and self._step():
                 pass
+            self._stopping.tell()
         finally:
             self._drain()
         self._raise_lane_error()

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeGuard
 
-from processor.core.messages import Destination, Event, OutboxMessage, Outgoing
+from processor.core.messages import Destination, Event, OutboxMessage, Outgoing, Packet
+from processor.relay.ports import Outlet
 
 OMITTED = ("dead_letter_value", b"omitted: see the stored dead letter")
 
 
-def trial_of(message: Outgoing) -> str:
-    """run_id/trial_id of an event; the whole name of anything else."""
-    return message.subject if isinstance(message, Event) else message.id
+def refusal(outlet: Outlet, message: Outgoing, behind: Mapping[str, int]) -> str | None:
+    """Why it can't be published now; `behind`: the first parked revision of its trial, by run_id/trial_id."""
+    if isinstance(message, Event) and message.revision > behind.get(message.subject, message.revision):
+        return "behind a parked event of the same trial"
+    return outlet.refuses(message)
+
+
+def known_refusals(outlet: Outlet, packet: Packet, behind: dict[str, int]) -> dict[int, str]:
+    """By its place in the packet: why a message can't be published; adds to `behind` what has to be parked for it."""
+    refused: dict[int, str] = {}
+    for place, message in enumerate(packet.messages):
+        why = refusal(outlet, message, behind)
+        if why is not None:
+            refused[place] = why
+            if isinstance(message, Event):
+                behind[message.subject] = min(message.revision, behind.get(message.subject, message.revision))
+    return refused
 
 
 def may_go_without_value(message: Outgoing) -> TypeGuard[OutboxMessage]:

@@ -11,10 +11,13 @@ The durable steps of one round, in this order:
 Killed before 4, the transaction is aborted (by the successor's `init_transactions`, which also fences a relay that only
 seemed dead) and the packets are claimed again. Killed between 4 and 5, the successor reads the memory before it claims
 anything and deletes those packets. Only the last transaction can be in doubt, because 5 comes before the next 1.
+Fence and memory have a name, which settings may change: the name and topics used last are written beside the outbox,
+and a relay of another name takes over by that one first.
 Nothing relies on the order of sequence numbers: a packet is published because it is there, and gone once it was.
 
 A message that the broker will never take does not block the others: it is parked in Postgres, and so are later events
-of its trial, until a person has mended the cause and runs `processor parked publish`.
+of its trial, until a person has mended the cause and runs `processor parked publish`. That only marks it: the relay
+alone puts it back, between two rounds, or a later event that it holds in hand would be parked before it.
 
 One relay leads, held by an advisory lock of its Postgres session; the others stand by and look every half second.
 """
@@ -22,7 +25,6 @@ One relay leads, held by an advisory lock of its Postgres session; the others st
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,10 +33,11 @@ import structlog
 
 from processor.core import metrics
 from processor.core.checkpoints import reach
-from processor.core.errors import TransientError, Unpublishable
-from processor.core.messages import Destination, Outgoing, Packet
+from processor.core.errors import SetupError, TransientError, Unpublishable
+from processor.core.messages import Event, Identity, Outgoing, Packet
+from processor.core.stopping import Stop
 from processor.core.times import Backoff
-from processor.relay.parking import may_go_without_value, trial_of, without_value
+from processor.relay.parking import known_refusals, may_go_without_value, refusal, without_value
 from processor.relay.ports import Outbox, Outlet
 
 log = structlog.get_logger(__name__)
@@ -48,21 +51,27 @@ class Relay:
     """Publishes until it is told to stop."""
 
     def __init__(
-        self, outbox: Outbox, open_outlet: Callable[[bool], Outlet], *, max_messages: int, max_bytes: int
+        self,
+        outbox: Outbox,
+        open_outlet: Callable[[Identity, bool], Outlet],
+        identity: Identity,
+        *,
+        max_messages: int,
+        max_bytes: int,
+        stop: Stop,
     ) -> None:
-        """`open_outlet` is told whether to produce one by one."""
-        self._outbox, self._open_outlet = outbox, open_outlet
+        """`open_outlet` is told as whom and whether to produce one by one; `identity` is ours by the settings.
+
+        `stop` is how we are told to finish and return.
+        """
+        self._outbox, self._open_outlet, self._identity = outbox, open_outlet, identity
         self._max_messages, self._max_bytes = max_messages, max_bytes
-        self._stopping = threading.Event()
+        self._stopping = stop
         self._one_by_one = False
-        self._parked_trials: set[str] = set()
+        self._anything_parked = True  # until it was looked at
         self._depth_at = 0.0
         self.last_round = time.monotonic()
         self.in_outage = False
-
-    def stop(self) -> None:
-        """Finish the round in hand and return; may be called from a signal handler."""
-        self._stopping.set()
 
     def run(self) -> None:
         """Returns when stopped; raises `SetupError` when a person has to act."""
@@ -71,7 +80,7 @@ class Relay:
             try:
                 outlet = self._lead()
                 if outlet is None:
-                    return
+                    break
                 if waiting_since:
                     log.info("publishing_again", after_s=round(time.monotonic() - waiting_since, 1))
                     metrics.OUTAGE.labels("relay").set(0)
@@ -92,6 +101,7 @@ class Relay:
                 self._stopping.wait(backoff.next_s())
             finally:
                 metrics.RELAY_ACTIVE.set(0)
+        self._stopping.tell()
 
     def _lead(self) -> Outlet | None:
         """Waits for the lead, then settles what the predecessor left in doubt."""
@@ -104,28 +114,46 @@ class Relay:
             self._measure_depth()
             if self._stopping.wait(STANDBY_SECONDS):
                 return None
-        outlet = self._open_outlet(self._one_by_one)
+        settled = self._settle_former()
+        outlet = self._open_outlet(self._identity, self._one_by_one)
         try:
-            published = outlet.take_over()
-            settled = self._outbox.delete(published) if published else 0
-            self._parked_trials = self._outbox.parked_trials()
+            settled += self._outbox.settle(outlet.take_over(), self._identity)
         except BaseException:
             outlet.close()
             raise
+        reach("relay.after_identity")
+        self._anything_parked = True
         log.info("leading", settled_packets=settled)
         metrics.RELAY_ACTIVE.set(1)
         return outlet
+
+    def _settle_former(self) -> int:
+        """Ends what was begun under another name or to other topics; may be done again and again."""
+        former = self._outbox.identity()
+        if former is None or former == self._identity:
+            return 0
+        log.warning("identity_changed", former=list(former), now=list(self._identity))
+        try:
+            outlet = self._open_outlet(former, self._one_by_one)
+            try:
+                settled = self._outbox.settle(outlet.take_over(), former)
+            finally:
+                outlet.close()
+        except SetupError as error:
+            raise SetupError(
+                f"{error}; this outbox was published as {former.transactional_id} to {former.events_topic} before, "
+                "and what was begun so has to be ended first (table relay_identity)"
+            ) from error
+        reach("relay.after_former")
+        return settled
 
     def _serve(self, outlet: Outlet) -> None:
         try:
             while not self._stopping.is_set():
                 self.last_round = time.monotonic()
                 self._measure_depth()
+                self._restore()
                 packets = self._outbox.claim(self._max_messages, self._max_bytes)
-                if self._parked_trials:
-                    before, self._parked_trials = self._parked_trials, self._outbox.parked_trials()
-                    if before != self._parked_trials:  # somebody has put events back: they come first
-                        continue
                 if packets:
                     reach("relay.after_claim")
                     self._publish(outlet, packets)
@@ -134,11 +162,22 @@ class Relay:
         finally:
             outlet.close()
 
+    def _restore(self) -> bool:
+        """True where parked messages that somebody wants are back in the outbox: they come first."""
+        if not self._anything_parked or not (number := self._outbox.restore()):
+            return False
+        log.info("messages_unparked", number=number)
+        reach("relay.after_restore")
+        return True
+
     def _publish(self, outlet: Outlet, packets: Sequence[Packet]) -> None:
         messages = [message for packet in packets for message in packet.messages]
+        behind = self._parked_before(messages)
+        if behind and self._restore():
+            return
         small = all(outlet.takes_all_of(packet.bytes) for packet in packets)  # no message of them is too large
-        if (self._parked_trials or not small) and any(self._refusal(outlet, message) for message in messages):
-            self._set_aside(outlet, packets, lambda packet: self._known_refusals(outlet, packet))
+        if (behind or not small) and any(refusal(outlet, message, behind) for message in messages):
+            self._set_aside(outlet, packets, lambda packet: known_refusals(outlet, packet, behind))
             return
         with metrics.PUBLISH_SECONDS.time():
             try:
@@ -146,7 +185,7 @@ class Relay:
             except Unpublishable as problem:
                 log.warning("messages_refused", cause=str(problem))
                 outlet.look_for_topics()
-                if self._set_aside(outlet, packets, lambda packet: self._known_refusals(outlet, packet)):
+                if self._set_aside(outlet, packets, lambda packet: known_refusals(outlet, packet, behind)):
                     return
                 if not self._set_aside(outlet, packets, lambda packet: outlet.try_out(packet.messages)):
                     self._one_by_one = True  # each alone is taken: it is their batches that are too large
@@ -158,20 +197,11 @@ class Relay:
         for destination, number in Counter([message.destination for message in messages]).items():
             metrics.PUBLISHED.labels(destination.value).inc(number)
 
-    def _refusal(self, outlet: Outlet, message: Outgoing) -> str | None:
-        if self._parked_trials and trial_of(message) in self._parked_trials:
-            return "behind a parked event of the same trial"
-        return outlet.refuses(message)
-
-    def _known_refusals(self, outlet: Outlet, packet: Packet) -> dict[int, str]:
-        refused: dict[int, str] = {}
-        for place, message in enumerate(packet.messages):
-            why = self._refusal(outlet, message)
-            if why is not None:
-                refused[place] = why
-                if message.destination is Destination.EVENTS:
-                    self._parked_trials.add(trial_of(message))
-        return refused
+    def _parked_before(self, messages: Sequence[Outgoing]) -> dict[str, int]:
+        """Of the messages' trials those with a parked event, by run_id/trial_id: the lowest revision of them."""
+        if not self._anything_parked:
+            return {}
+        return dict(self._outbox.first_parked({one.subject for one in messages if isinstance(one, Event)}))
 
     def _measure_depth(self) -> None:
         if time.monotonic() > self._depth_at:
@@ -180,6 +210,7 @@ class Relay:
             metrics.OUTBOX_MESSAGES.set(depth["messages"])
             metrics.OUTBOX_AGE.set(depth["oldest_age_s"])
             metrics.PARKED_MESSAGES.set(depth["parked"])
+            self._anything_parked = depth["parked"] > 0  # only we park anything meanwhile
 
     def _set_aside(
         self, outlet: Outlet, packets: Sequence[Packet], refusals: Callable[[Packet], dict[int, str]]
@@ -201,9 +232,8 @@ class Relay:
                 else:
                     parked.append((message, refused[place]))
             self._outbox.rewrite(packet.id, kept, parked)
+            self._anything_parked = self._anything_parked or bool(parked)
             metrics.PARKED.inc(len(parked))
             for message, why in parked:
-                if message.destination is Destination.EVENTS:
-                    self._parked_trials.add(trial_of(message))
                 log.error("message_parked", message=message.id, cause=why)
         return found

@@ -7,13 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from processor.core.errors import SetupError
 from processor.core.metrics import REGISTRY
+from processor.service.http import Reply, Server
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ class Health:
         self._last_sign: Callable[[], float] = lambda: self._began
         self._ready: Callable[[], bool] = lambda: False
         self._closed = threading.Event()
-        self.server: ThreadingHTTPServer | None = None
+        self.server: Server | None = None
 
     def __enter__(self) -> Health:
         return self
@@ -73,38 +73,27 @@ class Health:
                 faulthandler.dump_traceback(file=sys.stderr.fileno(), all_threads=True)
 
 
-def serve_health(port: int, stuck_s: float) -> Health:
-    """Serves on `port` (0: only the watch). /live fails when there was no sign of life for `stuck_s` seconds.
+def serve_health(port: int, stuck_s: float, host: str = "") -> Health:
+    """Serves on `port` (0: only the watch) of `host` ("": of every address).
 
-    Raises `SetupError` where the port is taken.
+    /live fails when there was no sign of life for `stuck_s` seconds. Raises `SetupError` where it can't listen there.
     """
     health = Health(stuck_s)
 
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/metrics":
-                self._send(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
-            elif self.path in ("/live", "/ready"):
-                fine = health.alive() if self.path == "/live" else health.ready()
-                self._send(200 if fine else 503, b"ok\n" if fine else b"not now\n", "text/plain")
-            else:
-                self._send(404, b"/metrics, /live, /ready\n", "text/plain")
-
-        def _send(self, status: int, body: bytes, kind: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            """Probes come every few seconds; they are no news."""
+    def answer(path: str) -> Reply:
+        if path == "/metrics":
+            return Reply(200, generate_latest(REGISTRY), CONTENT_TYPE_LATEST)
+        if path in ("/live", "/ready"):
+            fine = health.alive() if path == "/live" else health.ready()
+            return Reply(200, b"ok\n") if fine else Reply(503, b"not now\n")
+        return Reply(404, b"/metrics, /live, /ready\n")
 
     if port:
         try:
-            health.server = ThreadingHTTPServer(("", port), Answer)
+            health.server = Server(host, port, answer)
         except OSError as error:
-            raise SetupError(f"METRICS_PORT {port} can't be opened: {error.strerror}") from None
+            where = f"METRICS_PORT {port}" + (f" of METRICS_HOST {host}" if host else "")
+            raise SetupError(f"{where} can't be opened: {error.strerror}") from None
         threading.Thread(target=health.server.serve_forever, name="health", daemon=True).start()
     threading.Thread(target=health.dump_when_stuck, name="watch", daemon=True).start()
     return health

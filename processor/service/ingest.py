@@ -10,13 +10,13 @@ import structlog
 from processor.contracts.catalogue import Catalogue
 from processor.core.checkpoints import arm
 from processor.core.settings import IngestSettings
+from processor.core.stopping import stop_on_signals
 from processor.events.bodies import EventWriter
 from processor.kafka.group_source import GroupSource
 from processor.kafka.membership import Subscription, choose_protocol
 from processor.kafka.topics import check_topics
 from processor.pipeline.loop import Pipeline
 from processor.service.health import serve_health
-from processor.service.signals import stop_on_signals
 from processor.service.start import STUCK_SECONDS, keep_freed_memory, wait_for_start
 from processor.service.wiring import make_decoder, make_event_writer, open_session, open_sink
 from processor.store.migrations import check_migrated
@@ -24,8 +24,8 @@ from processor.store.migrations import check_migrated
 log = structlog.get_logger(__name__)
 
 
-def run_ingest(settings: IngestSettings) -> None:
-    """Reads and writes until a signal; raises `FatalError` (and its kinds) when it cannot go on."""
+def run_ingest(settings: IngestSettings, *, with_stdin: bool = False) -> None:
+    """Reads and writes until a signal, or the end of `with_stdin`; raises `FatalError` where it can't go on."""
     arm(settings.test_halt_at)
     # hand-over between reading and writing threads: the default 5 ms is as long as a whole small batch takes
     sys.setswitchinterval(0.0005)
@@ -35,8 +35,6 @@ def run_ingest(settings: IngestSettings) -> None:
     decoder = make_decoder(settings, catalogue)
     event_writers: list[EventWriter] = []
     protocols: list[str] = []
-    stopped: list[bool] = []
-    stop_on_signals(lambda: stopped.append(True))
 
     def check() -> None:
         with open_session(settings, "cerebros-check") as store:
@@ -46,9 +44,12 @@ def run_ingest(settings: IngestSettings) -> None:
         if not event_writers:  # it may need the schema registry
             event_writers.append(make_event_writer(settings, catalogue))
 
-    with serve_health(settings.metrics_port, STUCK_SECONDS) as health:
-        wait_for_start(check, health, lambda: bool(stopped))
-        if stopped:
+    with (
+        stop_on_signals(with_stdin=with_stdin) as stop,
+        serve_health(settings.metrics_port, STUCK_SECONDS, settings.metrics_host) as health,
+    ):
+        wait_for_start(check, health, stop)
+        if stop.is_set():
             return
         subscription = Subscription(
             settings.raw_topic,
@@ -70,10 +71,8 @@ def run_ingest(settings: IngestSettings) -> None:
             max_bytes=settings.batch_bytes,
             max_wait_s=settings.batch_max_wait_ms / 1000,
             shutdown_s=settings.shutdown_timeout_ms / 1000,
+            stop=stop,
         )
-        stop_on_signals(pipeline.stop)
-        if stopped:  # a signal that came meanwhile
-            pipeline.stop()
         health.watch(lambda: pipeline.last_poll, lambda: not pipeline.in_outage)
         gc.freeze()  # what lives from the start on need not be looked at again
         log.info("ingest_started", topic=settings.raw_topic, group=settings.group_id, protocol=subscription.protocol)

@@ -6,11 +6,11 @@ import structlog
 
 from processor.core.checkpoints import arm
 from processor.core.settings import RelaySettings
+from processor.core.stopping import stop_on_signals
 from processor.kafka.producer import open_outlet
 from processor.kafka.topics import check_topics
 from processor.relay.relay import Relay
 from processor.service.health import serve_health
-from processor.service.signals import stop_on_signals
 from processor.service.start import STUCK_SECONDS, keep_freed_memory, wait_for_start
 from processor.service.wiring import open_session
 from processor.store.migrations import check_migrated
@@ -19,31 +19,31 @@ from processor.store.outbox import Outbox
 log = structlog.get_logger(__name__)
 
 
-def run_relay(settings: RelaySettings) -> None:
-    """Publishes until a signal; raises `FatalError` (and its kinds) when it cannot go on."""
+def run_relay(settings: RelaySettings, *, with_stdin: bool = False) -> None:
+    """Publishes until a signal, or the end of `with_stdin`; raises `FatalError` where it can't go on."""
     arm(settings.test_halt_at)
     keep_freed_memory()
-    stopped: list[bool] = []
-    stop_on_signals(lambda: stopped.append(True))
     with (
+        stop_on_signals(with_stdin=with_stdin) as stop,
         open_session(settings, "cerebros-relay") as store,
-        serve_health(settings.metrics_port, STUCK_SECONDS) as health,
+        serve_health(settings.metrics_port, STUCK_SECONDS, settings.metrics_host) as health,
     ):
 
         def check() -> None:
             check_migrated(store)
             check_topics(settings, settings.events_topic, settings.dead_letter_topic)
 
-        wait_for_start(check, health, lambda: bool(stopped))
+        wait_for_start(check, health, stop)
+        if stop.is_set():
+            return
         relay = Relay(
             Outbox(store),
-            lambda one_by_one: open_outlet(settings, one_by_one=one_by_one),
+            lambda identity, one_by_one: open_outlet(settings, identity, one_by_one=one_by_one),
+            settings.identity,
             max_messages=settings.relay_max_messages,
             max_bytes=settings.relay_max_bytes,
+            stop=stop,
         )
-        stop_on_signals(relay.stop)
-        if stopped:
-            return
         health.watch(lambda: relay.last_round, lambda: not relay.in_outage)
         log.info("relay_started", events=settings.events_topic, dead_letters=settings.dead_letter_topic)
         relay.run()

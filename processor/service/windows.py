@@ -12,6 +12,7 @@ from processor.contracts.catalogue import Catalogue
 from processor.core.checkpoints import arm
 from processor.core.messages import Batch, Written
 from processor.core.settings import PipelineSettings
+from processor.core.stopping import stop_on_signals
 from processor.core.verdict import VERDICTS
 from processor.kafka.range_source import RangeSource, read
 from processor.kafka.ranges import Progress, Range, find_ranges
@@ -21,7 +22,6 @@ from processor.replay.fold import Fold
 from processor.replay.forecast import Forecaster
 from processor.replay.verify import Verification
 from processor.replay.windows import ahead_of_live, group_of, parse_window, up_to_live
-from processor.service.signals import stop_on_signals
 from processor.service.wiring import make_decoder, make_event_writer, open_session, open_sink
 from processor.store.compare import Comparison
 from processor.store.migrations import check_migrated
@@ -102,7 +102,7 @@ def _replay(settings: PipelineSettings, ranges: Sequence[Range], progress: Progr
         teller.notes([f"resumed: {before:,} of {total:,} records were done before"])
     catalogue, summary = Catalogue.load(settings.schemas_dir), Summary()
     decoder, event_writer = make_decoder(settings, catalogue), make_event_writer(settings, catalogue)
-    with teller.meter("replay", total) as tell:
+    with stop_on_signals() as stop, teller.meter("replay", total) as tell:
         tell(before)
         source = RangeSource(settings, settings.raw_topic, ranges, progress_group=progress.group, tell=tell)
         try:
@@ -114,8 +114,8 @@ def _replay(settings: PipelineSettings, ranges: Sequence[Range], progress: Progr
                 max_reports=settings.batch_max_records,
                 max_bytes=settings.batch_bytes,
                 shutdown_s=settings.shutdown_timeout_ms / 1000,
+                stop=stop,
             )
-            stop_on_signals(pipeline.stop)
             pipeline.run()
         finally:
             source.close()

@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
 
 from processor.core.errors import TransientError
-from processor.core.messages import Outgoing, Packet
+from processor.core.messages import Identity, Outgoing, Packet
 from processor.core.parts import in_parts
 from processor.store.queries import load_queries
 from processor.store.session import Session
@@ -28,10 +28,13 @@ from processor.store.session import Session
 PACKET_BYTES = 384 * 1024
 #: ids that fit, with room to spare, into the 4096 bytes of offset metadata that Kafka keeps by default
 MAX_PACKETS_PER_CLAIM = 64
+#: parked messages that are put back by one statement: it ends within any DATABASE_TIMEOUT_MS
+RESTORED_MESSAGES, RESTORED_BYTES = 1000, 16 * 1024 * 1024
 CHANNEL = "cerebros_outbox"
 #: 'cerebros' in ASCII: the key of the advisory lock that makes one relay the active one
 RELAY_LOCK = int.from_bytes(b"cerebros", "big")
 
+T = TypeVar("T")
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Outgoing])
 
@@ -46,6 +49,22 @@ def seal_packets(messages: Sequence[Outgoing]) -> tuple[list[uuid.UUID], list[in
 def _size_of(message: Outgoing) -> int:
     """Roughly, as it is stored: ids, or headers and key, beside the value."""
     return len(message.value or b"") + 200
+
+
+def _uuids(packet_ids: Sequence[str]) -> list[uuid.UUID]:
+    return [uuid.UUID(packet_id) for packet_id in packet_ids]
+
+
+def _rows(tag: str) -> int:
+    """Of a command tag such as ``DELETE 3``."""
+    return int(tag.rpartition(" ")[2])
+
+
+def _expect(number: int, tag: str) -> None:
+    if _rows(tag) != number:
+        raise TransientError(
+            f"{number - _rows(tag)} packets of the outbox are gone: another relay, or somebody, took them"
+        )
 
 
 class Outbox:
@@ -67,9 +86,15 @@ class Outbox:
     async def _listen(self, connection: asyncpg.Connection) -> None:
         await connection.add_listener(CHANNEL, lambda *_: self._news.set())
 
-    def _check_lead(self) -> None:
-        if self._store.connections != self._session:
-            raise TransientError("the session that held the relay's lock is gone")
+    def _as_leader(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
+        """Runs it in the very session that holds the lock: another one might have opened just now, without the lead."""
+
+        async def checked(connection: asyncpg.Connection) -> T:
+            if self._store.connections != self._session:
+                raise TransientError("the session that held the relay's lock is gone")
+            return await work(connection)
+
+        return self._store.run(checked)
 
     def wait(self, timeout_s: float) -> None:
         """Returns as soon as rows have come since the last `claim`, at the latest after `timeout_s`."""
@@ -87,46 +112,81 @@ class Outbox:
         Raises `TransientError` where another relay may lead by now.
         """
         self._news.clear()
-        rows = self._store.fetch("claim_packets", max_messages, max_bytes, MAX_PACKETS_PER_CLAIM)
-        self._check_lead()
+        limits = (max_messages, max_bytes, MAX_PACKETS_PER_CLAIM)
+        rows = self._as_leader(lambda connection: connection.fetch(load_queries()["claim_packets"], *limits))
         return [Packet(row["id"], _decoder.decode(row["payload"]), row["bytes"]) for row in rows]
 
-    def delete(self, packet_ids: Sequence[str]) -> int:
-        """Forgets published packets; how many of them were still there."""
-        tag = self._store.execute("delete_packets", [uuid.UUID(packet_id) for packet_id in packet_ids])
-        return int(tag.rpartition(" ")[2])
+    def delete(self, packet_ids: Sequence[str]) -> None:
+        """Forgets packets that were just published.
 
-    def rewrite(self, packet_id: str, kept: Sequence[Outgoing], parked: Sequence[tuple[Outgoing, str]]) -> None:
-        """Takes messages out of a packet and parks them, in one transaction; an empty packet goes."""
+        Raises `TransientError` where another relay leads, or took some of them: who leads next asks Kafka first.
+        """
 
         async def work(connection: asyncpg.Connection) -> None:
-            queries = load_queries()
+            async with connection.transaction():
+                _expect(len(packet_ids), await connection.execute(load_queries()["delete_packets"], _uuids(packet_ids)))
+
+        self._as_leader(work)
+
+    def identity(self) -> Identity | None:
+        """Who published last; None where nobody has."""
+        rows = self._store.fetch("relay_identity")
+        return Identity(**rows[0]) if rows else None
+
+    def settle(self, published: Sequence[str], identity: Identity) -> int:
+        """Forgets what a predecessor had published and writes who publishes now, in one transaction.
+
+        How many of those packets were still there.
+        """
+
+        async def work(connection: asyncpg.Connection) -> int:
+            async with connection.transaction():
+                tag = await connection.execute(load_queries()["delete_packets"], _uuids(published))
+                await connection.execute(load_queries()["write_identity"], *identity)
+                return _rows(tag)
+
+        return self._as_leader(work)
+
+    def rewrite(self, packet_id: str, kept: Sequence[Outgoing], parked: Sequence[tuple[Outgoing, str]]) -> None:
+        """Takes messages out of a packet and parks them, in one transaction; an empty packet goes.
+
+        Raises `TransientError` where another relay leads or the packet is gone; then nothing was parked.
+        """
+
+        async def work(connection: asyncpg.Connection) -> None:
+            queries, place = load_queries(), uuid.UUID(packet_id)
             async with connection.transaction():
                 rows = [(_encoder.encode(one), one.id, one.destination.value, why) for one, why in parked]
                 await connection.executemany(queries["park_message"], rows)
                 if kept:
-                    await connection.execute(
-                        queries["rewrite_packet"],
-                        uuid.UUID(packet_id),
-                        len(kept),
-                        _encoder.encode(list(kept)),
-                    )
+                    payload = _encoder.encode(list(kept))
+                    tag = await connection.execute(queries["rewrite_packet"], place, len(kept), payload)
                 else:
-                    await connection.execute(queries["delete_packets"], [uuid.UUID(packet_id)])
+                    tag = await connection.execute(queries["delete_packets"], [place])
+                _expect(1, tag)
 
-        self._store.run(work)
+        self._as_leader(work)
 
-    def parked_trials(self) -> set[str]:
-        """run_id/trial_id of every trial with a parked event."""
-        return {row["name"].rpartition("#")[0] for row in self._store.fetch("parked_events")}
+    def first_parked(self, trials: Collection[str]) -> dict[str, int]:
+        """Of these trials (run_id/trial_id) those with a parked event, and the lowest revision that is parked."""
+        return {row["trial"]: row["revision"] for row in self._store.fetch("first_parked", list(trials))}
+
+    def restore(self) -> int:
+        """Puts parked messages that somebody wants back into the outbox, in front and in order; how many.
+
+        As many as fit one statement, and none while earlier ones are still there.
+        """
+        limits = (RESTORED_MESSAGES, RESTORED_BYTES)
+        rows = self._as_leader(lambda connection: connection.fetch(load_queries()["restore_parked"], *limits))
+        return int(rows[0]["number"])
 
     def parked(self) -> list[dict[str, Any]]:
-        """name, destination, error, parked_at of every parked message, oldest first."""
+        """name, destination, error, parked_at, wanted_at of every parked message, oldest first."""
         return self._store.fetch("parked_messages")
 
-    def unpark(self) -> int:
-        """Puts all that is parked back into the outbox, in front and in order, in one transaction; how many."""
-        return int(self._store.fetch("unpark")[0]["number"])
+    def want_parked(self) -> int:
+        """Says that all that is parked shall be published; the leading relay puts it back. How many messages."""
+        return int(self._store.fetch("want_parked")[0]["number"])
 
     def depth(self) -> dict[str, Any]:
         """packets, messages, oldest_age_s, parked."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import psutil
 import pytest
 
 from processor.core.settings import Settings
@@ -15,7 +20,7 @@ from tests.conftest import execute
 from tests.factories import load, produce
 from tests.support.backends import Servers
 from tests.support.ledger import check_ledger
-from tests.support.processes import Process, wait_until
+from tests.support.processes import COMMAND, Process, wait_until
 from tests.support.settle import rows, wait_settled
 
 Start = Callable[..., Process]
@@ -30,7 +35,9 @@ def test_a_second_signal_ends_the_process_at_once_and_loses_nothing(
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=71))
     halted.wait_halted(checkpoint)
     halted.terminate()
-    halted.wait_said("stopping")
+    if command == "ingest":  # the relay's main thread stands at the checkpoint
+        halted.wait_said("stopping")
+    time.sleep(0.5)
     assert halted.running  # it drains, and would for ten seconds
     began = time.monotonic()
     halted.terminate()
@@ -108,3 +115,69 @@ def test_a_client_that_has_left_before_its_last_callback_ends_closes_without_an_
         sys.setprofile(None)
     assert len(seen) == 1
     assert released == [False]
+
+
+@contextmanager
+def unread(*command: str, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A command whose log nobody reads: the pipe is full, so its main thread stands still within its first line."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    try:
+        while True:
+            os.write(write, b"." * 4096)
+    except BlockingIOError:
+        os.set_blocking(write, True)
+    process = subprocess.Popen(
+        [*COMMAND, *command], env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=write
+    )
+    os.close(write)
+    try:
+        yield process, read
+    finally:
+        process.kill()
+        process.wait()
+        os.close(read)
+
+
+def wait_still(process: subprocess.Popen[bytes]) -> None:
+    """Until it has begun, and has used no CPU for half a second."""
+    used: list[float] = [0.0]
+
+    def still() -> bool:
+        used.append(sum(psutil.Process(process.pid).cpu_times()[:2]))
+        return len(used) > 10 and used[-1] > 0.3 and used[-1] == used[-10]
+
+    wait_until(still, "the process stands still", 60)
+
+
+@pytest.mark.parametrize("command", ["ingest", "relay", "run"])
+def test_a_signal_while_the_main_thread_writes_a_log_line_ends_the_process_once_the_line_is_written(
+    command: str, settings: Settings, environment: dict[str, str]
+) -> None:
+    """The main thread holds the lock of the log: whoever logs in a signal's handler waits for it for ever."""
+    with unread(command, **environment, PROCESSOR_LOG_LEVEL="debug") as (process, log):
+        wait_still(process)
+        process.terminate()
+        time.sleep(0.2)
+        threading.Thread(target=drain, args=[log], daemon=True).start()
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("command", ["ingest", "relay"])
+def test_a_second_signal_ends_a_process_whose_log_nobody_reads(
+    command: str, settings: Settings, environment: dict[str, str]
+) -> None:
+    with unread(command, **environment, PROCESSOR_LOG_LEVEL="debug") as (process, _):
+        wait_still(process)
+        process.terminate()
+        time.sleep(0.2)
+        process.terminate()
+        assert process.wait(5) == 1
+
+
+def drain(log: int) -> None:
+    try:
+        while os.read(log, 65536):
+            pass
+    except OSError:
+        pass  # closed: the test is over

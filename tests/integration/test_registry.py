@@ -31,6 +31,7 @@ class Stub:
     def __init__(self) -> None:
         self.schemas: dict[int, dict[str, Any]] = {}
         self.register_code, self.hangs, self.asked = 200, False, 0
+        self.code = 0  # of the answer to any question for a schema; 0: whether it is there
         stub = self
 
         class Answer(BaseHTTPRequestHandler):
@@ -42,7 +43,7 @@ class Stub:
                 number = int(self.path.partition("?")[0].rpartition("/")[2])
                 found = stub.schemas.get(number)
                 missing = {"error_code": 40403, "message": "Schema not found"}
-                self._send(200 if found else 404, found or missing)
+                self._send(stub.code or (200 if found else 404), found or missing)
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
@@ -127,6 +128,30 @@ def test_a_registry_that_hangs_or_is_not_there_is_an_outage(stub: Stub, monkeypa
         SchemaRegistry(stub.url).writer_schema(1)
     with pytest.raises(TransientError, match="does not answer"):
         SchemaRegistry("http://127.0.0.1:9").writer_schema(1)
+
+
+CODES = [*range(300, 309), *range(400, 432), 440, 449, 451, 460, 498, 499, *range(500, 512), 520, 530, 599]
+FOR_A_PERSON, WAIT = {401, 403}, {408, 429}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_each_answer_of_a_registry_is_an_unknown_schema_or_time_or_a_person(code: int, stub: Stub) -> None:
+    """No answer about one id may stop ingest for ever; registering is refused by what makes an id unknown."""
+    stub.code = stub.register_code = code
+    client = SchemaRegistry(stub.url)
+    if code in FOR_A_PERSON:
+        with pytest.raises(SetupError, match=f"HTTP {code}.*PROCESSOR_SCHEMA_REGISTRY_URL"):
+            outcome(client, 9)
+    elif 400 <= code < 500 and code not in WAIT:
+        rejection = outcome(client, 9)
+        assert isinstance(rejection, Rejection)
+        assert rejection.reason is Reason.AVRO_UNKNOWN_SCHEMA
+    else:
+        with pytest.raises(TransientError, match=f"HTTP {code}"):
+            outcome(client, 9)
+    waits = not 400 <= code < 500 or code in WAIT
+    with pytest.raises(TransientError if waits else SetupError, match=f"HTTP {code}"):
+        client.body_encoder(CATALOGUE, "events")
 
 
 def test_events_are_framed_with_the_id_under_which_their_schema_is_registered(stub: Stub) -> None:

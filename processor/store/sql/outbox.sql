@@ -23,29 +23,57 @@ update outbox set messages = $2, payload = $3 where id = $1
 -- Puts aside a message that the broker will never take.
 insert into outbox_parked (message, name, destination, error) values ($1, $2, $3, $4)
 
--- name: parked_events
--- Names (run_id/trial_id#revision) of parked events.
-select name from outbox_parked where destination = 'events'
+-- name: first_parked
+-- Of these trials (run_id/trial_id) those with a parked event, and the lowest revision that is parked of each.
+select parked.trial, min(parked.revision) as revision
+from (select distinct unnest($1::text[]) as trial) as asked join outbox_parked parked on parked.trial = asked.trial
+where parked.revision is not null
+group by parked.trial
 
 -- name: parked_messages
 -- What is parked, for people.
-select id, name, destination, error, parked_at from outbox_parked order by id
+select id, name, destination, error, parked_at, wanted_at from outbox_parked order by id
 
--- name: unpark
--- Puts parked messages back, each as a packet of its own (msgpack: a list of one), in their order and before all that waits: later events of their trials may be waiting there.
-with taken as (
-    delete from outbox_parked returning id, message
+-- name: want_parked
+-- Marks all that is parked as wanted and wakes the relay, which alone puts it back: whoever else did would do it between two steps of its work.
+with wanted as (
+    update outbox_parked set wanted_at = coalesce(wanted_at, clock_timestamp()) returning id
+)
+select count(*) as number, pg_notify('cerebros_outbox', '') from wanted
+
+-- name: restore_parked
+-- Puts marked messages back, as many as fit, each as a packet of its own (msgpack: a list of one), in order of revision and before all that waits: later events of their trials may be waiting there. Below 1, where no identity column counts; the next part comes when this one has left, or it would stand before it.
+with ordered as (
+    select id, sum(octet_length(message)) over (order by revision nulls first, id) - octet_length(message) as bytes_before
+    from (select id, revision, message from outbox_parked
+          where wanted_at is not null order by revision nulls first, id limit $1) as oldest
 ),
-first as (
-    select coalesce(min(seq), 0) as seq from outbox
+taken as (
+    delete from outbox_parked
+    where id in (select id from ordered where bytes_before < $2) and not exists (select from outbox where seq < 1)
+    returning id, revision, message
 ),
 handed as (
     insert into outbox (seq, id, messages, payload) overriding system value
-    select first.seq - row_number() over (order by taken.id desc), gen_random_uuid(), 1, '\x91'::bytea || taken.message
-    from taken, first
+    select 1 - row_number() over (order by revision desc nulls last, id desc), gen_random_uuid(), 1,
+           '\x91'::bytea || message
+    from taken
     returning seq
 )
-select count(*) as number, pg_notify('cerebros_outbox', '') from handed
+select count(*) as number from handed
+
+-- name: relay_identity
+-- Under which name and to which topics this outbox was published last; no row where it never was.
+select transactional_id, events_topic, dead_letter_topic from relay_identity
+
+-- name: write_identity
+-- Under which name and to which topics it is published from now on.
+insert into relay_identity (transactional_id, events_topic, dead_letter_topic) values ($1, $2, $3)
+on conflict (only_one) do update
+set transactional_id = excluded.transactional_id, events_topic = excluded.events_topic,
+    dead_letter_topic = excluded.dead_letter_topic, since = clock_timestamp()
+where (relay_identity.transactional_id, relay_identity.events_topic, relay_identity.dead_letter_topic)
+      is distinct from (excluded.transactional_id, excluded.events_topic, excluded.dead_letter_topic)
 
 -- name: outbox_depth
 -- What waits for the relay, and for how long.

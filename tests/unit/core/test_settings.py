@@ -41,7 +41,7 @@ def test_without_any_variable_the_defaults_hold() -> None:
     settings = load_settings(Settings)
     assert settings.kafka_bootstrap_servers == "localhost:9092"
     assert settings.raw_topic == "cerebros.trials.raw"
-    assert settings.transactional_id == "cerebros-processor-relay"
+    assert settings.identity.transactional_id == "cerebros-processor-relay"
 
 
 def test_a_process_is_not_stopped_by_a_wrong_setting_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_variables_are_read_whatever_their_case_and_an_empty_one_counts_as_unset
     settings = load_settings(Settings)
     assert (settings.group_id, settings.writers, settings.raw_topic) == ("mine", 3, "cerebros.trials.raw")
     assert settings.kafka_options == {"sasl.password": "p", "debug": True, "retries": 3}
-    assert settings.transactional_id == "mine-relay"
+    assert settings.identity.transactional_id == "mine-relay"
 
 
 def test_a_dotenv_file_is_read_and_the_environment_wins_over_it(monkeypatch: pytest.MonkeyPatch) -> None:
