@@ -14,7 +14,7 @@ from processor.core.messages import Batch, Rejection, Written
 from processor.core.text import storable
 from processor.store.dead_letters import DeadLetter
 from processor.store.queries import load_queries
-from processor.store.rejections import place_of
+from processor.store.rejections import place_of, resolve_written
 from processor.store.session import Session
 from processor.store.trials import EventOf, TrialStore
 
@@ -59,7 +59,8 @@ class RedriveStore(TrialStore):
             await transaction.rollback()
 
     async def _resolve(self, connection: asyncpg.Connection, batch: Batch, refused: Sequence[Rejection]) -> None:
-        await super()._resolve(connection, batch, refused)
+        # a record's other reports, and what stands for them all, are not judged by some of them
+        await resolve_written(connection, batch, refused, whole_records=False)
         queries = load_queries()
         failed = failures(self._letters, (*batch.rejections, *refused))
         failed_ids = {letter.id for letter, _ in failed}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from itertools import chain
 
 import asyncpg
 import msgspec
@@ -20,7 +21,7 @@ from processor.core.verdict import Verdict, judge
 from processor.store.errors import ReportError, sort_error
 from processor.store.outbox import seal_packets
 from processor.store.queries import load_queries
-from processor.store.rejections import refused_by_database, resolve_written, store_rejections
+from processor.store.rejections import letter_messages, refused_by_database, resolve_written, store_rejections
 from processor.store.rows import COPY_COLUMNS, copy_pieces, split_by_size, split_into_waves
 from processor.store.session import Session
 
@@ -90,8 +91,8 @@ class TrialStore:
             rejections = (*batch.rejections, *applied.rejections)
             await self._resolve(connection, batch, applied.rejections)
             letters = await store_rejections(connection, rejections) if rejections else []
-            if applied.messages or letters:
-                await connection.execute(self._queries["insert_outbox"], *seal_packets([*applied.messages, *letters]))
+            for packets in seal_packets(chain(applied.messages, letter_messages(letters))):
+                await connection.execute(self._queries["insert_outbox"], *packets)
         return Written(
             **{verdict.word: number for verdict, number in applied.counts.items()},
             events=len(applied.messages),

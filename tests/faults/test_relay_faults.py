@@ -32,7 +32,8 @@ def test_a_packet_whose_transaction_commits_late_is_published_although_later_one
     """Its sequence number is below that of all that was published before it could be seen."""
 
     async def insert(connection: asyncpg.Connection, number: int) -> None:
-        await connection.execute(load_queries()["insert_outbox"], *seal_packets([event(number)]))
+        [packets] = seal_packets([event(number)])
+        await connection.execute(load_queries()["insert_outbox"], *packets)
 
     start("relay").wait_said("leading")
     with Session(database_url) as late:
@@ -79,10 +80,11 @@ def test_unparked_events_go_before_later_ones_of_their_trials_that_wait(settings
     async def prepare(connection: asyncpg.Connection) -> None:
         queries = load_queries()
         for number in (1, 2):
-            [packet] = seal_packets([event(number)])[2]
+            [(_, _, [packet])] = seal_packets([event(number)])
             message = packet[1:]  # behind the head of a list of one
             await connection.execute(queries["park_message"], message, f"r/t#{number}", "events", "too large")
-        await connection.execute(queries["insert_outbox"], *seal_packets([event(3)]))
+        [packets] = seal_packets([event(3)])
+        await connection.execute(queries["insert_outbox"], *packets)
 
     store.run(prepare)
     assert outbox.unpark() == 2
