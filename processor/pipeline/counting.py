@@ -34,6 +34,12 @@ def tell_rejections(rejections: Sequence[Rejection]) -> None:
         log.warning("rejected_more", number=len(rejections) - REJECTIONS_TOLD)
 
 
+def add_written(one: Written, more: Written) -> Written:
+    """What two transactions did, as if it had been one."""
+    numbers = {name: getattr(one, name) + getattr(more, name) for name in (*VERDICTS, "events", "dead_letters")}
+    return Written(**numbers, rejected_by_database=[*one.rejected_by_database, *more.rejected_by_database])
+
+
 def count_written(batch: Batch, written: Written) -> None:
     """One batch in the metrics."""
     for result in VERDICTS:

@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-import structlog
-
-from processor.core import metrics
-from processor.core.checkpoints import reach
-from processor.core.errors import TransientError
 from processor.core.messages import Batch, Outcome, RawRecord, TopicPartition, Written
-from processor.core.times import Backoff
 from processor.pipeline.batch import Accumulator, partitions_of, without
 from processor.pipeline.counting import count_written, tell_rejections
 from processor.pipeline.ports import Sink
-
-log = structlog.get_logger(__name__)
-
-RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.1, 5.0
+from processor.pipeline.writer import Writer
 
 
 class Lane:
     """One sink, its thread, and the batches that wait for it."""
 
-    def __init__(self, number: int, open_sink: Callable[[], Sink], accumulator: Accumulator, wait_s: float) -> None:
+    def __init__(
+        self,
+        number: int,
+        open_sink: Callable[[], Sink],
+        accumulator: Accumulator,
+        wait_s: float,
+        on_written: Callable[[Batch, Written], None] | None = None,
+    ) -> None:
+        """`on_written` hears in the lane's thread of each batch that is written, and what that came to."""
         self._open_sink, self._accumulator, self._wait_s = open_sink, accumulator, wait_s
+        self._on_written = on_written
         self._changed = threading.Condition()
         self._in_hand: Batch | None = None
         self._orphaned: set[TopicPartition] = set()
         self._done: dict[TopicPartition, int] = {}
         self._closing = self._hurried = False
         self.error: BaseException | None = None
-        self.in_outage = False
+        self._writer: Writer | None = None
         self._thread = threading.Thread(target=self._run, name=f"lane-{number}", daemon=True)
 
     def start(self) -> None:
@@ -44,6 +43,10 @@ class Lane:
             for record, outcomes in decoded:
                 self._accumulator.add(record, outcomes)
             self._changed.notify_all()
+
+    @property
+    def in_outage(self) -> bool:
+        return self._writer is not None and self._writer.in_outage
 
     @property
     def full(self) -> bool:
@@ -92,9 +95,10 @@ class Lane:
     def _run(self) -> None:
         try:
             sink = self._open_sink()
+            self._writer = writer = Writer(sink, self._rest, lambda: self._orphaned)
             try:
                 while (batch := self._next()) is not None:
-                    written = self._write(sink, batch)
+                    written = writer.write(batch)
                     self._finish(batch, written)
                     if written is None:  # a later batch must not be written now: its offsets would cover this one
                         break
@@ -123,6 +127,11 @@ class Lane:
         return self._closing or self._hurried or self._accumulator.full
 
     def _finish(self, batch: Batch, written: Written | None) -> None:
+        if written is not None:
+            count_written(batch, written)
+            if self._on_written is not None:
+                self._on_written(batch, written)
+            tell_rejections((*batch.rejections, *written.rejected_by_database))
         with self._changed:
             if written is not None:
                 self._done.update(without(batch, self._orphaned).next_offsets)
@@ -130,38 +139,7 @@ class Lane:
             self._in_hand = None
             self._changed.notify_all()
 
-    def _write(self, sink: Sink, batch: Batch) -> Written | None:
-        """Tries until it is written; None when the process ends before the world is back."""
-        backoff, began = Backoff(RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS), time.monotonic()
-        while True:
-            try:
-                reach("ingest.before_write")
-                with metrics.STAGE_SECONDS.labels("write").time():
-                    written = sink.write(batch)
-                reach("ingest.after_write")
-            except TransientError as error:
-                self._report_outage(error)
-                with self._changed:
-                    gone = self._changed.wait_for(lambda: self._closing, backoff.next_s())
-                if gone:
-                    log.warning("batch_left_uncommitted", records=batch.records, cause=str(error))
-                    return None
-                batch = without(batch, self._orphaned)  # another process has these now
-            else:
-                if self.in_outage:
-                    self.in_outage = False
-                    metrics.OUTAGE.labels("database").dec()
-                    log.info("database_back", after_s=round(time.monotonic() - began, 1))
-                count_written(batch, written)
-                tell_rejections((*batch.rejections, *written.rejected_by_database))
-                return written
-
-    def _report_outage(self, error: TransientError) -> None:
-        metrics.LAST_ERROR.set_to_current_time()
-        if self.in_outage:  # one line, not a thousand
-            log.debug("still_waiting", cause=str(error))
-            return
-        self.in_outage = True
-        metrics.OUTAGES.labels("database").inc()
-        metrics.OUTAGE.labels("database").inc()
-        log.warning("waiting_for_database", cause=str(error))
+    def _rest(self, seconds: float) -> bool:
+        """Waits for so long; True where the lane closes meanwhile."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._closing, seconds)

@@ -18,7 +18,7 @@ import structlog
 from processor.core import metrics
 from processor.core.checkpoints import reach
 from processor.core.errors import TransientError
-from processor.core.messages import Outcome, RawRecord, TopicPartition
+from processor.core.messages import Batch, Outcome, RawRecord, TopicPartition, Written
 from processor.core.times import Backoff
 from processor.pipeline.batch import Accumulator
 from processor.pipeline.lane import Lane
@@ -49,10 +49,12 @@ class Pipeline:
         max_bytes: int = 8 * 1024 * 1024,
         max_wait_s: float = 0.0,
         shutdown_s: float = 10.0,
+        on_written: Callable[[Batch, Written], None] | None = None,
     ) -> None:
         self._source, self._decode = source, decode
         self._lanes = [
-            Lane(number, open_sink, Accumulator(max_reports, max_bytes), max_wait_s) for number in range(lanes)
+            Lane(number, open_sink, Accumulator(max_reports, max_bytes), max_wait_s, on_written)
+            for number in range(lanes)
         ]
         self._lane_of: dict[int, int] = {}  # by partition
         self._poll_limit = max(1, min(1000, max_reports))

@@ -31,6 +31,9 @@ class Sink(Protocol):
     def write(self, batch: Batch) -> Written:
         """Writes all of it or nothing. Raises `TransientError` when the world is down: the batch is tried again."""
 
+    def answers(self) -> bool:
+        """Whether it does anything at all just now, asked after a failure that the batch may have caused."""
+
     def close(self) -> None: ...
 
 

@@ -53,6 +53,10 @@ class TrialStore:
     def close(self) -> None:
         self._store.close()
 
+    def answers(self) -> bool:
+        """Whether the database does anything at all just now."""
+        return self._store.answers()
+
     def write(self, batch: Batch) -> Written:
         """Makes the batch durable, all of it or nothing:
 

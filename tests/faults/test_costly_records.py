@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 from processor.core.settings import Settings
 from processor.kafka.topics import read_topic
+from tests.conftest import execute
 from tests.factories import produce, report
 from tests.faults.test_limits import peak_mib
+from tests.support.ledger import check_ledger
 from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import rows, wait_settled
 
@@ -40,3 +42,26 @@ def test_a_record_of_a_thousand_bad_reports_takes_tens_of_megabytes(
     assert sum(len(one.value or b"") for one in published) == len(value)
     done = run_command(environment, "verify")
     assert done.returncode == 0, done.stdout
+
+
+def test_a_batch_that_the_database_cannot_write_in_its_time_is_written_in_smaller_ones(
+    settings: Settings, start: Start, database_url: str, environment: dict[str, str]
+) -> None:
+    """A trigger of another program takes a millisecond a row: a whole batch takes longer than a statement may."""
+    execute(
+        database_url,
+        "create function slow() returns trigger language plpgsql as "
+        "$$ begin perform pg_sleep(0.001); return new; end $$",
+        "create trigger slow before insert on cerebros_model_trials for each row execute function slow()",
+    )
+    messages = [
+        (f"run-{n % 8}", json.dumps(report(trial_id=f"t{n}", run_id=f"run-{n % 8}")).encode()) for n in range(8000)
+    ]
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages)
+    start("relay")
+    ingest = start("ingest", PROCESSOR_DATABASE_TIMEOUT_MS="3000", PROCESSOR_BATCH_MAX_RECORDS="4000")
+    wait_until(lambda: rows(settings) == 8000, "all rows are written", 90)
+    wait_settled(settings)
+    assert "batch_halved" in ingest.log.read_text()
+    assert check_ledger(settings).dead_letters == 0
+    assert run_command(environment, "verify").returncode == 0

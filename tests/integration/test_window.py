@@ -283,6 +283,9 @@ def test_an_outage_at_the_end_of_a_window_is_waited_out_and_not_taken_for_its_en
             written.extend(rejection.record.offset for rejection in batch.rejections)
             return Written()
 
+        def answers(self) -> bool:
+            return False
+
         def close(self) -> None: ...
 
     source = source_of(settings, ranges_of(settings, ".."))

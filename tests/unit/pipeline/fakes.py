@@ -39,6 +39,7 @@ class World:
         self.committed: dict[TopicPartition, int] = {}
         self.commits: list[tuple[dict[TopicPartition, int], bool]] = []
         self.refuse: Callable[[list[Place]], BaseException | None] = lambda _: None
+        self.answers = True
         self.free = threading.Event()  # a write that begins while it is not set waits for it
         self.free.set()
 
@@ -75,6 +76,9 @@ class FakeSink:
             raise error
         self._world.written += places
         return Written(inserted=len(places))
+
+    def answers(self) -> bool:
+        return self._world.answers
 
     def close(self) -> None:
         assert threading.current_thread() is self._thread
