@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
+from typing import NamedTuple
 
 from processor.core.fields import FIELDS
 
 _HEAD = re.compile(r"^-- (name|fragment): (\w+)\n((?:--.*\n)*)", re.MULTILINE)
+_STEP = re.compile(r"^-- (step|index|key): (.+)\n", re.MULTILINE)
 _FIELDS = re.compile(r"\{fields: ([^{}]*)\}")
 _FRAGMENT = re.compile(r"\{([a-z_]+)\}")
 
@@ -52,8 +54,25 @@ def _fill(text: str, fragments: Mapping[str, str]) -> str:
     return text
 
 
-def migrations() -> list[tuple[str, str]]:
-    """(name, SQL) of every migration, oldest first."""
+class Step(NamedTuple):
+    """A part of a migration that stands by itself.
+
+    `kind` is step (one transaction of short statements), index or key (built concurrently, so outside of one; `words`
+    is its name, for a key with table and columns).
+    """
+
+    kind: str
+    words: str
+    sql: str
+
+
+def migrations() -> list[tuple[str, list[Step]]]:
+    """(name, steps) of every migration, oldest first."""
     folder = resources.files("processor.store") / "sql" / "migrations"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
-    return [(file.name.removesuffix(".sql"), file.read_text(encoding="utf-8")) for file in files]
+    return [(file.name.removesuffix(".sql"), _steps(file.read_text(encoding="utf-8"))) for file in files]
+
+
+def _steps(text: str) -> list[Step]:
+    parts = _STEP.split(text)[1:]
+    return [Step(*part) for part in zip(parts[::3], parts[1::3], parts[2::3], strict=True)]

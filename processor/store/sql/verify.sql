@@ -9,7 +9,7 @@ select run.id is not null as run_known,
             when {incoming_position} = {held_position} then 0
             else 1 end as position,
        array_remove(array[
-           {fields: case when incoming.%name is distinct from held.%name then '%name' end},
+           {fields: case when incoming.%name is distinct from held.%name::%type then '%name' end},
            case when (incoming.bridge_payload -> 'extra', incoming.bridge_payload -> 'envelope') is distinct from
                      (held.bridge_payload -> 'extra', held.bridge_payload -> 'envelope') then 'bridge_payload' end
        ], null) as fields
