@@ -63,3 +63,13 @@ def portion_of(batch: Batch, part: Sequence[Outcome]) -> Batch:
         if one.index < 0 and id(one.record) in records:
             rejections[id(one)] = one
     return Batch(reports, list(rejections.values()), batch.next_offsets, batch.records, batch.bytes)
+
+
+def without_runs(portion: Batch, waiting: Sequence[TrialReport]) -> tuple[Batch, list[TrialReport]]:
+    """The portion less the runs of reports that wait, and its own reports of these runs."""
+    if not waiting:
+        return portion, []
+    runs = {report.run_id for report in waiting}
+    reports = [report for report in portion.reports if report.run_id not in runs]
+    behind = [report for report in portion.reports if report.run_id in runs]
+    return Batch(reports, portion.rejections, portion.next_offsets, portion.records, portion.bytes), behind

@@ -15,7 +15,7 @@ from processor.core.parts import Halves
 from processor.core.times import Backoff
 from processor.pipeline.batch import without
 from processor.pipeline.counting import add_written
-from processor.pipeline.portions import Portions, outcomes_of, portion_of
+from processor.pipeline.portions import Portions, outcomes_of, portion_of, without_runs
 from processor.pipeline.ports import Sink
 
 log = structlog.get_logger(__name__)
@@ -36,20 +36,23 @@ class Writer:
         self._sink, self._rest, self._orphaned = sink, rest, orphaned
         self._portions = Portions()
         self._began = 0.0
-        self.in_outage = False
+        self.in_outage = self._around_locks = False
 
     def write(self, batch: Batch) -> Written | None:
-        """Tries until all of it is written; None when the process ends before the world is back."""
+        """Tries until all of it is written, or set aside for a locked run; None when the process ends before."""
         written, halves = Written(), Halves(outcomes_of(batch))
         for part in halves:
             if len(part) > self._portions.limit and halves.split():
                 continue
+            # a run that is waited for stays behind as a whole, or its reports would be turned round
+            portion, waiting = without_runs(portion_of(batch, part), written.set_aside)
             with metrics.STAGE_SECONDS.labels("write").time():
-                more = self._write_portion(portion_of(batch, part), len(part), halves.split)
+                more = self._write_portion(portion, len(part), halves.split)
             if more is None:
                 log.warning("batch_left_uncommitted", records=batch.records)
                 return None
-            written = add_written(written, more)
+            written = add_written(add_written(written, more), Written(set_aside=waiting))
+        self._around_locks = bool(written.set_aside)
         return written
 
     def _write_portion(self, portion: Batch, size: int, split: Callable[[], bool]) -> Written | None:
@@ -58,9 +61,12 @@ class Writer:
         while True:
             try:
                 reach("ingest.before_write")
-                written = self._sink.write(portion)
+                written = self._sink.write(portion, around_locks=self._around_locks)
                 reach("ingest.after_write")
             except TransientError as error:
+                if error.trouble is Trouble.LOCK and not self._around_locks:
+                    self._around_locks = True
+                    continue
                 self._report_outage(error)
                 failures += error.trouble is Trouble.WORK
                 if failures >= self._portions.patience and self._sink.answers() and split():

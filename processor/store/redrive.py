@@ -12,11 +12,12 @@ import asyncpg
 
 from processor.core.messages import Batch, Rejection, Written
 from processor.core.text import storable
+from processor.store.applying import EventOf
 from processor.store.dead_letters import DeadLetter
 from processor.store.queries import load_queries
 from processor.store.rejections import place_of, resolve_written
 from processor.store.session import Session
-from processor.store.trials import EventOf, TrialStore
+from processor.store.trials import TrialStore
 
 
 class Redriven(NamedTuple):
@@ -48,13 +49,13 @@ class RedriveStore(TrialStore):
         written = self.write(batch)
         return Redriven(written, failures(letters, (*batch.rejections, *written.rejected_by_database)))
 
-    async def _write(self, connection: asyncpg.Connection, batch: Batch, *, isolate: bool) -> Written:
+    async def _write(self, connection: asyncpg.Connection, batch: Batch, isolate: bool, around: bool) -> Written:
         if not self.rehearses:
-            return await super()._write(connection, batch, isolate=isolate)
+            return await super()._write(connection, batch, isolate, around)
         transaction = connection.transaction()  # the real one is a savepoint within this
         await transaction.start()
         try:
-            return await super()._write(connection, batch, isolate=isolate)
+            return await super()._write(connection, batch, isolate, around)
         finally:
             await transaction.rollback()
 

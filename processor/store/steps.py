@@ -19,7 +19,7 @@ import asyncpg
 from processor.store.queries import Step, load_queries
 
 #: how long others may queue behind us; the statement itself takes a few milliseconds more
-LOCK_WAIT_MS = 50
+LOCK_WAIT_MS = 30
 #: between two tries: long beside the wait, so that others are mostly free
 PAUSE_SECONDS = (0.2, 0.5)
 TOLD_EVERY_SECONDS = 5.0

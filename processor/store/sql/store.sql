@@ -6,6 +6,15 @@ select set_config('synchronous_commit', 'on', false) where current_setting('sync
 -- Locks the runs of a batch, in one order for everybody, so that one transaction at a time judges the trials of a run.
 select run_id, id::text from cerebros_model_runs where run_id = any($1::text[]) order by run_id for no key update
 
+-- name: lock_free_runs
+-- Locks those of the runs that nobody else holds.
+select run_id, id::text from cerebros_model_runs
+where run_id = any($1::text[]) order by run_id for no key update skip locked
+
+-- name: runs_there
+-- Which of these runs there are, whoever holds them.
+select run_id from cerebros_model_runs where run_id = any($1::text[])
+
 -- name: create_runs
 -- Creates runs that nobody has announced; another process may just have done the same.
 insert into cerebros_model_runs (id, run_id, state, started_at, inserted_at, updated_at)
