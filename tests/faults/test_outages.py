@@ -245,13 +245,12 @@ def test_what_another_session_holds_makes_only_its_own_run_wait(
     with Held(database_url, statement):
         messages = [*load(3000, seed=28), *load(1500, seed=29, runs=10)]
         produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages)
-        ingest.wait_said("runs_locked")
         held = "run-9" if "run-9" in statement else "run-0"
         others = {key for key, _ in messages} - {held}
         wanted = len({one["trial_id"] for one in sent(messages) if one["run_id"] in others})
         wait_until(lambda: rows_of_others(database_url, held) >= wanted, "all other runs are written", 30)
         assert lag(settings) > 0
-        assert '"database"' not in ingest.said()
+        assert "runs_locked" in ingest.log.read_text()
     wait_settled(settings, 60)
     assert "runs_free" in ingest.log.read_text()
     check_ledger(settings)

@@ -10,7 +10,7 @@ rows from (jsonb_to_recordset($1::jsonb) as (
 
 -- fragment: incoming_position
 -- Where an incoming report stands in the order of all reports.
-(timestamptz 'epoch' + incoming.source_timestamp_ms * interval '1 millisecond',
+({moment: incoming.source_timestamp_ms},
  incoming.source_partition, incoming.source_offset, incoming.source_index)
 
 -- fragment: held_position
