@@ -55,7 +55,7 @@ def migrate(
             print(f"{session.where} is up to date")
         return
     with open_session(settings, "cerebros-migrate") as session:
-        done = migrations.migrate(session)
+        done = migrations.migrate(session, lambda line: print(line, file=sys.stderr, flush=True))
         print(f"{session.where}: {', '.join(done) if done else 'nothing to do'}")
 
 

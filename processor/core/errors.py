@@ -14,13 +14,27 @@ that the world, the set-up or the call is broken::
 
 from __future__ import annotations
 
+from enum import Enum
+
 
 class ProcessorError(Exception):
     """Base of all; its text is one sentence a person can act on, never holding a secret."""
 
 
+class Trouble(Enum):
+    """What a `TransientError` may come from, and so what may be tried beside waiting."""
+
+    WORLD = "a server is down, full or switching over: wait"
+    WORK = "too long, too much memory, a connection lost half-way: what was asked may itself be the cause, ask for less"
+    LOCK = "somebody else holds a row: go on with the others"
+
+
 class TransientError(ProcessorError):
     """The world is down: whoever gets this tries again later and commits nothing meanwhile."""
+
+    def __init__(self, text: str, trouble: Trouble = Trouble.WORLD) -> None:
+        super().__init__(text)
+        self.trouble = trouble
 
 
 class FatalError(ProcessorError):

@@ -134,7 +134,7 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Written(msgspec.Struct, frozen=True):
-    """What one transaction did, in reports."""
+    """What one transaction did, in reports; those `set_aside` it left for later, in their order."""
 
     inserted: int = 0
     changed: int = 0
@@ -144,6 +144,7 @@ class Written(msgspec.Struct, frozen=True):
     events: int = 0
     dead_letters: int = 0
     rejected_by_database: Sequence[Rejection] = ()
+    set_aside: Sequence[TrialReport] = ()
 
 
 class Destination(StrEnum):

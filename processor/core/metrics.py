@@ -37,6 +37,9 @@ OUTAGES = Counter("processor_outages", "times that writing or publishing had to 
 OUTAGE = Gauge(
     "processor_outage", "writers (or the relay) that wait for a server that is down", ["where"], registry=REGISTRY
 )
+SET_ASIDE = Gauge(
+    "processor_set_aside_reports", "reports that wait because somebody else holds their run locked", registry=REGISTRY
+)
 LAST_ERROR = Gauge("processor_last_error_timestamp_seconds", "when the last error happened", registry=REGISTRY)
 PUBLISHED = Counter("processor_published", "messages published", ["destination"], registry=REGISTRY)
 PUBLISH_SECONDS = Histogram(

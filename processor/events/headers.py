@@ -18,6 +18,8 @@ from processor.core.times import timestamp_text
 EVENT_NAMESPACE = uuid.UUID("5b0f2a64-5d0e-5f0b-9a0c-2f6f1d1b7c11")
 _VARIANTS = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 _encode = msgspec.json.Encoder().encode
+#: a key is repeated in each dead letter of its record where it is no larger than what such a message says anyway
+SAME_KEY_BYTES = 256
 
 
 def event_id(run_id: str, trial_id: str, revision: int) -> str:
@@ -40,8 +42,12 @@ def cloud_event_headers(event: Event, source: bytes) -> list[tuple[str, bytes]]:
     ]
 
 
-def dead_letter_message(rejection: Rejection, dead_letter_id: int) -> OutboxMessage:
-    """The rejected record as it came, with `dead_letter_*` headers that say why and where it is stored."""
+def dead_letter_message(rejection: Rejection, dead_letter_id: int, first_id: int | None = None) -> OutboxMessage:
+    """The rejected record as it came, with `dead_letter_*` headers that say why and where it is stored.
+
+    A record whose reports are rejected one by one goes once, with dead letter `first_id`; the others only name that
+    one, and keep a key of at most `SAME_KEY_BYTES`, by which they go to the same partition, behind it.
+    """
     record = rejection.record
     facts = {
         "id": dead_letter_id,
@@ -54,7 +60,9 @@ def dead_letter_message(rejection: Rejection, dead_letter_id: int) -> OutboxMess
         "timestamp": timestamp_text(record.timestamp_ms),
         "report_index": rejection.index,
     }
-    headers = record.headers + tuple(
-        (f"dead_letter_{name}", str(fact).encode("utf-8", "replace")) for name, fact in facts.items()
-    )
-    return OutboxMessage(Destination.DEAD_LETTERS, f"dead-letter/{dead_letter_id}", record.key, record.value, headers)
+    key, value, headers = record.key, record.value, record.headers
+    if first_id is not None and first_id != dead_letter_id:
+        facts["value"] = f"in dead letter {first_id}"
+        key, value, headers = key if len(key or b"") <= SAME_KEY_BYTES else None, None, ()
+    said = ((f"dead_letter_{name}", str(fact).encode("utf-8", "replace")) for name, fact in facts.items())
+    return OutboxMessage(Destination.DEAD_LETTERS, f"dead-letter/{dead_letter_id}", key, value, (*headers, *said))

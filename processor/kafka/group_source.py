@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import structlog
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
@@ -44,7 +44,8 @@ class GroupSource:
     def __init__(self, settings: KafkaSettings, subscription: Subscription, release: Callable[..., None]) -> None:
         self._settings, self._subscription, self._release = settings, subscription, release
         self._where = settings.kafka_bootstrap_servers
-        self._paused = self._ever_assigned = False
+        self._ever_assigned = False
+        self._paused: frozenset[int] | None = frozenset()  # None: all
         self._failure: KafkaError | None = None
         self._uncommitted: dict[Partition, int] = {}
         self._given_up: set[Partition] = set()
@@ -94,7 +95,7 @@ class GroupSource:
 
     def _end_of(self, partition: TopicPartition) -> int:
         """What the client fetched last says, but it fetches nothing while paused: then there is time to ask."""
-        if self._paused:
+        if self._is_paused(partition.partition):
             with contextlib.suppress(KafkaException):
                 return int(self._consumer.get_watermark_offsets(partition, timeout=ASK_SECONDS, cached=False)[1])
         return int(self._consumer.get_watermark_offsets(partition, cached=True)[1])
@@ -139,8 +140,9 @@ class GroupSource:
         While all its partitions are paused, by us or by a rebalance, it sleeps for a second at a time, and librdkafka
         (2.16) does not wake it when they may be read again: those that stay with us would stand still for that long.
         """
-        latest = [TopicPartition(*partition, OFFSET_END) for partition in self._held]
-        if latest and not self._paused:
+        read = [partition for partition in self._held if not self._is_paused(partition[1])]
+        latest = [TopicPartition(*partition, OFFSET_END) for partition in read]
+        if latest:
             with contextlib.suppress(KafkaException):  # a broker that is down: nothing to fetch from it either
                 self._consumer.offsets_for_times(latest, timeout=ASK_SECONDS)
 
@@ -182,8 +184,9 @@ class GroupSource:
         self._ever_assigned = True
         with self._no_raising():
             consumer.incremental_assign(partitions)
-            if self._paused:
-                consumer.pause(partitions)
+            paused = [one for one in partitions if self._is_paused(one.partition)]
+            if paused:
+                consumer.pause(paused)
         self._hold(self._held | named(partitions))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -234,14 +237,19 @@ class GroupSource:
             consumer.incremental_unassign(partitions)
         self._hold(self._held - names)
 
-    def pause(self) -> None:
-        self._paused = True
-        self._consumer.pause(self._consumer.assignment())
+    def pause(self, partitions: Collection[int] | None) -> None:
+        """Brings nothing of these partitions (None: of all), and of all others again."""
+        wanted = {one for one in self._held if partitions is None or one[1] in partitions}
+        paused = {one for one in self._held if self._is_paused(one[1])}
+        self._paused = None if partitions is None else frozenset(partitions)
+        if wanted - paused:
+            self._consumer.pause([TopicPartition(*one) for one in wanted - paused])
+        if paused - wanted:
+            self._consumer.resume([TopicPartition(*one) for one in paused - wanted])
+            self._wake_until = time.monotonic() + WAKE_SECONDS
 
-    def resume(self) -> None:
-        self._paused = False
-        self._consumer.resume(self._consumer.assignment())
-        self._wake_until = time.monotonic() + WAKE_SECONDS
+    def _is_paused(self, partition: int) -> bool:
+        return self._paused is None or partition in self._paused
 
     def close(self) -> None:
         """Leaves the group, so that others take over at once."""

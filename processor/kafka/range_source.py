@@ -9,7 +9,7 @@ transaction marker, a compacted record); a partition is done when its reader sta
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
@@ -48,6 +48,7 @@ class RangeSource:
         self._handed: dict[int, int] = {}
         self._safe: dict[int, int] = {}
         self._paused = False
+        self._held_back: set[int] = set()
         self._failure: KafkaError | None = None
         self.notes: list[str] = []
         self._consumer = open_consumer(
@@ -175,12 +176,15 @@ class RangeSource:
         except KafkaException as error:
             log.warning("commit_failed", cause=str(translate(error, self._where)))
 
-    def pause(self) -> None:
-        """Reading just stops: what was prefetched stays, and there is no group membership to keep."""
-        self._paused = True
-
-    def resume(self) -> None:
-        self._paused = False
+    def pause(self, partitions: Collection[int] | None) -> None:
+        """Reading of all just stops: what was prefetched stays, and there is no group membership to keep."""
+        self._paused = partitions is None
+        wanted = set(partitions or ()) & self._left.keys()
+        held_back, self._held_back = self._held_back & self._left.keys(), wanted
+        if wanted - held_back:
+            self._consumer.pause([TopicPartition(self._topic, one) for one in wanted - held_back])
+        if held_back - wanted:
+            self._consumer.resume([TopicPartition(self._topic, one) for one in held_back - wanted])
 
     def close(self) -> None:
         self._consumer.close()

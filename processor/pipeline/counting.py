@@ -34,13 +34,21 @@ def tell_rejections(rejections: Sequence[Rejection]) -> None:
         log.warning("rejected_more", number=len(rejections) - REJECTIONS_TOLD)
 
 
+def add_written(one: Written, more: Written) -> Written:
+    """What two transactions did, as if it had been one."""
+    numbers = {name: getattr(one, name) + getattr(more, name) for name in (*VERDICTS, "events", "dead_letters")}
+    rejected = [*one.rejected_by_database, *more.rejected_by_database]
+    return Written(**numbers, rejected_by_database=rejected, set_aside=[*one.set_aside, *more.set_aside])
+
+
 def count_written(batch: Batch, written: Written) -> None:
-    """One batch in the metrics."""
+    """One batch in the metrics; what was written may hold reports that were set aside before."""
     for result in VERDICTS:
         if number := getattr(written, result):
             metrics.REPORTS.labels(result).inc(number)
     metrics.EVENTS.inc(written.events)
-    metrics.BATCH_REPORTS.observe(len(batch.reports))
+    if batch.records:
+        metrics.BATCH_REPORTS.observe(len(batch.reports))
     rejections = Counter(rejection.reason for rejection in (*batch.rejections, *written.rejected_by_database))
     for reason, number in rejections.items():
         metrics.REJECTIONS.labels(reason.value).inc(number)

@@ -17,9 +17,10 @@ import structlog
 from processor.core import metrics
 from processor.core.checkpoints import reach
 from processor.core.errors import TransientError
-from processor.core.messages import Outcome, RawRecord, TopicPartition
+from processor.core.messages import Batch, Outcome, RawRecord, TopicPartition, Written
 from processor.core.stopping import Stop
 from processor.core.times import Backoff
+from processor.pipeline.aside import Aside
 from processor.pipeline.batch import Accumulator
 from processor.pipeline.lane import Lane
 from processor.pipeline.ports import DecodeEach, Sink, Source
@@ -50,17 +51,27 @@ class Pipeline:
         max_wait_s: float = 0.0,
         shutdown_s: float = 10.0,
         stop: Stop | None = None,
+        on_written: Callable[[Batch, Written], None] | None = None,
     ) -> None:
         """`stop` is how the process is told to stop."""
         self._source, self._decode = source, decode
         self._lanes = [
-            Lane(number, open_sink, Accumulator(max_reports, max_bytes), max_wait_s) for number in range(lanes)
+            Lane(
+                number,
+                open_sink,
+                Accumulator(max_reports, max_bytes),
+                Aside(max_reports, max_bytes),
+                max_wait_s,
+                on_written,
+            )
+            for number in range(lanes)
         ]
         self._lane_of: dict[int, int] = {}  # by partition
         self._poll_limit = max(1, min(1000, max_reports))
         self._shutdown_s = shutdown_s
         self._stopping = stop or Stop()
-        self._paused = self._ended = self._drained = False
+        self._ended = self._drained = False
+        self._paused: Collection[int] | None = frozenset()  # partitions that the source brings nothing of; None: of all
         self._read: Sequence[RawRecord] = ()  # and not yet decoded
         self._undecodable_until: float | None = None  # None: the schema registry is not missed
         self._registry_wait = Backoff(DECODE_RETRY_SECONDS, DECODE_RETRY_SECONDS)
@@ -90,8 +101,9 @@ class Pipeline:
         self._raise_lane_error()
         self._commit(wait=False)
         room = self._make_room()
-        if self._read and (room or self._may_try_again()):
-            self._spread()
+        ready = self._ready() if self._read and (room or self._may_try_again()) else ()
+        if ready:
+            self._spread(ready)
             return True
         if self._ended:
             return self._await_lanes()
@@ -105,6 +117,13 @@ class Pipeline:
             reach("ingest.after_poll")
             self._read = [*self._read, *records]
         return True
+
+    def _ready(self) -> Sequence[RawRecord]:
+        """What was read and can go on: what belongs to a lane that is full waits, in its order."""
+        paused = self._paused
+        if not paused:
+            return self._read
+        return [record for record in self._read if record.partition not in paused]
 
     def _may_try_again(self) -> bool:
         return self._undecodable_until is not None and time.monotonic() >= self._undecodable_until
@@ -121,30 +140,40 @@ class Pipeline:
         return bool(busy or self._read)
 
     def _make_room(self) -> bool:
-        """False while the partitions are paused: a lane has been full for long, or records can't be decoded yet."""
+        """Pauses the partitions of lanes that have been full for long, or all while records can't be decoded yet.
+
+        False where nothing at all can go on.
+        """
         full = [lane for lane in self._lanes if lane.full]
-        if full and not self._paused:
+        if full and self._paused is not None:
+            fresh = [lane for lane in full if not self._partitions_of(lane) <= set(self._paused)]
             with metrics.STAGE_SECONDS.labels("backpressure").time():
                 deadline = time.monotonic() + PATIENCE_SECONDS
-                for lane in full:
+                for lane in fresh:
                     lane.wait(lambda lane=lane: not lane.full, deadline - time.monotonic())  # type: ignore[misc]
             full = [lane for lane in full if lane.full]
-        blocked = bool(full) or self._undecodable_until is not None
-        if blocked and not self._paused:
-            self._source.pause()
-            self._paused = True
-        elif self._paused and not blocked:
-            self._source.resume()
-            self._paused = False
-        return not self._paused
+        if self._undecodable_until is not None or len(full) == len(self._lanes):
+            self._pause(None)
+        else:
+            self._pause(frozenset().union(*(self._partitions_of(lane) for lane in full)))
+        return self._paused is not None
 
-    def _spread(self) -> None:
-        """Decodes what was read, or as much of it as fits into memory, and gives each to its partition's lane."""
+    def _partitions_of(self, lane: Lane) -> frozenset[int]:
+        place = self._lanes.index(lane)
+        return frozenset(partition for partition, lane_place in self._lane_of.items() if lane_place == place)
+
+    def _pause(self, partitions: frozenset[int] | None) -> None:
+        if partitions != self._paused:
+            self._source.pause(partitions)
+            self._paused = partitions
+
+    def _spread(self, ready: Sequence[RawRecord]) -> None:
+        """Decodes what can go on, or as much of it as fits into memory, and gives each to its partition's lane."""
         share: list[list[tuple[RawRecord, Sequence[Outcome]]]] = [[] for _ in self._lanes]
         done, size, lane_of = 0, 0, self._lane_of
         try:
             with metrics.STAGE_SECONDS.labels("decode").time():
-                for record, outcomes in zip(self._read, self._decode(self._read), strict=False):
+                for record, outcomes in zip(ready, self._decode(ready), strict=False):
                     place = lane_of.get(record.partition)
                     if place is None:
                         place = lane_of[record.partition] = self._least_used_lane()
@@ -156,7 +185,11 @@ class Pipeline:
             self._note_registry(None)
         except TransientError as error:
             self._note_registry(error)
-        self._read = self._read[done:]
+        if len(ready) == len(self._read):
+            self._read = self._read[done:]
+        else:  # a partition waits as a whole or not at all, so each keeps its order
+            waiting = [record for record in self._read if record.partition in (self._paused or ())]
+            self._read = [*waiting, *ready[done:]]
         metrics.RECORDS.inc(done)
         for lane, decoded in zip(self._lanes, share, strict=True):
             if decoded:
@@ -164,7 +197,7 @@ class Pipeline:
 
     def _least_used_lane(self) -> int:
         used = Counter(self._lane_of.values())
-        return min(range(len(self._lanes)), key=lambda place: used[place])
+        return min(range(len(self._lanes)), key=lambda place: (self._lanes[place].full, used[place]))
 
     def _note_registry(self, error: TransientError | None) -> None:
         """Remembers whether the schema registry, which only decoding asks, is there; one line, not a thousand."""
@@ -206,7 +239,7 @@ class Pipeline:
             for lane in self._lanes:
                 if not lane.in_outage:
                     lane.hurry()
-                    lane.wait(lambda lane=lane: lane.idle, deadline - time.monotonic())  # type: ignore[misc]
+                    lane.wait(lambda lane=lane: lane.settled, deadline - time.monotonic())  # type: ignore[misc]
             self._commit(wait=True)
         for lane in self._lanes:
             lane.drop(partitions)

@@ -112,17 +112,23 @@ def _attempt(letters: list[DeadLetter], outcomes: Sequence[Outcome]) -> Attempt:
 def decode_again(letters: Sequence[DeadLetter], decode: Decode) -> list[Outcome]:
     """What the rejected reports of one record are now: the others of the record were handled when it came.
 
-    Where the record as a whole was rejected and can be read now, all its reports are new.
+    Where the record as a whole was rejected, all that can be read of it now, and what is still rejected. Some of these
+    reports may have stood beside the rejection and have rows: at their own positions they change nothing.
     """
     record, wanted = letters[0].record, [letter.index for letter in letters]
     outcomes = list(decode(record))
-    whole = next((one for one in outcomes if isinstance(one, Rejection) and one.index < 0), None)
-    if whole is not None:
-        return [Rejection(record, index, whole.reason, whole.detail, whole.path) for index in wanted]
     found = {one.index: one for one in outcomes}
-    gone = f"the record now holds {len(outcomes)} reports, none at this place"
-    again = [found.get(index) or Rejection(record, index, Reason.REPORT_NOT_OBJECT, gone) for index in wanted]
-    return again if -1 not in wanted else outcomes + [one for one in again if one.index not in (-1, *found)]
+    whole = found.get(-1)
+
+    def gone(index: int) -> Rejection:
+        if isinstance(whole, Rejection):
+            return Rejection(record, index, whole.reason, whole.detail, whole.path)
+        said = f"the record now holds {len(outcomes)} reports, none at this place"
+        return Rejection(record, index, Reason.REPORT_NOT_OBJECT, said)
+
+    if -1 not in wanted:
+        return [found.get(index) or gone(index) for index in wanted]
+    return outcomes + [gone(index) for index in wanted if index != -1 and index not in found]
 
 
 def write_patiently(sink: RedriveStore, attempt: Attempt) -> Redriven:

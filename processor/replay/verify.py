@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.core.messages import Outcome, RawRecord, Rejection
+from processor.core.messages import Outcome, RawRecord, Rejection, TrialReport
 from processor.decode.decoder import Decode
 from processor.kafka.ranges import Range
 from processor.replay.fold import Fold, Trial, succeed
@@ -79,8 +79,11 @@ class Verification:
         letters = self._comparison.letters(records)
         self.findings.records += len(records)
         for record in records:
-            for outcome in self._decode(record):
-                self._take(outcome, letters_of(letters, outcome))
+            outcomes = self._decode(record)
+            whole = any(one.index < 0 for one in outcomes)
+            for outcome in outcomes:
+                beside = whole and isinstance(outcome, TrialReport)
+                self._take(outcome, letters_of(letters, outcome, beside_whole=beside))
 
     def _take(self, outcome: Outcome, letters: list[bool]) -> None:
         if isinstance(outcome, Rejection):

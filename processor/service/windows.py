@@ -17,7 +17,6 @@ from processor.core.verdict import VERDICTS
 from processor.kafka.range_source import RangeSource, read
 from processor.kafka.ranges import Progress, Range, find_ranges
 from processor.pipeline.loop import Pipeline
-from processor.pipeline.ports import Sink
 from processor.replay.fold import Fold
 from processor.replay.forecast import Forecaster
 from processor.replay.verify import Verification
@@ -52,21 +51,6 @@ class Summary:
             self.records += batch.records
             self.events += written.events
             self.dead_letters += written.dead_letters
-
-
-class CountedSink:
-    """A sink that adds to a summary what it wrote."""
-
-    def __init__(self, sink: Sink, summary: Summary) -> None:
-        self._sink, self._summary = sink, summary
-
-    def write(self, batch: Batch) -> Written:
-        written = self._sink.write(batch)
-        self._summary.add(batch, written)
-        return written
-
-    def close(self) -> None:
-        self._sink.close()
 
 
 def replay_window(
@@ -109,7 +93,8 @@ def _replay(settings: PipelineSettings, ranges: Sequence[Range], progress: Progr
             pipeline = Pipeline(
                 source,
                 decoder.each,
-                lambda: CountedSink(open_sink(settings, event_writer, APPLICATION), summary),
+                lambda: open_sink(settings, event_writer, APPLICATION),
+                on_written=summary.add,
                 lanes=settings.writers,
                 max_reports=settings.batch_max_records,
                 max_bytes=settings.batch_bytes,

@@ -17,7 +17,8 @@ def session_settings(application: str, timeout_ms: int) -> dict[str, str]:
     return {
         "application_name": application,
         "statement_timeout": str(timeout_ms),
-        "lock_timeout": str(min(LOCK_TIMEOUT_MS, timeout_ms)),
+        # half of a statement's time at the most: it is to be told what it was that took so long
+        "lock_timeout": str(min(LOCK_TIMEOUT_MS, timeout_ms // 2)),
         "idle_in_transaction_session_timeout": "60000",
         "timezone": "UTC",
         # a batch is judged in memory, and its statements are planned once

@@ -8,6 +8,8 @@ Errors are sorted by SQLSTATE class (PostgreSQL manual, appendix A), never by te
                      XX internal
     SetupError       waiting does not help: 28 password, 3D database, 42 missing table or right, 0A, 3F ...
     ReportError      only what was written can be the cause: 22 data, 23 constraint, 54 limits, 44, P0 triggers
+
+A `TransientError` says by its `trouble` whether what was asked may itself be the cause.
 """
 
 from __future__ import annotations
@@ -18,10 +20,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
-from processor.core.errors import SetupError, TransientError, UsageError
+from processor.core.errors import SetupError, TransientError, Trouble, UsageError
 
 _TRANSIENT_CLASSES = frozenset({"08", "25", "40", "53", "55", "57", "58", "XX"})
 _REPORT_CLASSES = frozenset({"22", "23", "54", "44", "P0"})
+#: a statement, a transaction or its pauses took too long, or too much memory or temporary space
+_TOO_MUCH = frozenset({"57014", "25P03", "25P04", "53200", "53400"})
+#: the server ended this session, itself or one beside it: whoever ends what runs long, or what runs out of memory
+_ENDED = frozenset({"57P01", "57P02", "57P05"})
+_LOCKED = "55P03"
 _TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
 
@@ -29,29 +36,41 @@ class ReportError(Exception):
     """The database refuses what was written, and would again; stays inside the store, which isolates the report."""
 
 
-def sort_error(error: BaseException, where: str) -> Exception:
-    """The exception of ours that stands for a driver's."""
+def sort_error(error: BaseException, where: str, *, at_work: bool = False) -> Exception:
+    """The exception of ours that stands for a driver's; `at_work`: it came after the connection was there."""
     if isinstance(error, asyncpg.PostgresError):
-        state = error.sqlstate or "XX000"
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if state[:2] in _TRANSIENT_CLASSES:
-            return TransientError(f"Postgres at {where}: {message} (SQLSTATE {state})")
-        if state[:2] in _REPORT_CLASSES:
-            return ReportError(f"{message} (SQLSTATE {state})")
-        return SetupError(f"Postgres at {where}: {message} (SQLSTATE {state}){_hint(state)}")
+        return _sort_state(error, where, at_work)
     if isinstance(error, ssl.SSLCertVerificationError):
         return SetupError(f"Postgres at {where}: its TLS certificate is not trusted ({error.verify_message})")
     if isinstance(error, ssl.SSLError) and error.library in {"X509", "PEM", "ASN1"}:  # a file of ours, not the peer
         return _wrong_url(f"a certificate or key can't be used ({error.reason})")
     if isinstance(error, asyncpg.ClientConfigurationError):
         return _wrong_url(str(error))
+    trouble = Trouble.WORK if at_work else Trouble.WORLD
     if isinstance(error, asyncpg.InterfaceError) and not isinstance(error, asyncpg.InternalClientError):
-        return TransientError(f"Postgres at {where}: {error}")
+        return TransientError(f"Postgres at {where}: {error}", trouble)
     if isinstance(error, TimeoutError):
-        return TransientError(f"Postgres at {where} does not answer in time")
+        return TransientError(f"Postgres at {where} does not answer in time", trouble)
     if isinstance(error, (OSError, EOFError, asyncpg.InternalClientError)):
-        return TransientError(f"Postgres at {where} can't be reached: {_words(error)}")
+        return TransientError(f"Postgres at {where} can't be reached: {_words(error)}", trouble)
     raise error
+
+
+def _sort_state(error: asyncpg.PostgresError, where: str, at_work: bool) -> Exception:
+    state = error.sqlstate or "XX000"
+    message = str(error).splitlines()[0] if str(error) else type(error).__name__
+    if state[:2] in _TRANSIENT_CLASSES:
+        return TransientError(f"Postgres at {where}: {message} (SQLSTATE {state})", _trouble(state, at_work))
+    if state[:2] in _REPORT_CLASSES:
+        return ReportError(f"{message} (SQLSTATE {state})")
+    return SetupError(f"Postgres at {where}: {message} (SQLSTATE {state}){_hint(state)}")
+
+
+def _trouble(state: str, at_work: bool) -> Trouble:
+    if state == _LOCKED:
+        return Trouble.LOCK
+    ours = state in _TOO_MUCH or state in _ENDED or state[:2] in ("XX", "08")
+    return Trouble.WORK if at_work and ours else Trouble.WORLD
 
 
 def _words(error: BaseException) -> str:

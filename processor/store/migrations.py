@@ -1,21 +1,33 @@
-"""`processor migrate`: plain SQL files, in order, each once; all pending ones in one transaction with a lock.
+"""`processor migrate`: plain SQL files, in order, each once, step by step.
 
-Safe to repeat and to run from several replicas at once: the second waits for the first and finds nothing to do.
+Each step is a transaction of its own (or builds an index, outside of any) and may be made again: a run that was killed
+is resumed by the next. Before the first step everything is looked at that could be refused. Safe to repeat and to run
+from several replicas at once: the second waits for the first and finds nothing to do. Other programs that read and
+write the tables meanwhile are never held up for more than 100 ms (`steps`).
 """
 
 from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
 
 import asyncpg
 
 from processor.core.errors import SetupError
 from processor.store.errors import ReportError
-from processor.store.queries import load_queries, migrations
+from processor.store.queries import Step, load_queries, migrations
+from processor.store.refusals import check_encoding, refuse_duplicates, refuse_odd_tables
 from processor.store.session import Session
+from processor.store.steps import PATIENCE_SECONDS, Tell, execute, run_step
 
-#: 'migrate' in ASCII: the key of the advisory lock
-MIGRATION_LOCK = int.from_bytes(b"migrate", "big")
-#: an index on a large table takes its time, and another replica may be building it just now
-PATIENCE_SECONDS = 24 * 3600.0
+#: 'migr' in ASCII: the first key of the advisory lock; the second is the schema, so that two of a database don't wait
+MIGRATION_LOCK = int.from_bytes(b"migr", "big")
+#: a replica that waits for another asks so often: waiting inside of a statement would hold up the building of indexes
+ASK_SECONDS = 0.5
+_MIGRATIONS = (
+    "create table if not exists processor_migrations "
+    "(name text primary key, applied_at timestamptz not null default now())"
+)
 
 
 def pending_migrations(store: Session) -> list[str]:
@@ -30,16 +42,19 @@ def check_migrated(store: Session) -> None:
         raise SetupError(f"the database {store.where} lacks {', '.join(pending)}: run `processor migrate`")
 
 
-def migrate(store: Session) -> list[str]:
-    """Runs what is pending and returns its names.
+def migrate(store: Session, tell: Tell = lambda _: None) -> list[str]:
+    """Runs what is pending and returns its names; `tell` hears of each step.
 
     Raises `SetupError` where existing rows break a unique key, naming them, and where an existing table could not be
     written; then nothing at all has changed.
     """
     try:
-        return store.run(lambda connection: _migrate(connection, store.where), timeout_s=PATIENCE_SECONDS)
+        return store.run(lambda connection: _migrate(connection, store.where, tell), timeout_s=PATIENCE_SECONDS)
     except ReportError as error:  # rows that came after the look at them, or a constraint nobody thought of
-        raise SetupError(f"the database {store.where} refuses a migration; nothing was changed: {error}") from None
+        raise SetupError(
+            f"the database {store.where} refuses a step of a migration; the steps before it stay, and the same command "
+            f"goes on with it: {error}"
+        ) from None
 
 
 async def _pending(connection: asyncpg.Connection) -> list[str]:
@@ -49,50 +64,36 @@ async def _pending(connection: asyncpg.Connection) -> list[str]:
     return [name for name, _ in migrations() if name not in done]
 
 
-async def _migrate(connection: asyncpg.Connection, where: str) -> list[str]:
-    async def execute(statement: str, *args: object) -> None:
-        await connection.execute(statement, *args, timeout=PATIENCE_SECONDS)
-
-    async with connection.transaction():
-        await execute("set local statement_timeout = 0; set local lock_timeout = 0")
-        await execute("select pg_advisory_xact_lock($1::bigint)", MIGRATION_LOCK)
+async def _migrate(connection: asyncpg.Connection, where: str, tell: Tell) -> list[str]:
+    queries = load_queries()
+    await check_encoding(connection, where)
+    await execute(connection, "set statement_timeout = 0; set lock_timeout = 0")
+    await _wait_for_turn(connection)
+    try:
         pending = await _pending(connection)
-        if not pending:
-            return []
-        await execute(
-            "create table if not exists processor_migrations "
-            "(name text primary key, applied_at timestamptz not null default now())"
-        )
-        for name, sql in migrations():
+        if pending:
+            if "0002_order_and_revision" in pending:
+                await refuse_duplicates(connection, where)
+            await refuse_odd_tables(connection, where)
+            await execute(connection, _MIGRATIONS)
+        for name, steps in migrations():
             if name in pending:
-                if name == "0002_order_and_revision":
-                    await _refuse_duplicates(connection, where)
-                await execute(sql)
-                await execute("insert into processor_migrations (name) values ($1)", name)
-        await _refuse_unknown_columns(connection, where)
+                await _run_steps(connection, name, steps, tell)
         return pending
+    finally:
+        if not connection.is_closed():
+            await execute(connection, "reset statement_timeout; reset lock_timeout")
+            await connection.fetchval(queries["end_migrate"], MIGRATION_LOCK)
 
 
-async def _refuse_duplicates(connection: asyncpg.Connection, where: str) -> None:
-    rows = await connection.fetch(load_queries()["duplicate_rows"], timeout=PATIENCE_SECONDS)
-    if not rows:
-        return
-    named = "; ".join(
-        f"run {row['run_id']}" + (f" trial {row['trial_id']}" if row["trial_id"] else "") + f" ({row['rows']} rows)"
-        for row in rows
-    )
-    more = f"; and {rows[0]['groups'] - len(rows)} more" if rows[0]["groups"] > len(rows) else ""
-    raise SetupError(
-        f"the database {where} holds runs or trials more than once, where one row of each is needed; nothing was "
-        f"changed. Keep one row of each and run `processor migrate` again: {named}{more}"
-    )
+async def _wait_for_turn(connection: asyncpg.Connection) -> None:
+    while True:
+        if await connection.fetchval(load_queries()["try_migrate"], MIGRATION_LOCK):
+            return
+        await asyncio.sleep(ASK_SECONDS)
 
 
-async def _refuse_unknown_columns(connection: asyncpg.Connection, where: str) -> None:
-    """Without this look every report would end as a dead letter: an insert breaks a constraint, as bad values do."""
-    names = [row["name"] for row in await connection.fetch(load_queries()["unknown_required_columns"])]
-    if names:
-        raise SetupError(
-            f"the database {where} demands a value that no report has, so no row could be written; nothing was "
-            f"changed. Give a default to, or allow null in, {', '.join(names)}"
-        )
+async def _run_steps(connection: asyncpg.Connection, name: str, steps: Sequence[Step], tell: Tell) -> None:
+    for step in steps:
+        record = name if step is steps[-1] else ""
+        await run_step(connection, step, lambda words: tell(f"{name}: {words}"), record=record)

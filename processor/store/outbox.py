@@ -11,14 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import asyncpg
 import msgspec
 
 from processor.core.errors import TransientError
-from processor.core.messages import Identity, Outgoing, Packet
+from processor.core.messages import Event, Identity, OutboxMessage, Outgoing, Packet
 from processor.core.parts import in_parts
 from processor.store.queries import load_queries
 from processor.store.session import Session
@@ -26,6 +26,8 @@ from processor.store.session import Session
 #: a packet's size (unless one message is larger): small beside the relay's memory, large beside a row's overhead, and
 #: less than half of what a topic takes by default, so that the relay need not measure each message
 PACKET_BYTES = 384 * 1024
+#: what one statement hands over at the most (one packet always fits): most batches still need only one
+STATEMENT_BYTES = 4 * 1024 * 1024
 #: ids that fit, with room to spare, into the 4096 bytes of offset metadata that Kafka keeps by default
 MAX_PACKETS_PER_CLAIM = 64
 #: parked messages that are put back by one statement: it ends within any DATABASE_TIMEOUT_MS
@@ -39,16 +41,27 @@ _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Outgoing])
 
 
-def seal_packets(messages: Sequence[Outgoing]) -> tuple[list[uuid.UUID], list[int], list[bytes]]:
-    """Parameters of `insert_outbox`: ids, numbers of messages, payloads; the order of the messages is kept."""
-    packets = list(in_parts(messages, _size_of, PACKET_BYTES))
-    ids, counts = [uuid.uuid4() for _ in packets], [len(packet) for packet in packets]
-    return ids, counts, [_encoder.encode(packet) for packet in packets]
+#: parameters of `insert_outbox`: ids, numbers of messages, payloads
+Packets = tuple[list[uuid.UUID], list[int], list[bytes]]
+
+
+def seal_packets(messages: Iterable[Outgoing]) -> Iterator[Packets]:
+    """Packets for one `insert_outbox` after the other, made while they are taken; the messages keep their order."""
+    sealed = ((len(packet), _encoder.encode(packet)) for packet in in_parts(messages, _size_of, PACKET_BYTES))
+    for part in in_parts(sealed, lambda packet: len(packet[1]), STATEMENT_BYTES):
+        yield [uuid.uuid4() for _ in part], [count for count, _ in part], [payload for _, payload in part]
 
 
 def _size_of(message: Outgoing) -> int:
-    """Roughly, as it is stored: ids, or headers and key, beside the value."""
-    return len(message.value or b"") + 200
+    """Roughly, as it is stored: ids beside an event's value; key and headers of a message come as they came in."""
+    if type(message) is Event:
+        return len(message.value) + 200
+    return len(message.value or b"") + 200 + _bytes_beside(message)
+
+
+def _bytes_beside(message: Outgoing) -> int:
+    headers = message.headers if isinstance(message, OutboxMessage) else ()
+    return len(message.key or b"") + sum(len(name) + len(value or b"") for name, value in headers)
 
 
 def _uuids(packet_ids: Sequence[str]) -> list[uuid.UUID]:

@@ -12,11 +12,12 @@ import asyncpg
 
 from processor.core.messages import Batch, Rejection, Written
 from processor.core.text import storable
+from processor.store.applying import EventOf
 from processor.store.dead_letters import DeadLetter
 from processor.store.queries import load_queries
-from processor.store.rejections import place_of
+from processor.store.rejections import place_of, resolve_written
 from processor.store.session import Session
-from processor.store.trials import EventOf, TrialStore
+from processor.store.trials import TrialStore
 
 
 class Redriven(NamedTuple):
@@ -48,18 +49,19 @@ class RedriveStore(TrialStore):
         written = self.write(batch)
         return Redriven(written, failures(letters, (*batch.rejections, *written.rejected_by_database)))
 
-    async def _write(self, connection: asyncpg.Connection, batch: Batch, *, isolate: bool) -> Written:
+    async def _write(self, connection: asyncpg.Connection, batch: Batch, isolate: bool, around: bool) -> Written:
         if not self.rehearses:
-            return await super()._write(connection, batch, isolate=isolate)
+            return await super()._write(connection, batch, isolate, around)
         transaction = connection.transaction()  # the real one is a savepoint within this
         await transaction.start()
         try:
-            return await super()._write(connection, batch, isolate=isolate)
+            return await super()._write(connection, batch, isolate, around)
         finally:
             await transaction.rollback()
 
     async def _resolve(self, connection: asyncpg.Connection, batch: Batch, refused: Sequence[Rejection]) -> None:
-        await super()._resolve(connection, batch, refused)
+        # a record's other reports, and what stands for them all, are not judged by some of them
+        await resolve_written(connection, batch, refused, whole_records=False)
         queries = load_queries()
         failed = failures(self._letters, (*batch.rejections, *refused))
         failed_ids = {letter.id for letter, _ in failed}

@@ -4,12 +4,13 @@ a replay or a redrive brings a report that can be written after all.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from processor.core.messages import Batch, OutboxMessage, Outcome, RawRecord, Reason, Rejection, TrialReport
+from processor.core.parts import in_parts
 from processor.core.text import storable
 from processor.events.headers import dead_letter_message
 from processor.store.headers import headers_json
@@ -17,46 +18,72 @@ from processor.store.queries import load_queries
 
 #: dead letters that a batch's reports are compared with one by one; where there are more, all reports are looked up
 MAX_SUSPECTS = 1000
+#: bytes of records, and dead letters, that one statement carries at the most (one record always fits): the driver
+#: copies them twice, and Postgres holds them once more
+STATEMENT_BYTES, STATEMENT_LETTERS = 4 * 1024 * 1024, 1000
+
+#: topic, partition, offset, timestamp: which record
+Place = tuple[str, int, int, int]
 
 
-async def resolve_written(connection: asyncpg.Connection, batch: Batch, refused: Sequence[Rejection]) -> None:
+class StoredLetter(NamedTuple):
+    """A rejection that is stored for the first time; the message of dead letter `first_id` carries its record."""
+
+    rejection: Rejection
+    id: int
+    first_id: int
+
+
+async def resolve_written(
+    connection: asyncpg.Connection, batch: Batch, refused: Sequence[Rejection], *, whole_records: bool = True
+) -> None:
     """Resolves dead letters of reports that are written now: a replay or a redrive brought them again.
 
     Runs behind the locks on the runs and before the batch's own rejections are stored: where nothing comes again it
-    is one look at an index.
+    is one look at an index. Without `whole_records` the batch may hold some of a record's reports only.
     """
     spans = spans_of(batch)
     found = await connection.fetch(load_queries()["unresolved_in_spans"], *spans, MAX_SUSPECTS)
     if found:
         suspects = {tuple(row) for row in found} if len(found) < MAX_SUSPECTS else None
-        places = settled_places(batch, refused, suspects)
+        places = settled_places(batch, refused, suspects, whole_records=whole_records)
         if places:
             await connection.execute(load_queries()["resolve_written"], *zip(*places, strict=True))
 
 
-async def store_rejections(connection: asyncpg.Connection, rejections: Sequence[Rejection]) -> list[OutboxMessage]:
-    """Stores what is not stored yet; the messages for the dead letter topic.
+async def store_rejections(connection: asyncpg.Connection, rejections: Sequence[Rejection]) -> list[StoredLetter]:
+    """Stores what is not stored yet, and returns that, in statements of bounded size; a record's bytes go once.
 
     A record may be twice in a batch, when reading was reset meanwhile: its rejection is stored and published once.
     """
     rejections = list({(place_of(one.record), one.index): one for one in rejections}.values())
     records = {place_of(rejection.record): rejection.record for rejection in rejections}
-    columns = [(*place, record.key, record.value, headers_json(record.headers)) for place, record in records.items()]
-    await connection.execute(load_queries()["insert_dead_letter_records"], *zip(*columns, strict=True))
-    letters = [
-        (*place_of(one.record), one.index, one.reason.value, storable(one.detail), storable(one.path))
-        for one in rejections
-    ]
-    rows = await connection.fetch(load_queries()["insert_dead_letters"], *zip(*letters, strict=True))
-    ids = {(row["topic"], row["partition"], row["offset"], row["report_index"]): row["id"] for row in rows}
+    columns = ((*place, record.key, record.value, headers_json(record.headers)) for place, record in records.items())
+    for part in in_parts(columns, lambda row: sum(len(bytes_ or b"") for bytes_ in row[4:]), STATEMENT_BYTES):
+        await connection.execute(load_queries()["insert_dead_letter_records"], *zip(*part, strict=True))
+    ids: dict[tuple[str, int, int, int], int] = {}
+    for some in in_parts(rejections, lambda _: 0, STATEMENT_BYTES, STATEMENT_LETTERS):
+        letters = [
+            (*place_of(one.record), one.index, one.reason.value, storable(one.detail), storable(one.path))
+            for one in some
+        ]
+        rows = await connection.fetch(load_queries()["insert_dead_letters"], *zip(*letters, strict=True))
+        ids |= {(row["topic"], row["partition"], row["offset"], row["report_index"]): row["id"] for row in rows}
+    first_ids: dict[Place, int] = {}
     return [
-        dead_letter_message(one, ids[key])
+        StoredLetter(one, ids[key], first_ids.setdefault(place_of(one.record), ids[key]))
         for one in rejections
         if (key := (one.record.topic, one.record.partition, one.record.offset, one.index)) in ids
     ]
 
 
-def place_of(record: RawRecord) -> tuple[str, int, int, int]:
+def letter_messages(letters: Sequence[StoredLetter]) -> Iterator[OutboxMessage]:
+    """The messages for the dead letter topic, one by one: together their headers are larger than the record."""
+    for one in letters:
+        yield dead_letter_message(one.rejection, one.id, one.first_id)
+
+
+def place_of(record: RawRecord) -> Place:
     return (record.topic, record.partition, record.offset, record.timestamp_ms)
 
 
@@ -72,20 +99,27 @@ def spans_of(batch: Batch) -> tuple[list[str], list[int], list[int], list[int]]:
 
 
 def settled_places(
-    batch: Batch, refused: Sequence[Rejection], suspects: Collection[tuple[Any, ...]] | None
+    batch: Batch,
+    refused: Sequence[Rejection],
+    suspects: Collection[tuple[Any, ...]] | None,
+    *,
+    whole_records: bool = True,
 ) -> list[tuple[str, int, int, int, int]]:
     """(topic, partition, offset, timestamp, index) of what was written, index -1 for a record that is readable now.
 
-    Only of records whose (topic, partition, offset) is among the `suspects`; None: of all.
+    A record that is rejected at -1 once more is not, whatever else it brings: that rejection stands beside reports
+    that are valid. Only of records whose (topic, partition, offset) is among the `suspects`; None: of all.
     """
     not_written = {(place_of(one.record), one.index) for one in refused}
+    unreadable = {place_of(one.record) for one in batch.rejections if one.index < 0}
     outcomes: list[Outcome] = [*batch.reports, *batch.rejections]
     settled: dict[tuple[str, int, int, int, int], None] = {}
     for outcome in outcomes:
         place = place_of(outcome.record)
         if outcome.index < 0 or (suspects is not None and place[:3] not in suspects):
             continue
-        settled[*place, -1] = None
+        if whole_records and place not in unreadable:
+            settled[*place, -1] = None
         if type(outcome) is TrialReport and (place, outcome.index) not in not_written:
             settled[*place, outcome.index] = None
     return list(settled)

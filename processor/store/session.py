@@ -16,6 +16,7 @@ from processor.store.errors import ReportError, place, sort_error
 from processor.store.queries import load_queries
 
 T = TypeVar("T")
+ANSWER_SECONDS = 2.0
 
 
 class Session:
@@ -59,6 +60,14 @@ class Session:
         """Runs a named query; the command tag, such as ``DELETE 3``."""
         return str(self.run(lambda connection: connection.execute(self._queries[name], *args)))
 
+    def answers(self) -> bool:
+        """Whether the server does anything at all just now: what failed may have been too much to ask."""
+        try:
+            self.run(lambda connection: connection.fetchval("select 1"), timeout_s=ANSWER_SECONDS)
+        except TransientError:
+            return False
+        return True
+
     def run(self, work: Callable[[asyncpg.Connection], Awaitable[T]], *, timeout_s: float = 0.0) -> T:
         """Runs a coroutine function on the connection, for at most `timeout_s`.
 
@@ -68,8 +77,10 @@ class Session:
         return self._runner.run(self._guarded(work, None if limit == math.inf else limit))
 
     async def _guarded(self, work: Callable[[asyncpg.Connection], Awaitable[T]], timeout_s: float | None) -> T:
+        connected = False
         try:
             connection = await self.connect()
+            connected = True
             # the server enforces statement_timeout; this is for a server that does not answer at all
             async with asyncio.timeout(timeout_s):
                 result = await work(connection)
@@ -80,7 +91,7 @@ class Session:
         except Exception as error:
             if isinstance(error, asyncpg.InterfaceError) and self._is_sound(error):
                 raise  # a misuse of ours, which no waiting mends
-            sorted_error = sort_error(error, self.where)
+            sorted_error = sort_error(error, self.where, at_work=connected)
             if isinstance(sorted_error, TransientError):
                 self._forget()
             raise sorted_error from error

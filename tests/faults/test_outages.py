@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable
 
+import asyncpg
 import pytest
 
 from processor.core.settings import Settings
 from processor.local.kafka import PROPERTIES
+from processor.store.session import Session
 from tests.conftest import execute
 from tests.factories import load, produce
 from tests.support.backends import OwnServers, Servers
 from tests.support.ledger import check_ledger
-from tests.support.processes import Process, wait_until
+from tests.support.processes import Process, run_command, wait_until
 from tests.support.proxy import Proxy, through
 from tests.support.settle import lag, rows, wait_settled
 from tests.support.stoppable import Stoppable
@@ -178,28 +183,105 @@ def test_a_database_that_takes_no_connection_rejects_nothing(
     check_ledger(settings)
 
 
-def test_a_row_that_another_session_holds_delays_and_rejects_nothing(
+class Held:
+    """Rows that an open transaction holds, as one forgotten in psql would; a context manager."""
+
+    def __init__(self, url: str, statement: str) -> None:
+        self._url, self._statement = url, statement
+        self._there, self._go = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._hold()))
+
+    async def _hold(self) -> None:
+        connection = await asyncpg.connect(self._url)
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(self._statement)
+        self._there.set()
+        await asyncio.to_thread(self._go.wait, 120)
+        await transaction.rollback()
+        await connection.close()
+
+    def __enter__(self) -> Held:
+        self._thread.start()
+        assert self._there.wait(20)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._go.set()
+        self._thread.join(20)
+
+
+RUN_0 = "(select id from cerebros_model_runs where run_id = 'run-0')"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "select * from cerebros_model_runs where run_id = 'run-0' for update",
+        f"update cerebros_model_trials set pulse_id = 'by hand' where model_run_id = {RUN_0}",
+        "insert into cerebros_model_runs (run_id, state) values ('run-9', 'running')",
+    ],
+    ids=["a run", "the trials of a run", "a run that is being added"],
+)
+def test_what_another_session_holds_makes_only_its_own_run_wait(
+    statement: str, settings: Settings, start: Start, database_url: str, environment: dict[str, str]
+) -> None:
+    """However long it takes, nothing is rejected, and each trial's reports are written in their order."""
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=27))
+    ingest, _relay = start("ingest", PROCESSOR_DATABASE_TIMEOUT_MS="2000"), start("relay")
+    wait_settled(settings)
+    with Held(database_url, statement):
+        messages = [*load(3000, seed=28), *load(1500, seed=29, runs=10)]
+        produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages)
+        held = "run-9" if "run-9" in statement else "run-0"
+        others = {key for key, _ in messages} - {held}
+        wanted = len({one["trial_id"] for one in sent(messages) if one["run_id"] in others})
+        wait_until(lambda: rows_of_others(database_url, held) >= wanted, "all other runs are written", 30)
+        assert lag(settings) > 0
+        assert "runs_locked" in ingest.log.read_text()
+    wait_settled(settings, 60)
+    assert "runs_free" in ingest.log.read_text()
+    check_ledger(settings)
+    assert run_command(environment, "verify").returncode == 0
+
+
+def sent(messages: list[tuple[str, bytes]]) -> list[dict[str, str]]:
+    """Those that are whole reports."""
+    found = []
+    for _, value in messages:
+        with contextlib.suppress(ValueError):
+            one = json.loads(value)
+            if isinstance(one, dict) and "trial_id" in one:
+                found.append(one)
+    return found
+
+
+def rows_of_others(url: str, run_id: str) -> int:
+    with Session(url) as store:
+        found = store.run(lambda connection: connection.fetchval(OTHERS, run_id))
+    return int(found)
+
+
+OTHERS = """
+select count(*) from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+where run.run_id <> $1
+"""
+
+
+def test_a_run_that_is_held_when_ingest_is_killed_loses_and_turns_round_nothing(
     settings: Settings, start: Start, database_url: str
 ) -> None:
-    import asyncio
-
-    import asyncpg
-
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(200, seed=27))
-    ingest, _relay = start("ingest", PROCESSOR_DATABASE_TIMEOUT_MS="1000"), start("relay")
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=31))
+    ingest, _relay = start("ingest", PROCESSOR_DATABASE_TIMEOUT_MS="2000"), start("relay")
     wait_settled(settings)
-
-    async def hold() -> None:
-        blocker = await asyncpg.connect(database_url)
-        transaction = blocker.transaction()
-        await transaction.start()
-        await blocker.execute("select * from cerebros_model_runs for update")
-        produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=28))
-        await asyncio.to_thread(ingest.wait_said, "waiting_for_database")
-        await transaction.rollback()
-        await blocker.close()
-
-    asyncio.run(hold())
+    with Held(database_url, "select * from cerebros_model_runs where run_id in ('run-0', 'run-3') for update"):
+        produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(2000, seed=32))
+        ingest.wait_said("runs_locked")
+        ingest.kill()
+        ingest = start("ingest", PROCESSOR_DATABASE_TIMEOUT_MS="2000")
+        ingest.wait_said("runs_locked")
+        assert ingest.stop() == 0
+    start("ingest")
     wait_settled(settings, 60)
     check_ledger(settings)
 

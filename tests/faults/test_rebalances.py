@@ -53,10 +53,10 @@ def test_reading_goes_on_at_once_when_partitions_may_be_read_again(protocol: str
     wait_until(lambda: bool(source.poll(10, 0.1)), "the first records")
     empty_polls = []
     for _ in range(3):
-        source.pause()
+        source.pause(None)
         for _ in range(3):
             source.poll(1, 0.1)
-        source.resume()
+        source.pause(())
         number = 0
         while not source.poll(10, 0.1):
             number += 1

@@ -35,7 +35,8 @@ def test_a_packet_whose_transaction_commits_late_is_published_although_later_one
     """Its sequence number is below that of all that was published before it could be seen."""
 
     async def insert(connection: asyncpg.Connection, number: int) -> None:
-        await connection.execute(load_queries()["insert_outbox"], *seal_packets([event(number)]))
+        [packets] = seal_packets([event(number)])
+        await connection.execute(load_queries()["insert_outbox"], *packets)
 
     start("relay").wait_said("leading")
     with Session(database_url) as late:
@@ -86,7 +87,8 @@ def revision(number: int, trial: str = "t") -> Event:
 
 
 def put(store: Session, *events: Event) -> None:
-    store.run(lambda connection: connection.execute(load_queries()["insert_outbox"], *seal_packets(events)))
+    for packets in seal_packets(events):
+        store.execute("insert_outbox", *packets)
 
 
 def park(outbox: Outbox, store: Session, *events: Event) -> None:

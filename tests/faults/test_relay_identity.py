@@ -11,7 +11,6 @@ from processor.core.messages import Event, Identity
 from processor.core.settings import Settings
 from processor.kafka.topics import create_topics, read_topic
 from processor.store.outbox import Outbox, seal_packets
-from processor.store.queries import load_queries
 from processor.store.session import Session
 from tests.factories import load, produce
 from tests.support.ledger import check_ledger
@@ -31,7 +30,8 @@ CHANGES = {
 
 def put(store: Session, numbers: Iterable[int]) -> None:
     events = [Event("r", f"t{number}", 1, "ml.trial.complete", 0, b"%d" % number) for number in numbers]
-    store.run(lambda connection: connection.execute(load_queries()["insert_outbox"], *seal_packets(events)))
+    for packets in seal_packets(events):
+        store.execute("insert_outbox", *packets)
 
 
 def own(settings: Settings, name: str) -> str:

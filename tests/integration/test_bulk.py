@@ -16,7 +16,7 @@ from processor.core.verdict import VERDICTS
 from processor.decode import digest
 from processor.decode.decoder import Decoder
 from processor.events.bodies import EventWriter
-from processor.store import trials as store_trials
+from processor.store import applying as store_applying
 from processor.store.outbox import Outbox
 from processor.store.session import Session
 from processor.store.trials import TrialStore
@@ -118,10 +118,10 @@ def test_the_quick_way_and_the_thorough_way_write_the_same(
     seed: int, store: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     records = history(seed)
-    monkeypatch.setattr(store_trials, "BULK_LEAST", NEVER)
+    monkeypatch.setattr(store_applying, "BULK_LEAST", NEVER)
     rows, events, verdicts = written(store, records, 37)
     for most in (400, 50, 1):
-        monkeypatch.setattr(store_trials, "BULK_LEAST", ALWAYS)
+        monkeypatch.setattr(store_applying, "BULK_LEAST", ALWAYS)
         assert (rows, events, verdicts) == written(store, records, most)
     # all of it once more changes nothing and says so
     sink = TrialStore(store, EventWriter())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -11,13 +14,15 @@ from typing import Any
 import asyncpg
 import pytest
 
+from benchmarks.migrating import SteadyLoad, fill, hold_open
 from processor.core.errors import SetupError
 from processor.core.settings import Settings
 from processor.store.migrations import MIGRATION_LOCK, check_migrated, migrate
 from processor.store.queries import migrations
 from processor.store.session import Session
-from tests.conftest import execute, settings_of
+from tests.conftest import database, execute, settings_of
 from tests.factories import produce, report
+from tests.support.backends import Servers
 from tests.support.ledger import events_of
 from tests.support.legacy import AS_DESIGNED, AS_ECTO, LEGACY
 from tests.support.processes import Process, run_command
@@ -114,11 +119,11 @@ def test_a_replica_waits_for_a_migration_that_takes_longer_than_a_statement_may(
             return migrate(store)
 
     with Session(empty_database_url) as first, ThreadPoolExecutor(1) as pool:
-        first.run(lambda connection: connection.execute("select pg_advisory_lock($1::bigint)", MIGRATION_LOCK))
+        assert first.fetch("try_migrate", MIGRATION_LOCK) == [{"pg_try_advisory_lock": True}]
         waiting = pool.submit(second)
         # a statement would have been given up after 0.1, 0.2 or 5.1 seconds: by the server, by us, by the driver
         assert wait([waiting], timeout=6).done == set()
-        first.run(lambda connection: connection.execute("select pg_advisory_unlock($1::bigint)", MIGRATION_LOCK))
+        first.fetch("end_migrate", MIGRATION_LOCK)
         assert waiting.result(60) == [name for name, _ in migrations()]
 
 
@@ -183,6 +188,124 @@ def test_a_table_that_no_report_could_be_written_to_is_refused_and_nothing_is_ch
     add = "alter table cerebros_model_trials add tenant text not null default 'x'"
     execute(empty_database_url, AS_DESIGNED, add, "alter table cerebros_model_trials alter tenant drop default")
     assert refusal(empty_database_url).endswith("or allow null in, cerebros_model_trials.tenant")
+
+
+def test_other_programs_are_not_held_up_while_a_large_table_is_migrated(empty_database_url: str) -> None:
+    """Also behind a transaction that stays open, as a dump's does: nobody queues behind a statement that waits for it.
+
+    A statement of the steady load that waits for a lock for 100 ms fails, and is counted.
+    """
+    asyncio.run(fill(empty_database_url, int(os.environ.get("MIGRATION_TEST_ROWS", "200000"))))
+    with SteadyLoad(empty_database_url, lock_timeout_ms=100) as load:
+        dump = hold_open(empty_database_url, 12)
+        done = run_migrate(empty_database_url)
+        assert not dump.is_alive()  # what needs the table for itself has waited for the dump
+    assert (done.returncode, load.blocked, load.problems) == (0, 0, []), done.stderr
+    assert load.statements > 500
+    assert "still waiting for a moment without others; pid" in done.stderr
+    assert "(like pg_dump) has held a lock for" in done.stderr
+    assert "building index cerebros_model_trials_one_row_a_trial on about" in done.stderr
+    assert run_migrate(empty_database_url, "--check").returncode == 0
+    assert fetch(empty_database_url, "select indexrelid::regclass::text from pg_index where not indisvalid") == []
+
+
+@pytest.mark.parametrize("index", ["cerebros_model_trials_one_row_a_trial", "cerebros_model_trials_status_index"])
+def test_an_index_that_a_killed_run_left_half_made_is_made_again(empty_database_url: str, index: str) -> None:
+    """As Postgres leaves it when the building session ends: the name is taken, and nothing can rely on it."""
+    columns = {"one_row_a_trial": "model_run_id, trial_id", "status_index": "status"}[index.split("trials_")[1]]
+    execute(empty_database_url, AS_DESIGNED, f"drop index if exists {index}")
+    statement = f"create {'unique' if 'one_row' in index else ''} index concurrently {index}"
+    dump = hold_open(empty_database_url, 3)
+    with Session(empty_database_url) as store:
+
+        async def cut_short(connection: asyncpg.Connection) -> None:
+            await connection.execute("set lock_timeout = 0; set statement_timeout = 1000")
+            with contextlib.suppress(asyncpg.QueryCanceledError):
+                await connection.execute(f"{statement} on cerebros_model_trials ({columns})")
+            await connection.execute("reset statement_timeout")
+
+        store.run(cut_short)
+    valid = f"select indisvalid from pg_index where indexrelid = to_regclass('{index}')"
+    assert fetch(empty_database_url, valid) == [(False,)]
+    dump.join()
+    said = run_migrate(empty_database_url).stderr
+    assert f"index {index} was left half-made: it goes, and is made again" in said
+    assert fetch(empty_database_url, valid) == [(True,)]
+
+
+def test_a_migration_that_is_killed_between_its_steps_is_resumed(empty_database_url: str) -> None:
+    execute(empty_database_url, AS_ECTO)
+    for steps in range(1, 12):
+
+        class KilledError(Exception):
+            pass
+
+        told: list[str] = []
+
+        def tell(words: str, told: list[str] = told, steps: int = steps, kind: type[Exception] = KilledError) -> None:
+            told.append(words)
+            if len(told) == steps:
+                raise kind
+
+        with Session(empty_database_url) as store, contextlib.suppress(KilledError):
+            migrate(store, tell)
+    migrated(empty_database_url)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        execute(empty_database_url, ONCE_MORE.format("trial_1", 1))
+
+
+def test_a_constraint_of_ours_is_checked_on_the_rows_that_are_there(empty_database_url: str) -> None:
+    execute(empty_database_url, "create table cerebros_model_runs (id uuid primary key, run_id text not null unique)")
+    migrated(empty_database_url)
+    known = "select convalidated from pg_constraint where conname = 'cerebros_model_runs_known_state'"
+    assert fetch(empty_database_url, known) == [(True,)]
+
+
+def test_warnings_of_another_program_take_any_length_and_no_row_is_written_again(empty_database_url: str) -> None:
+    execute(empty_database_url, AS_ECTO)
+    before = fetch(empty_database_url, "select pg_relation_filenode('cerebros_model_trials')")
+    migrated(empty_database_url)
+    assert fetch(empty_database_url, "select pg_relation_filenode('cerebros_model_trials')") == before
+    long = "update cerebros_model_trials set warnings = array[repeat('w', 5000)]"
+    execute(empty_database_url, long)
+
+
+def test_warnings_of_another_kind_are_refused_and_nothing_is_changed(empty_database_url: str) -> None:
+    execute(
+        empty_database_url,
+        AS_DESIGNED,
+        "alter table cerebros_model_trials drop warnings, add warnings jsonb",
+    )
+    assert refusal(empty_database_url).endswith("nothing was changed. Make it text[]")
+
+
+def test_a_database_that_is_not_utf8_is_refused(servers: Servers) -> None:
+    name = f"latin_{os.getpid()}"
+    make = f"create database {name} encoding 'LATIN1' locale 'C' template template0"
+    execute(servers.database_url, make)
+    url = database(servers.database_url, name)
+    try:
+        assert "stores text as LATIN1, which can't hold every report; nothing was changed" in refusal_of_encoding(url)
+        assert fetch(url, "select to_regclass('processor_migrations') is null") == [(True,)]
+    finally:
+        execute(servers.database_url, f"drop database {name} with (force)")
+
+
+def refusal_of_encoding(url: str) -> str:
+    with Session(url) as store, pytest.raises(SetupError) as refused:
+        migrate(store)
+    return str(refused.value)
+
+
+def test_two_schemas_of_one_database_are_migrated_beside_each_other(empty_database_url: str) -> None:
+    """Neither waits for the other's lock."""
+    execute(empty_database_url, "create schema one", "create schema two")
+    urls = [f"{empty_database_url}?options=-csearch_path%3D{name}" for name in ("one", "two")]
+    with Session(urls[0]) as first, Session(urls[1]) as second:
+        assert first.fetch("try_migrate", MIGRATION_LOCK) == [{"pg_try_advisory_lock": True}]
+        assert migrate(second) == [name for name, _ in migrations()]
+        first.fetch("end_migrate", MIGRATION_LOCK)
+        assert migrate(first) == [name for name, _ in migrations()]
 
 
 @pytest.mark.parametrize("shape", LEGACY)

@@ -102,12 +102,12 @@ def test_nothing_comes_while_paused_and_everything_after_it(reading: Reading) ->
     sent = reading.send(600, 600, 600, 600)
     with closing(reading.open()) as source:
         records = read(source, 1, limit=10)
-        source.pause()
+        source.pause(None)
         while brought := source.poll(10, 0.2):
             records += brought
         assert len(records) < len(sent)
         assert [source.poll(10, 0.05) for _ in range(20)] == [[]] * 20
-        source.resume()
+        source.pause(())
         records += read(source, len(sent) - len(records))
         records += read_rest(source)
     assert places(records) == sent
@@ -116,7 +116,7 @@ def test_nothing_comes_while_paused_and_everything_after_it(reading: Reading) ->
 def test_a_source_that_is_paused_before_it_has_its_partitions_reads_nothing_until_it_goes_on(reading: Reading) -> None:
     sent = reading.send(5, 5)
     with closing(reading.open()) as source:
-        source.pause()
+        source.pause(None)
         early: list[RawRecord] = []
 
         def is_assigned() -> bool:
@@ -125,7 +125,7 @@ def test_a_source_that_is_paused_before_it_has_its_partitions_reads_nothing_unti
 
         wait_until(is_assigned, "it has its partitions")
         assert (early, [source.poll(10, 0.05) for _ in range(20)]) == ([], [[]] * 20)
-        source.resume()
+        source.pause(())
         records = read(source, len(sent)) + read_rest(source)
     assert places(records) == sent
 

@@ -12,7 +12,7 @@ from processor.core.verdict import VERDICTS, Verdict, judge
 from processor.decode.decoder import Decoder
 from processor.events.bodies import EventWriter
 from processor.replay.fold import succeed
-from processor.store import trials as store_trials
+from processor.store import applying as store_applying
 from processor.store.compare import Comparison
 from processor.store.rows import row_json
 from processor.store.session import Session
@@ -128,7 +128,7 @@ def test_the_sql_that_compares_judges_as_the_table_says(case: Case, store: Sessi
 def test_writing_judges_as_the_table_says(
     case: Case, bulk_least: int, store: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_trials, "BULK_LEAST", bulk_least)
+    monkeypatch.setattr(store_applying, "BULK_LEAST", bulk_least)
     put_row(store, case)
     assert verdict_of(TrialStore(store, EventWriter()).write(Batch([arriving(case)], [], {}))) is case.verdict
 

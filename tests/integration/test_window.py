@@ -277,11 +277,14 @@ def test_an_outage_at_the_end_of_a_window_is_waited_out_and_not_taken_for_its_en
 
         back = time.monotonic() + 2.0
 
-        def write(self, batch: Batch) -> Written:
+        def write(self, batch: Batch, *, around_locks: bool = False) -> Written:
             if time.monotonic() < self.back:
                 raise TransientError("down")
             written.extend(rejection.record.offset for rejection in batch.rejections)
             return Written()
+
+        def answers(self) -> bool:
+            return False
 
         def close(self) -> None: ...
 

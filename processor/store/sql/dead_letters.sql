@@ -22,7 +22,7 @@ where id = any (array(
     cross join lateral (
         select r.id from dead_letter_records r
         where (r.topic, r."partition", r."offset") = (x.topic, x."partition", x."offset")
-          and r.record_timestamp = timestamptz 'epoch' + x.ms * interval '1 millisecond'
+          and r.record_timestamp = {moment: x.ms}
         limit 1
     ) as record
     cross join lateral (
@@ -76,19 +76,19 @@ select id, resolved_at from dead_letters where id = any($1::bigint[])
 select count(*) as count
 from dead_letters
 where ($1::text is null or reason = $1)
-  and ($2::bigint is null or first_seen >= timestamptz 'epoch' + $2 * interval '1 millisecond')
+  and ($2::bigint is null or first_seen >= {moment: $2})
   and ($3::bigint[] is null or id = any($3)) and ($4 or resolved_at is null) and id <= $5
 
 -- name: dead_letter_page
 -- The next $8 dead letters of a selection behind (record $6, report $7), those of one record together; without the bytes, which may be many.
 select letter.*, record.topic, record."partition", record."offset",
-       (extract(epoch from record.record_timestamp) * 1000)::bigint as timestamp_ms,
+       {milliseconds: record.record_timestamp} as timestamp_ms,
        (coalesce(octet_length(record.value), 0) + coalesce(octet_length(record.key), 0)
         + octet_length(record.headers::text))::bigint as bytes
 from (
     select * from dead_letters
     where ($1::text is null or reason = $1)
-      and ($2::bigint is null or first_seen >= timestamptz 'epoch' + $2 * interval '1 millisecond')
+      and ($2::bigint is null or first_seen >= {moment: $2})
       and ($3::bigint[] is null or id = any($3)) and ($4 or resolved_at is null) and id <= $5
       and (record_id, report_index) > ($6::bigint, $7::integer)
     order by record_id, report_index

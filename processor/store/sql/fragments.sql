@@ -10,7 +10,7 @@ rows from (jsonb_to_recordset($1::jsonb) as (
 
 -- fragment: incoming_position
 -- Where an incoming report stands in the order of all reports.
-(timestamptz 'epoch' + incoming.source_timestamp_ms * interval '1 millisecond',
+({moment: incoming.source_timestamp_ms},
  incoming.source_partition, incoming.source_offset, incoming.source_index)
 
 -- fragment: held_position
@@ -18,14 +18,14 @@ rows from (jsonb_to_recordset($1::jsonb) as (
 (held.source_timestamp, held.source_partition, held.source_offset, held.source_index)
 
 -- fragment: verdict
--- What an incoming report does to the row held; `processor.core.verdict` is its twin in Python, and one test holds both to the same cases. Other programs keep keys of their own in bridge_payload: only ours are compared.
+-- What an incoming report does to the row held; `processor.core.verdict` is its twin in Python, and one test holds both to the same cases. Other programs keep keys of their own in bridge_payload: only ours are compared. A table of theirs may have other types (varchar, integer): they are compared as ours.
 case
     when held.id is null then 0 -- inserted
     when {incoming_position} < {held_position} then 4 -- stale
     when ({fields: incoming.%name},
           incoming.bridge_payload -> 'extra', incoming.bridge_payload -> 'envelope')
          is distinct from
-         ({fields: held.%name},
+         ({fields: held.%name::%type},
           held.bridge_payload -> 'extra', held.bridge_payload -> 'envelope') then 1 -- changed
     when {incoming_position} is distinct from {held_position} then 2 -- touched
     else 3 -- unchanged

@@ -6,6 +6,15 @@ select set_config('synchronous_commit', 'on', false) where current_setting('sync
 -- Locks the runs of a batch, in one order for everybody, so that one transaction at a time judges the trials of a run.
 select run_id, id::text from cerebros_model_runs where run_id = any($1::text[]) order by run_id for no key update
 
+-- name: lock_free_runs
+-- Locks those of the runs that nobody else holds.
+select run_id, id::text from cerebros_model_runs
+where run_id = any($1::text[]) order by run_id for no key update skip locked
+
+-- name: runs_there
+-- Which of these runs there are, whoever holds them.
+select run_id from cerebros_model_runs where run_id = any($1::text[])
+
 -- name: create_runs
 -- Creates runs that nobody has announced; another process may just have done the same.
 insert into cerebros_model_runs (id, run_id, state, started_at, inserted_at, updated_at)
@@ -18,7 +27,7 @@ on conflict (run_id) do nothing
 -- Which of these trials have a row, and which report each row holds: its position (milliseconds since the epoch, partition, offset, place in the record; null: none known) and the digest of what it was made from.
 select coalesce(array_agg(given.place - 1), '{}') as places,
        coalesce(array_agg(encode(uuid_send(held.source_digest), 'hex')), '{}') as digests,
-       coalesce(array_agg((extract(epoch from held.source_timestamp) * 1000)::bigint), '{}') as timestamps,
+       coalesce(array_agg({milliseconds: held.source_timestamp}), '{}') as timestamps,
        coalesce(array_agg(held.source_partition), '{}') as partitions,
        coalesce(array_agg(held.source_offset), '{}') as offsets,
        coalesce(array_agg(held.source_index), '{}') as indices
@@ -29,7 +38,7 @@ join cerebros_model_trials held on held.model_run_id = given.model_run_id and he
 -- Judges reports of different trials against the rows held and applies them: 0 inserted, 1 changed, 2 touched (equal but newer: only the position moves), 3 equal, 4 older. Returns what was not simply inserted.
 with judged as materialized (
     select incoming.*,
-           timestamptz 'epoch' + incoming.source_timestamp_ms * interval '1 millisecond' as source_timestamp,
+           {moment: incoming.source_timestamp_ms} as source_timestamp,
            run.id as model_run_id,
            held.id as held_id,
            held.revision as held_revision,
@@ -81,7 +90,7 @@ from judged
 -- name: insert_dead_letter_records
 -- Keeps the original bytes of rejected records, once each.
 insert into dead_letter_records (topic, "partition", "offset", record_timestamp, key, value, headers)
-select topic, "partition", "offset", timestamptz 'epoch' + ms * interval '1 millisecond', key, value, headers
+select topic, "partition", "offset", {moment: ms}, key, value, headers
 from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[], $7::jsonb[])
      as x (topic, "partition", "offset", ms, key, value, headers)
 order by topic, "partition", "offset"
@@ -96,7 +105,7 @@ with stored as (
          as x (topic, "partition", "offset", ms, report_index, reason, detail, path)
     join dead_letter_records record
         on (record.topic, record."partition", record."offset") = (x.topic, x."partition", x."offset")
-       and record.record_timestamp = timestamptz 'epoch' + x.ms * interval '1 millisecond'
+       and record.record_timestamp = {moment: x.ms}
     order by record.id, x.report_index
     on conflict (record_id, report_index) do update
         set resolved_at = null, attempts = letter.attempts + 1, last_seen = now(), last_detail = excluded.detail

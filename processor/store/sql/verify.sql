@@ -9,7 +9,7 @@ select run.id is not null as run_known,
             when {incoming_position} = {held_position} then 0
             else 1 end as position,
        array_remove(array[
-           {fields: case when incoming.%name is distinct from held.%name then '%name' end},
+           {fields: case when incoming.%name is distinct from held.%name::%type then '%name' end},
            case when (incoming.bridge_payload -> 'extra', incoming.bridge_payload -> 'envelope') is distinct from
                      (held.bridge_payload -> 'extra', held.bridge_payload -> 'envelope') then 'bridge_payload' end
        ], null) as fields
@@ -21,7 +21,7 @@ order by incoming.place
 -- name: dead_letters_between
 -- The dead letters of topic $1 from the offsets $3 to before $4 of the partitions $2; `open` are those not yet resolved.
 select record."partition", record."offset",
-       (extract(epoch from record.record_timestamp) * 1000)::bigint as timestamp_ms,
+       {milliseconds: record.record_timestamp} as timestamp_ms,
        letter.report_index, letter.resolved_at is null as open
 from unnest($2::integer[], $3::bigint[], $4::bigint[]) as span (partition, first, next)
 join dead_letter_records record

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
-from processor.core.errors import TransientError
+from processor.core.errors import TransientError, Trouble
 from processor.core.messages import Batch, NextOffsets, RawRecord, Rejection, TopicPartition, TrialReport, Written
 from processor.pipeline.loop import Pipeline
 
@@ -39,6 +39,8 @@ class World:
         self.committed: dict[TopicPartition, int] = {}
         self.commits: list[tuple[dict[TopicPartition, int], bool]] = []
         self.refuse: Callable[[list[Place]], BaseException | None] = lambda _: None
+        self.answers = True
+        self.locked_runs: set[str] = set()
         self.free = threading.Event()  # a write that begins while it is not set waits for it
         self.free.set()
 
@@ -65,8 +67,10 @@ class FakeSink:
     def __init__(self, world: World) -> None:
         self._world, self._thread = world, threading.current_thread()
 
-    def write(self, batch: Batch) -> Written:
+    def write(self, batch: Batch, *, around_locks: bool = False) -> Written:
         assert threading.current_thread() is self._thread
+        if self._world.locked_runs:
+            return self._write_around(batch, around_locks)
         places = [(report.record.partition, report.record.offset) for report in batch.reports]
         self._world.attempts.append(places)
         error = self._world.refuse(places)
@@ -75,6 +79,17 @@ class FakeSink:
             raise error
         self._world.written += places
         return Written(inserted=len(places))
+
+    def _write_around(self, batch: Batch, around_locks: bool) -> Written:
+        waiting = [one for one in batch.reports if one.run_id in self._world.locked_runs]
+        if waiting and not around_locks:
+            raise TransientError("somebody holds it", Trouble.LOCK)
+        places = [(one.record.partition, one.record.offset) for one in batch.reports if one not in waiting]
+        self._world.written += places
+        return Written(inserted=len(places), set_aside=waiting)
+
+    def answers(self) -> bool:
+        return self._world.answers
 
     def close(self) -> None:
         assert threading.current_thread() is self._thread
@@ -86,7 +101,8 @@ class FakeSource:
     def __init__(self, world: World, *script: Step) -> None:
         self._world, self.script = world, list(script)
         self.pipeline: Pipeline
-        self.paused = self.leaks = False
+        self._held_back: Collection[int] | None = frozenset()
+        self.leaks = False
         self.pauses = 0
         self._deadline = time.monotonic() + PATIENCE_SECONDS
 
@@ -102,7 +118,7 @@ class FakeSource:
             else:
                 self.script.pop(0)
             return []
-        if step is not None and self.paused and not self.leaks:
+        if step is not None and not self.leaks and any(self.is_paused(record.partition) for record in step):
             time.sleep(0.001)
             return []
         self.script.pop(0)
@@ -120,12 +136,16 @@ class FakeSource:
         self._world.committed.update(next_offsets)
         self._world.commits.append((dict(next_offsets), wait))
 
-    def pause(self) -> None:
-        self.paused = True
-        self.pauses += 1
+    def pause(self, partitions: Collection[int] | None) -> None:
+        self.pauses += not self.paused and partitions != frozenset()
+        self._held_back = partitions
 
-    def resume(self) -> None:
-        self.paused = False
+    def is_paused(self, partition: int) -> bool:
+        return self._held_back is None or partition in self._held_back
+
+    @property
+    def paused(self) -> bool:
+        return self._held_back is None or len(self._held_back) > 0
 
     def close(self) -> None:
         pass

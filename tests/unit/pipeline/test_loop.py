@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from processor.core import metrics
-from processor.core.errors import FatalError, TransientError
+from processor.core.errors import FatalError, TransientError, Trouble
 from processor.core.messages import RawRecord, Rejection, TrialReport
-from processor.pipeline import lane as lane_module
 from processor.pipeline import loop as loop_module
+from processor.pipeline import portions
+from processor.pipeline import writer as writer_module
 from tests.unit.pipeline.fakes import FakeSource, Place, World, decode, nothing, pipeline_of, records
 
 
@@ -20,8 +21,8 @@ from tests.unit.pipeline.fakes import FakeSource, Place, World, decode, nothing,
 def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_module, "POLL_SECONDS", 0.005)
     monkeypatch.setattr(loop_module, "PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr(lane_module, "RETRY_FIRST_SECONDS", 0.002)
-    monkeypatch.setattr(lane_module, "RETRY_MOST_SECONDS", 0.01)
+    monkeypatch.setattr(writer_module, "RETRY_FIRST_SECONDS", 0.002)
+    monkeypatch.setattr(writer_module, "RETRY_MOST_SECONDS", 0.01)
     monkeypatch.setattr(loop_module, "DECODE_RETRY_SECONDS", 0.01)
 
 
@@ -216,3 +217,65 @@ def test_a_source_that_ends_is_written_to_its_end_however_long_an_outage_lasts(w
     world.refuse = refuse
     run(world, records(0, 0, 1), records(1, 0), None, lanes=2, shutdown_s=0.0, max_wait_s=60.0)
     assert world.committed == {("raw", 0): 2, ("raw", 1): 1}
+
+
+def too_much(most: int) -> Any:
+    """A database that takes no more than so many reports at once."""
+    return lambda places: TransientError("statement timeout", Trouble.WORK) if len(places) > most else None
+
+
+def test_a_batch_that_is_too_much_at_once_is_written_in_halves_and_committed_as_a_whole(world: World) -> None:
+    world.refuse = too_much(10)
+    run(world, records(0, *range(64)), world.has((0, 63)), max_reports=64)
+    assert [len(attempt) for attempt in world.attempts][:5] == [64, 64, 32, 16, 8]  # a second chance only at first
+    assert [(0, offset) for offset in range(64)] == world.written
+    assert world.committed == {("raw", 0): 64}
+    assert [offsets for offsets, _ in world.commits] == [{("raw", 0): 64}]
+
+
+def test_the_size_that_was_taken_is_remembered_and_grows_again(world: World) -> None:
+    world.refuse = too_much(8)
+
+    def recover() -> None:
+        world.come_back()
+        world.attempts.clear()
+
+    script = [records(0, *range(start, start + 16)) for start in range(0, 640, 16)]
+    run(world, script[0], world.has((0, 15)), recover, *script[1:], world.has((0, 639)), max_reports=16)
+    sizes = [len(attempt) for attempt in world.attempts]
+    small = portions.GROW_AFTER - 2  # two were taken before
+    assert sizes[:small] == [8] * small
+    assert set(sizes[small:]) == {16}
+
+
+@pytest.mark.parametrize(("trouble", "answers"), [(Trouble.WORLD, True), (Trouble.WORK, False)])
+def test_an_outage_is_no_reason_to_write_in_halves(world: World, trouble: Trouble, answers: bool) -> None:
+    """Something else is down, or the database answers nothing at all."""
+    world.answers = answers
+    world.refuse = lambda _: TransientError("down", trouble)
+    run(world, records(0, *range(8)), world.tried(5), world.come_back, world.has((0, 7)), max_reports=8)
+    assert {len(attempt) for attempt in world.attempts} == {8}
+
+
+def test_a_report_that_alone_is_too_much_waits_and_is_not_rejected(world: World) -> None:
+    world.refuse = lambda places: TransientError("timeout", Trouble.WORK) if (0, 5) in places else None
+    run(world, records(0, *range(8)), world.tried(12), world.come_back, world.has((0, 7)), max_reports=8)
+    assert [(0, offset) for offset in range(8)] == world.written
+    assert world.committed == {("raw", 0): 8}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_of_a_batch_in_halves_is_lost_or_turned_round_whatever_fails_meanwhile(world: World, seed: int) -> None:
+    rng = random.Random(seed)
+
+    def refuse(places: list[Place]) -> TransientError | None:
+        if rng.random() < 0.2:
+            return TransientError("now and then")
+        return TransientError("too much", Trouble.WORK) if len(places) > rng.randrange(1, 30) else None
+
+    world.refuse = refuse
+    script = [records(number % 3, *range(number // 3 * 5, number // 3 * 5 + 5)) for number in range(60)]
+    run(world, *script, lambda: len(world.written) == 300, lanes=2, max_reports=40)
+    assert world.committed == {("raw", partition): 100 for partition in range(3)}
+    for partition in range(3):
+        assert [offset for where, offset in world.written if where == partition] == list(range(100))

@@ -5,18 +5,20 @@ from __future__ import annotations
 import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
 from processor.core.errors import TransientError, Unpublishable
-from processor.core.messages import Destination, Event, OutboxMessage, Outgoing, Packet
+from processor.core.messages import Destination, Event, Identity, OutboxMessage, Outgoing, Packet
+from processor.core.stopping import Stop
 from processor.relay.relay import Relay
 
 #: what becomes of one call: it works, or fails before or after it took effect, and whether the process dies of it
 Fate = Literal["works", "fails before", "fails after", "dies before", "dies after"]
 MOST_CALLS = 3000
+OURS, THEIRS = Identity("ours", "events", "letters"), Identity("theirs", "events", "letters")
 _numbers = itertools.count()
 
 
@@ -43,6 +45,8 @@ class World:
     def __init__(self, *packets: Packet) -> None:
         self.waiting = list(packets)
         self.parked: list[tuple[Outgoing, str]] = []
+        self.wanted = 0  # how many of them a person wants back: those that were parked first
+        self.identity: Identity | None = None  # as whom the outbox was published
         self.published: list[Outgoing] = []  # as a read_committed consumer sees it
         self.remembered: Sequence[str] = ()  # by Kafka: the packets of its last transaction
         self.largest = 100  # bytes of a message that the topics take, as everybody can ask
@@ -86,10 +90,9 @@ class World:
         """The calls of these steps, in their order."""
         return [call for call in self.calls if call in names]
 
-    def put_back(self) -> None:
-        """What `processor parked publish` does: in front of all that waits, in order."""
-        self.waiting[:0] = [packet(message) for message, _ in self.parked]
-        self.parked.clear()
+    def want_back(self) -> None:
+        """What `processor parked publish` does: it marks what is parked now."""
+        self.wanted = len(self.parked)
 
     def never_takes(self, message: Outgoing) -> bool:
         large = len(message.value or b"") > self.largest
@@ -100,8 +103,7 @@ class FakeOutbox:
     """Of one process. With nothing to do it goes on with the world's script, then stops the relay."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
-        self.relay: Relay
+        self._world, self.stop = world, Stop()
 
     def try_lead(self) -> bool:
         with self._world.step("try_lead"):
@@ -109,7 +111,7 @@ class FakeOutbox:
 
     def wait(self, timeout_s: float) -> None:
         with self._world.step("wait"):
-            (self._world.script.pop(0) if self._world.script else self.relay.stop)()
+            (self._world.script.pop(0) if self._world.script else partial(self.stop.set, "done"))()
 
     def claim(self, max_messages: int, max_bytes: int) -> Sequence[Packet]:
         with self._world.step("claim"):
@@ -122,11 +124,23 @@ class FakeOutbox:
                 claimed.append(one)
             return claimed
 
-    def delete(self, packet_ids: Sequence[str]) -> int:
+    def delete(self, packet_ids: Sequence[str]) -> None:
         with self._world.step("delete"):
-            before = len(self._world.waiting)
-            self._world.waiting = [one for one in self._world.waiting if one.id not in packet_ids]
-            return before - len(self._world.waiting)
+            assert self._forget(packet_ids) == len(packet_ids)
+
+    def _forget(self, packet_ids: Sequence[str]) -> int:
+        before = len(self._world.waiting)
+        self._world.waiting = [one for one in self._world.waiting if one.id not in packet_ids]
+        return before - len(self._world.waiting)
+
+    def identity(self) -> Identity | None:
+        with self._world.step("identity"):
+            return self._world.identity
+
+    def settle(self, published: Sequence[str], identity: Identity) -> int:
+        with self._world.step("settle"):
+            self._world.identity = identity
+            return self._forget(published)
 
     def rewrite(self, packet_id: str, kept: Sequence[Outgoing], parked: Sequence[tuple[Outgoing, str]]) -> None:
         with self._world.step("rewrite"):
@@ -135,9 +149,21 @@ class FakeOutbox:
             self._world.waiting[place : place + 1] = [Packet(packet_id, tuple(kept), size)] if kept else []
             self._world.parked += parked
 
-    def parked_trials(self) -> set[str]:
-        with self._world.step("parked_trials"):
-            return {message.subject for message, _ in self._world.parked if isinstance(message, Event)}
+    def first_parked(self, trials: Collection[str]) -> Mapping[str, int]:
+        with self._world.step("first_parked"):
+            events = [message for message, _ in self._world.parked if isinstance(message, Event)]
+            found = sorted(((one.subject, one.revision) for one in events if one.subject in trials), reverse=True)
+            return dict(found)
+
+    def restore(self) -> int:
+        """In front of all that waits, the events of a trial in the order of their revisions."""
+        with self._world.step("restore"):
+            wanted = [message for message, _ in self._world.parked[: self._world.wanted]]
+            del self._world.parked[: self._world.wanted]
+            self._world.wanted = 0
+            wanted.sort(key=lambda one: one.revision if isinstance(one, Event) else 0)
+            self._world.waiting[:0] = [packet(message) for message in wanted]
+            return len(wanted)
 
     def depth(self) -> Mapping[str, Any]:
         with self._world.step("depth"):
@@ -148,8 +174,8 @@ class FakeOutbox:
 class FakeOutlet:
     """One producer. After a failure it may only be closed, and one that took over later fences it."""
 
-    def __init__(self, world: World, one_by_one: bool) -> None:
-        self._world, self.one_by_one = world, one_by_one
+    def __init__(self, world: World, identity: Identity, one_by_one: bool) -> None:
+        self._world, self.identity, self.one_by_one = world, identity, one_by_one
         self._gone: set[Destination] = set()
         self.broken = self.closed = False
         with world.step("open"):
@@ -205,8 +231,15 @@ class FakeOutlet:
         self.closed = True
 
 
-def relay_of(world: World, *, max_messages: int = 100, max_bytes: int = 1000) -> Relay:
+class StoppableRelay(Relay):
+    def stop(self) -> None:
+        self._stopping.set("asked to")
+
+
+def relay_of(
+    world: World, *, max_messages: int = 100, max_bytes: int = 1000, identity: Identity = OURS
+) -> StoppableRelay:
     """A process of its own; the world may have several, one after the other or side by side."""
     outbox = FakeOutbox(world)
-    outbox.relay = Relay(outbox, partial(FakeOutlet, world), max_messages=max_messages, max_bytes=max_bytes)
-    return outbox.relay
+    opener = partial(FakeOutlet, world)
+    return StoppableRelay(outbox, opener, identity, max_messages=max_messages, max_bytes=max_bytes, stop=outbox.stop)

@@ -12,7 +12,7 @@ from processor.relay.parking import without_value
 from tests.unit.relay.fakes import Fate, Killed, World, event, letter, packet, relay_of
 
 STEPS = [
-    *("try_lead", "open", "take_over", "parked_trials", "depth", "claim", "publish"),
+    *("try_lead", "open", "identity", "take_over", "settle", "restore", "first_parked", "depth", "claim", "publish"),
     *("look_for_topics", "try_out", "rewrite", "delete", "wait"),
 ]
 SIZES = st.sampled_from([1, 1, 1, 60, 101])  # the last is refused, two of the one before need to be looked at

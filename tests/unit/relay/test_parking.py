@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 
 from processor.core.messages import Destination, OutboxMessage, Outgoing
-from processor.relay.parking import OMITTED, may_go_without_value, trial_of, without_value
-from tests.unit.relay.fakes import event, letter
+from processor.relay.parking import OMITTED, may_go_without_value, refusal, without_value
+from tests.unit.relay.fakes import OURS, FakeOutlet, World, event, letter
 
 
-def test_all_events_of_a_trial_have_one_name_and_every_other_message_its_own() -> None:
-    assert {trial_of(event("a", revision)) for revision in (1, 2)} == {"run/a"}
-    assert trial_of(letter(7)) == "dead-letter/7"
+def test_only_later_revisions_of_a_trial_are_behind_a_parked_one() -> None:
+    outlet = FakeOutlet(World(), OURS, one_by_one=False)
+    behind = {"run/a": 2}
+    refused = [refusal(outlet, event("a", revision), behind) is not None for revision in (1, 2, 3)]
+    assert (refused, refusal(outlet, event("b", 9), behind)) == ([False, False, True], None)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,9 @@ from processor.core.times import Backoff
 from processor.relay import relay as relay_module
 from processor.relay.relay import Relay
 from tests.support.processes import wait_until
-from tests.unit.relay.fakes import Fate, World, event, letter, packet, relay_of
+from tests.unit.relay.fakes import OURS, THEIRS, Fate, World, event, letter, packet, relay_of
 
-DURABLE = ("take_over", "claim", "publish", "delete")
+DURABLE = ("take_over", "settle", "claim", "publish", "delete")
 
 
 def measured(name: str, **labels: str) -> float:
@@ -27,7 +28,7 @@ def test_each_round_claims_then_publishes_then_deletes() -> None:
     world = World(first)
     world.script = [lambda: world.waiting.append(second)]
     relay_of(world).run()
-    assert world.did(*DURABLE) == ["take_over", *["claim", "publish", "delete", "claim"] * 2]
+    assert world.did(*DURABLE) == ["take_over", "settle", *["claim", "publish", "delete", "claim"] * 2]
     assert world.published == [*first.messages, *second.messages]
     assert world.waiting == []
 
@@ -42,7 +43,7 @@ def test_the_packets_of_one_round_are_remembered_in_the_transaction_that_publish
 
 
 @pytest.mark.parametrize(("limits", "rounds"), [({"max_messages": 2}, 3), ({"max_bytes": 20}, 3), ({}, 1)])
-def test_a_round_takes_no_more_than_its_limits(limits: dict[str, int], rounds: int) -> None:
+def test_a_round_takes_no_more_than_its_limits(limits: dict[str, Any], rounds: int) -> None:
     world = World(*(packet(event(f"t{number}", size=10)) for number in range(6)))
     relay_of(world, **limits).run()
     assert world.did("publish") == ["publish"] * rounds
@@ -55,14 +56,14 @@ def test_what_the_predecessor_published_is_deleted_before_anything_is_claimed() 
     world = World(done, waiting)
     world.published, world.remembered = list(done.messages), [done.id]
     relay_of(world).run()
-    assert world.did(*DURABLE)[:3] == ["take_over", "delete", "claim"]
+    assert world.did(*DURABLE)[:3] == ["take_over", "settle", "claim"]
     assert world.published == [*done.messages, *waiting.messages]
 
 
 def test_nothing_is_deleted_where_no_predecessor_left_a_memory() -> None:
     world = World()
     relay_of(world).run()
-    assert world.did(*DURABLE) == ["take_over", "claim"]
+    assert world.did(*DURABLE) == ["take_over", "settle", "claim"]
 
 
 @pytest.mark.parametrize("fate", ["fails before", "fails after"])
@@ -70,7 +71,7 @@ def test_nothing_is_deleted_where_no_predecessor_left_a_memory() -> None:
     "step",
     [
         "take_over",
-        "parked_trials",
+        "settle",
         "claim",
         "publish",
         "delete",
@@ -91,10 +92,11 @@ def test_an_outage_at_any_step_takes_a_new_outlet_and_loses_and_doubles_nothing(
 def test_packets_that_stay_after_a_failed_delete_are_not_published_again() -> None:
     """Kafka remembers them, however often Postgres fails to forget them."""
     world = World(packet(event("a")))
-    world.fail("delete", 4)
+    world.fail("delete", 1)
+    world.plan("settle", "works", *["fails before"] * 4)
     relay_of(world).run()
     assert world.did("publish") == ["publish"]
-    assert world.did("delete") == ["delete"] * 5
+    assert world.did("delete", "settle") == ["settle", "delete", *["settle"] * 5]
     assert (len(world.published), world.waiting) == (1, [])
 
 
@@ -217,8 +219,19 @@ def test_a_stop_in_the_middle_of_a_round_finishes_it() -> None:
     relay = relay_of(world, max_messages=1)
     world.on["publish"] = relay.stop
     relay.run()
-    assert world.did(*DURABLE) == ["take_over", "claim", "publish", "delete"]
+    assert world.did(*DURABLE) == ["take_over", "settle", "claim", "publish", "delete"]
     assert [outlet.closed for outlet in world.outlets] == [True]
+
+
+def test_what_was_published_under_another_name_is_settled_under_that_name_first() -> None:
+    """Else the former relay would not be fenced, and what it published last would be published again."""
+    done, waiting = packet(event("a")), packet(event("b"))
+    world = World(done, waiting)
+    world.published, world.remembered, world.identity = list(done.messages), [done.id], THEIRS
+    relay_of(world).run()
+    assert [outlet.identity for outlet in world.outlets] == [THEIRS, OURS]
+    assert world.did(*DURABLE)[:5] == ["take_over", "settle", "take_over", "settle", "claim"]
+    assert (world.published, world.identity) == ([*done.messages, *waiting.messages], OURS)
 
 
 def test_an_outlet_that_can_not_take_over_is_closed_and_the_error_goes_on() -> None:

@@ -152,7 +152,12 @@ def test_packets_hold_every_message_in_order_and_are_bounded(sizes: list[int]) -
     messages = [Event("r", str(n), 1, "k", 0, b"x" * size) for n, size in enumerate(sizes)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outbox, "PACKET_BYTES", 5000)
-        ids, counts, payloads = seal_packets(messages)
+        patch.setattr(outbox, "STATEMENT_BYTES", 12_000)
+        statements = list(seal_packets(messages))
+    assert all(len(parts[2]) == 1 or sum(map(len, parts[2])) <= 12_000 for parts in statements)
+    ids = [one for parts in statements for one in parts[0]]
+    counts = [one for parts in statements for one in parts[1]]
+    payloads = [one for parts in statements for one in parts[2]]
     packets = [msgspec.msgpack.decode(payload, type=list[Outgoing]) for payload in payloads]
     assert messages == [message for packet in packets for message in packet]
     assert counts == [len(packet) for packet in packets]
@@ -177,7 +182,7 @@ def test_no_event_is_larger_than_its_packets_size_lets_the_relay_believe(
     run_id: str, trial_id: str, revision: int, value: bytes, source: str
 ) -> None:
     event = Event(run_id, trial_id, revision, "ml.trial.complete", 253_402_300_799_999, value, "application/avro")
-    (_, _, [payload]) = seal_packets([event])
+    [(_, _, [payload])] = seal_packets([event])
     origin = source.encode("utf-8", "replace")
     headers = sum(len(name) + len(held) + 4 for name, held in cloud_event_headers(event, origin))
     assert len(event.key) + len(value) + headers <= 2 * len(payload) + HEADER_BYTES + len(origin)

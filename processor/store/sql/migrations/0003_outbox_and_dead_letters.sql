@@ -1,3 +1,4 @@
+-- step: outbox and dead letters
 -- outbox: what the relay has yet to publish. One row is a packet: all messages of one transaction (or a part of them,
 -- 384 KiB), msgpack, in order. Row by row the outbox cost more than the trials themselves.
 -- `id` is what Kafka remembers of a published packet: random, so that a restored database never reuses one;

@@ -1,10 +1,12 @@
 -- Why a trial failed: what its report says of it (trial_report/v3). Nullable and without a default, so that no row is
 -- written again and the lock on the table is a short one.
+-- step: why a trial failed
 alter table cerebros_model_trials
     add column if not exists error_message text,
     add column if not exists error_type    text,
     add column if not exists stacktrace    text;
 
+-- step: the function that forgets digests
 -- as 0002 made it, with the new columns
 create or replace function cerebros_model_trials_forget_digest() returns trigger language plpgsql as $$
 begin
