@@ -46,7 +46,10 @@ NextOffsets = Mapping[TopicPartition, int]
 
 
 class RawRecord(msgspec.Struct, frozen=True, gc=False):
-    """One Kafka message as it was read; `timestamp_ms` is milliseconds since the epoch, 0 where the broker has none."""
+    """One Kafka message as it was read; `timestamp_ms` is milliseconds since the epoch, 0 where the broker has none.
+
+    `unreadable` says what of it the client could not read and is not here, "" where all is.
+    """
 
     topic: str
     partition: int
@@ -55,6 +58,7 @@ class RawRecord(msgspec.Struct, frozen=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    unreadable: str = ""
 
 
 class Order(NamedTuple):
@@ -109,7 +113,8 @@ class TrialReport(msgspec.Struct, frozen=True, gc=False):
 class Rejection(msgspec.Struct, frozen=True, gc=False):
     """A report that will never be valid: `index` is its place in the record, -1 where the record as a whole is meant.
 
-    `path` names the exact place inside the report (`metrics.layers[3]`), "" where there is none to name.
+    `path` names the exact place inside the report (`metrics.layers[3]`), "" where there is none to name. `detail` ends
+    with what of the record could not be read: it may be the cause, and the stored bytes lack it.
     """
 
     record: RawRecord
@@ -117,6 +122,11 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
     reason: Reason
     detail: str
     path: str = ""
+
+    def __post_init__(self) -> None:
+        missing = self.record.unreadable
+        if missing and not self.detail.endswith(missing):
+            msgspec.structs.force_setattr(self, "detail", f"{self.detail}; {missing}")
 
 
 #: what became of one report
