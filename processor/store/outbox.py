@@ -18,7 +18,7 @@ import asyncpg
 import msgspec
 
 from processor.core.errors import TransientError
-from processor.core.messages import Outgoing, Packet
+from processor.core.messages import RECORD_OVERHEAD, OutboxMessage, Outgoing, Packet, size_of
 from processor.core.parts import in_parts
 from processor.store.queries import load_queries
 from processor.store.session import Session
@@ -45,7 +45,9 @@ def seal_packets(messages: Sequence[Outgoing]) -> tuple[list[uuid.UUID], list[in
 
 def _size_of(message: Outgoing) -> int:
     """Roughly, as it is stored: ids, or headers and key, beside the value."""
-    return len(message.value or b"") + 200
+    if type(message) is OutboxMessage:  # a dead letter, with the headers and the key of its record
+        return size_of(message.key, message.value, message.headers)
+    return len(message.value or b"") + RECORD_OVERHEAD
 
 
 class Outbox:
