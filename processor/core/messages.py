@@ -41,12 +41,18 @@ class Reason(StrEnum):
 
 Headers = tuple[tuple[str, bytes | None], ...]
 TopicPartition = tuple[str, int]
+#: a record costs memory and time even when it is empty, and so does a header: an empty one is 2 bytes in Kafka
+RECORD_OVERHEAD, HEADER_OVERHEAD = 200, 150
 #: next offset to read, by partition: always the offset of the last handled record + 1
 NextOffsets = Mapping[TopicPartition, int]
 
 
 class RawRecord(msgspec.Struct, frozen=True, gc=False):
-    """One Kafka message as it was read; `timestamp_ms` is milliseconds since the epoch, 0 where the broker has none."""
+    """One Kafka message as it was read; `timestamp_ms` is milliseconds since the epoch, 0 where the broker has none.
+
+    `unreadable` says what of it the client could not read and is not here, "" where all is. `size`, which is not given
+    but found, is what it counts wherever bytes are bounded: all that it holds, and what holding it costs.
+    """
 
     topic: str
     partition: int
@@ -55,6 +61,19 @@ class RawRecord(msgspec.Struct, frozen=True, gc=False):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    unreadable: str = ""
+    size: int = 0
+
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "size", size_of(self.key, self.value, self.headers))
+
+
+def size_of(key: bytes | None, value: bytes | None, headers: Headers) -> int:
+    """Bytes of a Kafka message, with what it costs beside them."""
+    size = RECORD_OVERHEAD + len(value or b"") + len(key or b"")
+    for name, content in headers:
+        size += HEADER_OVERHEAD + len(name) + len(content or b"")
+    return size
 
 
 class Order(NamedTuple):
@@ -109,7 +128,8 @@ class TrialReport(msgspec.Struct, frozen=True, gc=False):
 class Rejection(msgspec.Struct, frozen=True, gc=False):
     """A report that will never be valid: `index` is its place in the record, -1 where the record as a whole is meant.
 
-    `path` names the exact place inside the report (`metrics.layers[3]`), "" where there is none to name.
+    `path` names the exact place inside the report (`metrics.layers[3]`), "" where there is none to name. `detail` ends
+    with what of the record could not be read: it may be the cause, and the stored bytes lack it.
     """
 
     record: RawRecord
@@ -117,6 +137,11 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
     reason: Reason
     detail: str
     path: str = ""
+
+    def __post_init__(self) -> None:
+        missing = self.record.unreadable
+        if missing and not self.detail.endswith(missing):
+            msgspec.structs.force_setattr(self, "detail", f"{self.detail}; {missing}")
 
 
 #: what became of one report

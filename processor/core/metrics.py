@@ -11,6 +11,9 @@ _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 _SIZE_BUCKETS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000)
 
 RECORDS = Counter("processor_records", "Kafka records read", registry=REGISTRY)
+UNREADABLE_HEADERS = Counter(
+    "processor_unreadable_headers", "records whose headers can't be read and are not kept", registry=REGISTRY
+)
 REPORTS = Counter("processor_reports", "reports by what the database did with them", ["result"], registry=REGISTRY)
 REJECTIONS = Counter("processor_rejections", "reports rejected, by reason", ["reason"], registry=REGISTRY)
 BENT_FIELDS = Counter("processor_bent_fields", "fields that normalisation had to change", ["field"], registry=REGISTRY)

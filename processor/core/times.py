@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
@@ -68,3 +69,21 @@ class Backoff:
     def reset(self) -> None:
         """It worked: the next failure is a first one again."""
         self._next_s = self._first_s
+
+
+class Seldom:
+    """Counts what may happen to every record, and says when it is time for a log line: one in so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = float("-inf")
+        self._untold = 0
+
+    def due(self, number: int = 1) -> int:
+        """How often it has happened since the last line where one is due now, else 0."""
+        self._untold += number
+        if time.monotonic() < self._next:
+            return 0
+        self._next = time.monotonic() + self._seconds
+        told, self._untold = self._untold, 0
+        return told

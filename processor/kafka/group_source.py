@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import structlog
-from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.core import metrics
 from processor.core.errors import FatalError, SetupError, TransientError
@@ -18,8 +18,8 @@ from processor.core.messages import NextOffsets, RawRecord
 from processor.core.messages import TopicPartition as Partition
 from processor.core.settings import KafkaSettings
 from processor.kafka.client import explain, translate
+from processor.kafka.intake import Intake
 from processor.kafka.membership import Subscription, consumer_properties
-from processor.kafka.records import to_record
 
 log = structlog.get_logger(__name__)
 
@@ -30,8 +30,6 @@ ASK_SECONDS = 0.5
 COMMIT_AGAIN_SECONDS = 0.5
 #: so long after a rebalance or a pause the client is kept awake (see `_wake`)
 WAKE_SECONDS = 2.0
-#: what one poll brings at the most, roughly: it follows the mean size of the records before
-POLL_BYTES = 4 * 1024 * 1024
 
 
 def named(partitions: Iterable[TopicPartition]) -> set[Partition]:
@@ -48,18 +46,17 @@ class GroupSource:
         self._paused: frozenset[int] | None = frozenset()  # None: all
         self._failure: KafkaError | None = None
         self._uncommitted: dict[Partition, int] = {}
-        self._given_up: set[Partition] = set()
         self._held: set[Partition] = set()
         self._wake_until = 0.0
         self._commit_again_at: float | None = None
         self._lag_at = 0.0
-        self._record_bytes = 200
         self._patience = time.monotonic() + UNRELEASED_SECONDS
         self._consumer = self._join()
 
     def _join(self) -> Consumer:
         callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
         consumer = Consumer({**consumer_properties(self._settings, self._subscription), **callbacks})
+        self._intake = Intake(consumer, self._keep)
         consumer.subscribe(
             [self._subscription.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -106,33 +103,20 @@ class GroupSource:
             self._commit_again_at = time.monotonic() + COMMIT_AGAIN_SECONDS
             self.commit({}, wait=False)
         try:
-            first = self._consumer.poll(timeout_s)  # returns with the first record; consume() would wait for all
-            if self._failure is not None:
-                raise self._or_wait(explain(self._failure, self._where))
-            if first is None:
-                if time.monotonic() < self._wake_until:
-                    self._wake()
-                return []
-            messages = [first]
-            limit = min(limit, max(1, POLL_BYTES // self._record_bytes))
-            if limit > 1:
-                self._given_up.clear()
-                rest = self._consumer.consume(limit - 1, 0)
-                # consume() may have given the first record's partition away: its neighbours are dropped, so it must
-                # not be written and committed past them (librdkafka itself throws away what it had collected)
-                messages = rest if (first.topic(), first.partition()) in self._given_up else [first, *rest]
+            records = self._intake.take(limit, timeout_s)
         except KafkaException as error:
             raise self._or_wait(translate(error, self._where)) from error
-        records = []
-        for message in messages:
-            problem = message.error()
-            if problem is None:
-                records.append(to_record(message))
-            else:
-                self._judge(problem)
-        if records:  # large records: fewer of them next time
-            self._record_bytes = 200 + sum(len(record.value or b"") for record in records) // len(records)
-        return records
+        if self._failure is not None:
+            raise self._or_wait(explain(self._failure, self._where))
+        if records is None and time.monotonic() < self._wake_until:
+            self._wake()
+        return records or []
+
+    def _keep(self, message: Message) -> bool:
+        problem = message.error()
+        if problem is not None:
+            self._judge(problem)
+        return problem is None
 
     def _wake(self) -> None:
         """Any request to a broker wakes the thread that fetches from it.
@@ -228,7 +212,7 @@ class GroupSource:
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
         names = named(partitions)
         self._release(names, lost=lost)
-        self._given_up |= names
+        self._intake.gone |= names
         for name in names:
             self._uncommitted.pop(name, None)
             with contextlib.suppress(KeyError):

@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource
 
 from processor.core.settings import KafkaSettings
-from processor.kafka.client import METADATA_SECONDS, client_properties, translate
+from processor.kafka.client import METADATA_SECONDS, client_properties, prefetch_properties, translate
 
 #: a killed process must not hold its partitions longer than this (the broker's default for KIP-848 groups is 45 s)
 ACCEPTABLE_SESSION_MS = 10_000
@@ -64,7 +64,7 @@ def choose_protocol(settings: KafkaSettings) -> str:
 
 def consumer_properties(settings: KafkaSettings, subscription: Subscription) -> dict[str, Any]:
     """Properties of a consumer that commits what it is told to, and nothing by itself."""
-    prefetch_bytes, session_ms = subscription.prefetch_bytes, subscription.session_timeout_ms
+    session_ms = subscription.session_timeout_ms
     own: dict[str, Any] = {
         "group.id": subscription.group,
         "group.protocol": subscription.protocol,
@@ -76,13 +76,7 @@ def consumer_properties(settings: KafkaSettings, subscription: Subscription) -> 
         "enable.partition.eof": False,
         "fetch.wait.max.ms": 100,
         "fetch.error.backoff.ms": 50,
-        # one answer of the broker may come on top of what is queued: both are shares of the one memory setting
-        "queued.max.messages.kbytes": prefetch_bytes // 1024,
-        "fetch.max.bytes": prefetch_bytes // 2,
-        "fetch.message.max.bytes": min(1024 * 1024, prefetch_bytes // 4),
-        "queued.min.messages": 20_000,
-        # after the queue was full: librdkafka waits a second by default, which alone would limit us to 20,000 records/s
-        "fetch.queue.backoff.ms": 10,
+        **prefetch_properties(subscription.prefetch_bytes),
         "max.poll.interval.ms": 300_000,
     }
     if subscription.protocol == "classic":

@@ -18,8 +18,8 @@ from processor.core.errors import FatalError, SetupError, TransientError
 from processor.core.messages import NextOffsets, RawRecord
 from processor.core.settings import KafkaSettings
 from processor.kafka.client import TIMEOUT_SECONDS, explain, translate
+from processor.kafka.intake import Intake
 from processor.kafka.ranges import Range, open_consumer
-from processor.kafka.records import to_record
 
 log = structlog.get_logger(__name__)
 
@@ -57,6 +57,7 @@ class RangeSource:
             error_cb=self._on_error,
             on_commit=self._on_commit,
         )
+        self._intake = Intake(self._consumer, self._keep)
         self._consumer.assign([TopicPartition(self._topic, one.partition, one.at) for one in self._left.values()])
 
     @property
@@ -85,11 +86,10 @@ class RangeSource:
             time.sleep(min(timeout_s, 0.02))
             return []
         try:
-            first = self._consumer.poll(timeout_s)  # returns with the first record; consume() would wait for all
-            messages = [] if first is None else [first, *self._consumer.consume(limit - 1, 0)]
+            records = self._intake.take(limit, timeout_s)
             if self._failure is not None:
                 raise explain(self._failure, self._where)
-            return [to_record(message) for message in messages if self._keep(message)]
+            return records or []
         except KafkaException as error:
             raise translate(error, self._where) from error
 

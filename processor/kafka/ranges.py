@@ -10,10 +10,10 @@ from confluent_kafka.admin import AdminClient
 
 from processor.core.errors import SetupError, UsageError
 from processor.core.settings import KafkaSettings
-from processor.kafka.client import TIMEOUT_SECONDS, client_properties, translate
+from processor.kafka.client import TIMEOUT_SECONDS, client_properties, prefetch_properties, translate
 
 #: far less than the live source prefetches: a replay shares the machine with it
-PREFETCH_KBYTES = 8 * 1024
+PREFETCH_BYTES = 8 * 1024 * 1024
 #: for a moment later than every record
 _AFTER_ALL = -1
 
@@ -47,8 +47,7 @@ def open_consumer(settings: KafkaSettings, group_id: str, **callbacks: Any) -> C
             **client_properties(
                 settings,
                 **{
-                    "queued.max.messages.kbytes": PREFETCH_KBYTES,
-                    "fetch.max.bytes": PREFETCH_KBYTES * 1024,
+                    **prefetch_properties(PREFETCH_BYTES),
                     "fetch.wait.max.ms": 100,
                 },
             ),

@@ -1,16 +1,25 @@
-"""A Kafka message as librdkafka gives it -> RawRecord."""
+"""A Kafka message as librdkafka gives it -> RawRecord; total: whatever a record holds, nothing is raised for it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
+from processor.core import metrics
 from processor.core.messages import Headers, RawRecord
+from processor.core.times import Seldom
+
+log = structlog.get_logger(__name__)
 
 #: year 9999, the last that both Postgres' and Python's dates reach; a producer may send any 64-bit number
 LATEST_TIMESTAMP_MS = 253_402_300_799_999
+UNREADABLE_HEADERS = "its headers are not kept: the name of one is not UTF-8"
+#: a producer may do it in every record: told in one line of so many seconds, counted always
+_TOLD_EVERY_SECONDS = 10.0
+_unreadable = Seldom(_TOLD_EVERY_SECONDS)
 
 
 def to_record(message: Message) -> RawRecord:
@@ -19,6 +28,14 @@ def to_record(message: Message) -> RawRecord:
         timestamp = 0
     elif timestamp > LATEST_TIMESTAMP_MS:
         timestamp = LATEST_TIMESTAMP_MS
+    unreadable = ""
+    try:
+        headers = raw_headers(message.headers())
+    except (SystemError, ValueError):
+        # confluent-kafka 2.16 wants every name to be UTF-8; a second call would hand out a list with a hole in it,
+        # and the process would die of it: what was readable beside the name is lost too
+        headers, unreadable = (), UNREADABLE_HEADERS
+        _tell_unreadable(message)
     return RawRecord(
         message.topic(),  # type: ignore[arg-type] # never None in a record that was read
         message.partition(),  # type: ignore[arg-type]
@@ -26,9 +43,17 @@ def to_record(message: Message) -> RawRecord:
         timestamp,
         message.key(),
         message.value(),
-        raw_headers(message.headers()),
+        headers,
+        unreadable,
     )
 
 
 def raw_headers(headers: Any) -> Headers:
     return tuple(headers.items() if isinstance(headers, Mapping) else headers) if headers else ()
+
+
+def _tell_unreadable(message: Message) -> None:
+    metrics.UNREADABLE_HEADERS.inc()
+    if records := _unreadable.due():
+        place = {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
+        log.warning("unreadable_headers", cause=UNREADABLE_HEADERS, records=records, **place)

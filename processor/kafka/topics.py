@@ -12,6 +12,7 @@ from processor.core.errors import SetupError, TransientError
 from processor.core.messages import RawRecord
 from processor.core.settings import KafkaSettings
 from processor.kafka.client import METADATA_SECONDS, client_properties, explain, list_topics, translate
+from processor.kafka.intake import PORTION
 from processor.kafka.records import to_record
 
 
@@ -67,7 +68,7 @@ def read_topic(settings: KafkaSettings, topic: str, *, timeout_s: float = 10.0) 
         consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
         unfinished, deadline = set(partitions), time.monotonic() + timeout_s
         while unfinished:
-            for message in consumer.consume(5000, 0.2):
+            for message in consumer.consume(PORTION, 0.2):
                 deadline = time.monotonic() + timeout_s
                 if (error := message.error()) is None:
                     yield to_record(message)

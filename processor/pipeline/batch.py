@@ -26,8 +26,7 @@ class Accumulator:
         self._records = self._bytes = self._collected = 0
 
     def add(self, record: RawRecord, outcomes: Sequence[Outcome]) -> None:
-        # a record costs memory and time even when it is empty; many reports cost more than their bytes
-        size = 200 + len(record.value or b"")
+        size = record.size
         if self._collected + len(outcomes) > self._max_reports or self._bytes + size > self._max_bytes:
             self._seal()
         self._collected += len(outcomes)

@@ -179,7 +179,7 @@ class Pipeline:
                         place = lane_of[record.partition] = self._least_used_lane()
                     share[place].append((record, outcomes))
                     done += 1
-                    size += len(record.value or b"")
+                    size += record.size
                     if size >= DECODE_BYTES:
                         break
             self._note_registry(None)

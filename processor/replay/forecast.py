@@ -75,7 +75,7 @@ class Forecaster:
     def _valid(self, record: RawRecord) -> Iterator[tuple[TrialReport, int]]:
         """The record's valid reports, each with its share of the record's bytes."""
         outcomes = self._decode(record)
-        share = len(record.value or b"") // max(1, len(outcomes))
+        share = record.size // max(1, len(outcomes))
         for outcome in outcomes:
             if isinstance(outcome, Rejection):
                 self._reject(outcome)

@@ -18,7 +18,7 @@ import asyncpg
 import msgspec
 
 from processor.core.errors import TransientError
-from processor.core.messages import Event, Identity, OutboxMessage, Outgoing, Packet
+from processor.core.messages import RECORD_OVERHEAD, Identity, OutboxMessage, Outgoing, Packet, size_of
 from processor.core.parts import in_parts
 from processor.store.queries import load_queries
 from processor.store.session import Session
@@ -53,15 +53,10 @@ def seal_packets(messages: Iterable[Outgoing]) -> Iterator[Packets]:
 
 
 def _size_of(message: Outgoing) -> int:
-    """Roughly, as it is stored: ids beside an event's value; key and headers of a message come as they came in."""
-    if type(message) is Event:
-        return len(message.value) + 200
-    return len(message.value or b"") + 200 + _bytes_beside(message)
-
-
-def _bytes_beside(message: Outgoing) -> int:
-    headers = message.headers if isinstance(message, OutboxMessage) else ()
-    return len(message.key or b"") + sum(len(name) + len(value or b"") for name, value in headers)
+    """Roughly, as it is stored: ids, or headers and key, beside the value."""
+    if type(message) is OutboxMessage:  # a dead letter, with the headers and the key of its record
+        return size_of(message.key, message.value, message.headers)
+    return len(message.value or b"") + RECORD_OVERHEAD
 
 
 def _uuids(packet_ids: Sequence[str]) -> list[uuid.UUID]:

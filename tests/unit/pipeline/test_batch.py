@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -174,3 +175,14 @@ def test_without_leaves_a_batch_alone_that_holds_none_of_the_partitions() -> Non
     less = without(batch, {("raw", 1), ("raw", 5)})
     assert ([(0, 0, 0)], [], {("raw", 0)}) == (places(less.reports), places(less.rejections), partitions_of(less))
     assert partitions_of(without(less, {("raw", 0)})) == set()
+
+
+@pytest.mark.parametrize("held", [{"key": b"x" * 900}, {"headers": (("h", b"x" * 900),)}, {"value": b"x" * 900}])
+def test_bytes_count_wherever_a_record_holds_them(held: dict[str, Any]) -> None:
+    accumulator = Accumulator(1000, 4000)
+    for offset in range(10):
+        record = RawRecord("raw", 0, offset, 0, **{"key": None, "value": None, **held})
+        accumulator.add(record, outcomes_of(record, [True]))
+    batches = drain(accumulator)
+    assert [batch.records for batch in batches] == [3, 3, 3, 1]
+    assert max(batch.bytes for batch in batches) <= 4000
