@@ -9,7 +9,7 @@ WORKERS ?= 4
 TESTS  ?= tests
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test coverage soak check docs bench lock clean
+.PHONY: help setup demo test coverage soak check docs bench wheel lock clean
 
 help:
 	@echo "make demo   a real search reports through a real Kafka into a real PostgreSQL, is replayed and reconciled"
@@ -18,6 +18,7 @@ help:
 	@echo "make docs   the documentation as HTML into build/docs; a dead link fails"
 	@echo "make bench  throughput and latency beside the ceilings      make soak  minutes of random kills"
 	@echo "make setup  only install: .venv/bin/processor               make lock  refresh requirements/*.txt"
+	@echo "make wheel  what others install, into dist"
 
 setup: $(STAMP)
 
@@ -60,6 +61,10 @@ docs: setup
 bench: setup
 	@$(BIN)/python -m benchmarks
 
+wheel: setup
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build -t wheel -d dist
+
 # dev first: production then runs what was tested
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
   --python-version 3.11 --no-emit-package cerebros-processor
@@ -69,4 +74,4 @@ lock: setup
 	@printf 'uv\n' | $(COMPILE) -o requirements/uv.txt -
 
 clean:
-	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
