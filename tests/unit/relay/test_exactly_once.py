@@ -32,7 +32,8 @@ def outboxes(draw: st.DrawFn) -> list[Packet]:
                 messages.append(letter(letters, draw(SIZES)))
             else:
                 revisions[trial] += 1
-                messages.append(event(trial, revisions[trial], draw(SIZES) if revisions[trial] == 1 else 1))
+                size = draw(SIZES) if revisions[trial] == 1 else 1  # a later one that is refused: see test_refused
+                messages.append(event(trial, revisions[trial], size))
         packets.append(packet(*messages))
     return packets
 
