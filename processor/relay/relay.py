@@ -71,37 +71,47 @@ class Relay:
         self._anything_parked = True  # until it was looked at
         self._depth_at = 0.0
         self.last_round = time.monotonic()
-        self.in_outage = False
+        self._backoff = Backoff()
+        self._waiting_since: float | None = None
 
     def run(self) -> None:
         """Returns when stopped; raises `SetupError` when a person has to act."""
-        backoff, waiting_since = Backoff(), 0.0
         while not self._stopping.is_set():
             try:
                 outlet = self._lead()
                 if outlet is None:
                     break
-                if waiting_since:
-                    log.info("publishing_again", after_s=round(time.monotonic() - waiting_since, 1))
-                    metrics.OUTAGE.labels("relay").set(0)
-                    self.in_outage = False
-                backoff, waiting_since = Backoff(), 0.0
                 self._serve(outlet)
             except TransientError as error:
-                metrics.LAST_ERROR.set_to_current_time()
-                if not waiting_since:  # one line, not a thousand
-                    waiting_since = time.monotonic()
-                    metrics.OUTAGES.labels("relay").inc()
-                    metrics.OUTAGE.labels("relay").set(1)
-                    self.in_outage = True
-                    log.warning("waiting", cause=str(error))
-                self.last_round = time.monotonic()
+                self._note_outage(error)
                 with contextlib.suppress(TransientError):  # the outbox grows just now
                     self._measure_depth()
-                self._stopping.wait(backoff.next_s())
+                self._stopping.wait(self._backoff.next_s())
             finally:
                 metrics.RELAY_ACTIVE.set(0)
         self._stopping.tell()
+
+    def _note_outage(self, error: TransientError) -> None:
+        """It lasts until a whole round has worked: who can take over may still not be able to publish."""
+        self.last_round = time.monotonic()
+        metrics.LAST_ERROR.set_to_current_time()
+        if self._waiting_since is None:  # one line, not a thousand
+            self._waiting_since = time.monotonic()
+            metrics.OUTAGES.labels("relay").inc()
+            metrics.OUTAGE.labels("relay").set(1)
+            log.warning("waiting", cause=str(error))
+
+    def _note_round(self) -> None:
+        """A round worked, whether there was something to publish or not."""
+        self._backoff.reset()
+        if self._waiting_since is not None:
+            log.info("publishing_again", after_s=round(time.monotonic() - self._waiting_since, 1))
+            metrics.OUTAGE.labels("relay").set(0)
+            self._waiting_since = None
+
+    @property
+    def in_outage(self) -> bool:
+        return self._waiting_since is not None
 
     def _lead(self) -> Outlet | None:
         """Waits for the lead, then settles what the predecessor left in doubt."""
@@ -110,6 +120,7 @@ class Relay:
             if not standing_by:
                 log.info("standing_by")
                 standing_by = True
+                self._note_round()  # nothing is wrong with one that has nothing to do
             self.last_round = time.monotonic()
             self._measure_depth()
             if self._stopping.wait(STANDBY_SECONDS):
@@ -157,7 +168,8 @@ class Relay:
                 if packets:
                     reach("relay.after_claim")
                     self._publish(outlet, packets)
-                else:
+                self._note_round()
+                if not packets:
                     self._outbox.wait(IDLE_SECONDS)
         finally:
             outlet.close()

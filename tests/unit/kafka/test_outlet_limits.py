@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from processor.core.errors import TransientError
 from processor.core.messages import Destination, Event, Headers, OutboxMessage, Outgoing
-from processor.kafka import outlet as outlet_module
+from processor.kafka import hanging
 from processor.kafka.outlet import RECORD_OVERHEAD, Outlet
 from processor.kafka.producer import DEFAULT_MESSAGE_BYTES, producer_properties
 from processor.store.outbox import PACKET_BYTES
@@ -130,8 +130,7 @@ def test_an_outage_while_trying_out_is_told_after_the_transaction_is_aborted(cal
 
 
 def test_trying_out_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outlet_module, "HANG_SECONDS", 0.05)
-    monkeypatch.setattr(outlet_module, "_given_up", [])
+    monkeypatch.setattr(hanging, "HANG_SECONDS", 0.05)
     broker = Broker()
     broker.hangs_in = "abort_transaction"
     with pytest.raises(TransientError, match="hangs"):

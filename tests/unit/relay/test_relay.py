@@ -125,19 +125,34 @@ def test_what_a_person_has_to_mend_ends_the_run_with_the_outlet_closed() -> None
     assert (len(world.waiting), measured("relay_active")) == (1, 0)
 
 
-@pytest.mark.parametrize("step", ["try_lead", "open", "take_over"])
-def test_an_outage_is_told_once_and_ends_when_the_relay_leads_again(step: str) -> None:
+@pytest.mark.parametrize("step", ["try_lead", "open", "take_over", "claim", "publish"])
+def test_an_outage_is_told_once_and_ends_when_a_round_has_worked(step: str) -> None:
+    """Who can take over may still not be able to publish."""
+
     def look() -> None:
         seen.append((relay.in_outage, measured("outage", where="relay")))
 
     seen: list[tuple[bool, float]] = []
     world, before = World(packet(event("a"))), measured("outages_total", where="relay")
     world.fail(step, 3)
-    world.on = {step: look, "publish": look}
+    world.on = {step: look, "wait": look}
     relay = relay_of(world)
     relay.run()
-    assert seen == [(False, 0), *[(True, 1)] * 3, (False, 0)]
+    assert seen[:4] == [(False, 0), *[(True, 1)] * 3]
+    assert seen[-1] == (False, 0)
     assert measured("outages_total", where="relay") - before == 1
+
+
+def test_a_relay_that_stands_by_after_an_outage_is_in_none() -> None:
+    """It has nothing to publish, and its Postgres answers."""
+    world = World()
+    world.fail("try_lead", 1)
+    world.leads = iter([False, True]).__next__
+    seen: list[bool] = []
+    relay = relay_of(world)
+    world.on["try_lead"] = lambda: seen.append(relay.in_outage)
+    relay.run()
+    assert seen == [False, True, False]
 
 
 def test_each_attempt_in_an_outage_shows_that_the_relay_is_not_stuck() -> None:
