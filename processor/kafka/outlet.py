@@ -276,7 +276,10 @@ class Outlet:
                 self._producer.abort_transaction(TRANSACTION_SECONDS)
         except KafkaException as error:
             raise self._broken(error) from error
-        return "; ".join(sorted({one.str() for one in self._answers.failures if one.code() in _NEVER | _GONE}))
+        refused = sorted({one.str() for one in self._answers.failures if one.code() in _NEVER | _GONE})
+        if self._answers.failures and not refused:  # failed only for now, which says nothing of the messages
+            raise self._broken(KafkaException(self._answers.failures[0]))
+        return "; ".join(refused)
 
     def close(self) -> None:
         """Ends without waiting: an open transaction is aborted by whoever takes over."""
