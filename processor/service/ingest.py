@@ -13,7 +13,7 @@ from processor.core.settings import IngestSettings
 from processor.events.bodies import EventWriter
 from processor.kafka.group_source import GroupSource
 from processor.kafka.membership import Subscription, choose_protocol
-from processor.kafka.topics import check_topics
+from processor.kafka.topics import check_topics, compaction_warning, is_compacted
 from processor.pipeline.loop import Pipeline
 from processor.service.health import serve_health
 from processor.service.signals import stop_on_signals
@@ -42,6 +42,8 @@ def run_ingest(settings: IngestSettings) -> None:
         with open_session(settings, "cerebros-check") as store:
             check_migrated(store)
         check_topics(settings, settings.raw_topic)
+        if is_compacted(settings, settings.raw_topic):
+            log.warning("topic_compacted", cause=compaction_warning(settings.raw_topic))
         protocols.append(choose_protocol(settings) if settings.group_protocol == "auto" else settings.group_protocol)
         if not event_writers:  # it may need the schema registry
             event_writers.append(make_event_writer(settings, catalogue))
@@ -74,7 +76,7 @@ def run_ingest(settings: IngestSettings) -> None:
         stop_on_signals(pipeline.stop)
         if stopped:  # a signal that came meanwhile
             pipeline.stop()
-        health.watch(lambda: pipeline.last_poll, lambda: not pipeline.in_outage)
+        health.watch(lambda: pipeline.last_poll, lambda: not (pipeline.in_outage or source.in_outage))
         gc.freeze()  # what lives from the start on need not be looked at again
         log.info("ingest_started", topic=settings.raw_topic, group=settings.group_id, protocol=subscription.protocol)
         try:
