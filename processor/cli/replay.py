@@ -152,3 +152,5 @@ def verify(window: Window = None, partition: Partition = None, format_: Format =
     if document["differences"]:
         where = place(settings.database_url.get_secret_value())
         raise ProcessorError(f"{document['differences']:,} differences between {settings.raw_topic} and {where}")
+    if document["lost_input"]:
+        raise ProcessorError(f"{settings.raw_topic} no longer holds all that the group should read; see the notes")

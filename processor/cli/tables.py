@@ -42,6 +42,8 @@ def status_table(document: Mapping[str, Any]) -> Table:
         add_row(table, "members of the group", len(document["members"]))
         for partition, lag in document["lag"].items():
             add_row(table, f"lag of partition {partition}", lag)
+        for warning in document["warnings"]:
+            add_row(table, "warning", warning)
     if "outbox" in document:
         table.add_section()
         add_row(table, "runs", document["runs"])

@@ -14,6 +14,17 @@ RECORDS = Counter("processor_records", "Kafka records read", registry=REGISTRY)
 UNREADABLE_HEADERS = Counter(
     "processor_unreadable_headers", "records whose headers can't be read and are not kept", registry=REGISTRY
 )
+RECORDS_GONE = Counter(
+    "processor_records_gone", "records that Kafka deleted before they were read", ["partition"], registry=REGISTRY
+)
+TOPICS_MADE_ANEW = Counter(
+    "processor_topics_made_anew",
+    "times that the raw topic was made anew and read from its beginning",
+    registry=REGISTRY,
+)
+TIMESTAMPS_AHEAD = Counter(
+    "processor_timestamps_ahead", "records whose timestamp is minutes ahead of this machine's clock", registry=REGISTRY
+)
 REPORTS = Counter("processor_reports", "reports by what the database did with them", ["result"], registry=REGISTRY)
 REJECTIONS = Counter("processor_rejections", "reports rejected, by reason", ["reason"], registry=REGISTRY)
 BENT_FIELDS = Counter("processor_bent_fields", "fields that normalisation had to change", ["field"], registry=REGISTRY)

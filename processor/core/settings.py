@@ -25,19 +25,23 @@ PREFIX = "PROCESSOR_"
 #: what Kubernetes puts into every container for a service whose name begins with `processor`
 _SERVICE_LINK = re.compile(r"^\w*(_SERVICE_(HOST|PORT)|_PORT_\d+_(TCP|UDP|SCTP)|_PORT=(tcp|udp|sctp)://)")
 
-#: librdkafka properties on which a promise rests, or that have a setting of their own
+#: librdkafka properties on which a promise rests, or that have a setting of their own; every alias of one is one too
 OWN_PROPERTIES = frozenset(
     {
         "bootstrap.servers",
+        "metadata.broker.list",
         "group.id",
         "group.instance.id",
         "group.protocol",
         "session.timeout.ms",
         "partition.assignment.strategy",
         "enable.auto.commit",
+        "auto.commit.enable",
         "enable.auto.offset.store",
         "auto.offset.reset",
+        "enable.partition.eof",
         "queued.max.messages.kbytes",
+        "queued.min.messages",
         "fetch.max.bytes",
         "max.partition.fetch.bytes",
         "fetch.message.max.bytes",
@@ -45,11 +49,25 @@ OWN_PROPERTIES = frozenset(
         "transactional.id",
         "enable.idempotence",
         "acks",
+        "request.required.acks",
         "delivery.report.only.error",
+    }
+)
+#: what the client takes as a function or an object, beside all that ends in `_cb`: no JSON can be one
+_OBJECTS = frozenset(
+    {
         "logger",
-        "error_cb",
         "on_delivery",
         "on_commit",
+        "default.topic.config",
+        "default_topic_conf",
+        "opaque",
+        "interceptors",
+        "msg_order_cmp",
+        "ssl_ca",
+        "ssl_certificate",
+        "ssl_key",
+        "ssl_engine_callback_data",
     }
 )
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -105,11 +123,16 @@ class KafkaSettings(ProcessSettings):
         for name, option in options.items():
             if not isinstance(option, (str, int, float)):
                 raise ValueError(f"the value of {name} must be a string, a number or a boolean")
+            if not name or not (_is_text(name) and _is_text(str(option))):  # the client would die of half a character
+                raise ValueError("names and values must be text, without NUL and half characters")
         return options
 
     @field_validator("kafka_options")
     @classmethod
     def _leaves_promises_alone(cls, value: dict[str, Any]) -> dict[str, Any]:
+        objects = sorted(name for name in value if name in _OBJECTS or name.endswith("_cb"))
+        if objects:
+            raise ValueError(f"{', '.join(objects)} can't be set here: it takes a function or an object, no JSON value")
         own = sorted(OWN_PROPERTIES & value.keys())
         if own:
             raise ValueError(f"{', '.join(own)} can't be set here: the promises or other settings decide")
@@ -300,6 +323,10 @@ class RelaySettings(TopicSettings, DatabaseSettings, HaltSettings, HealthSetting
 
 class Settings(IngestSettings, RelaySettings):
     """Every setting there is: of `processor run`, the demo and the documentation."""
+
+
+def _is_text(text: str) -> bool:
+    return not any(character == "\x00" or "\ud800" <= character <= "\udfff" for character in text)
 
 
 def _is_port(text: str) -> bool:

@@ -94,7 +94,12 @@ def _try_out(properties: Mapping[str, Any]) -> None:
     try:
         kind(alone)
     except KafkaException as error:
-        raise UsageError(f"wrong settings: PROCESSOR_KAFKA_OPTIONS: {error.args[0].str()}") from None
+        said = " ".join(error.args[0].str().split())  # some of it ends its line
+        raise UsageError(f"wrong settings: PROCESSOR_KAFKA_OPTIONS: {said}") from None
+    except (TypeError, ValueError):  # a NUL, half a character, or an object's name that is not known here
+        raise UsageError(
+            "wrong settings: PROCESSOR_KAFKA_OPTIONS: a name or value is none that librdkafka takes"
+        ) from None
 
 
 def list_topics(settings: KafkaSettings) -> Any:

@@ -17,16 +17,22 @@ from processor.core.errors import FatalError, SetupError, TransientError
 from processor.core.messages import NextOffsets, RawRecord
 from processor.core.messages import TopicPartition as Partition
 from processor.core.settings import KafkaSettings
+from processor.core.times import Seldom
 from processor.kafka.client import explain, translate
 from processor.kafka.intake import Intake
 from processor.kafka.membership import Subscription, consumer_properties
+from processor.kafka.refused import Refusals, is_refused
+from processor.kafka.standing import ASK_SECONDS, Standing
+from processor.kafka.topic_watch import TopicWatch
 
 log = structlog.get_logger(__name__)
 
 #: how long a static member may be refused before its name is taken to be in use for good
 UNRELEASED_SECONDS = 30.0
 LAG_SECONDS = 5.0
-ASK_SECONDS = 0.5
+#: how often an offset is committed that no record brings: one behind markers and aborted records
+REACHED_SECONDS = 1.0
+KAFKA_ERROR_SECONDS = 10.0
 COMMIT_AGAIN_SECONDS = 0.5
 #: so long after a rebalance or a pause the client is kept awake (see `_wake`)
 WAKE_SECONDS = 2.0
@@ -49,7 +55,10 @@ class GroupSource:
         self._held: set[Partition] = set()
         self._wake_until = 0.0
         self._commit_again_at: float | None = None
-        self._lag_at = 0.0
+        self._lag_at = self._reached_at = 0.0
+        self._refusals = Refusals()
+        self._errors = Seldom(KAFKA_ERROR_SECONDS)
+        self._watch = TopicWatch(settings, subscription.topic)
         self._patience = time.monotonic() + UNRELEASED_SECONDS
         self._consumer = self._join()
 
@@ -57,10 +66,16 @@ class GroupSource:
         callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
         consumer = Consumer({**consumer_properties(self._settings, self._subscription), **callbacks})
         self._intake = Intake(consumer, self._keep)
+        self._standing = Standing(consumer, self._watch, start_latest=self._subscription.start == "latest")
         consumer.subscribe(
             [self._subscription.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
         return consumer
+
+    @property
+    def in_outage(self) -> bool:
+        """Whether something stands still that only a person sets going again."""
+        return bool(self._refusals) or self._watch.missing
 
     def poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
         """At most `limit` records. Raises `FatalError` when the client can never consume again."""
@@ -99,9 +114,10 @@ class GroupSource:
 
     def _poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
         self._measure_lag()
+        self._keep_place()
         if self._commit_again_at is not None and time.monotonic() > self._commit_again_at:
             self._commit_again_at = time.monotonic() + COMMIT_AGAIN_SECONDS
-            self.commit({}, wait=False)
+            self._send({}, wait=False)
         try:
             records = self._intake.take(limit, timeout_s)
         except KafkaException as error:
@@ -110,13 +126,33 @@ class GroupSource:
             raise self._or_wait(explain(self._failure, self._where))
         if records is None and time.monotonic() < self._wake_until:
             self._wake()
-        return records or []
+        if not records:
+            return []
+        self._standing.hand_out(records)
+        if self._refusals:
+            self._refusals.read(records)
+        return records
 
     def _keep(self, message: Message) -> bool:
-        problem = message.error()
-        if problem is not None:
-            self._judge(problem)
-        return problem is None
+        if message.error() is None:
+            return True
+        self._judge(message)
+        return False
+
+    def _keep_place(self) -> None:
+        """Commits where it stands now without a record having brought it there."""
+        try:
+            found = self._standing.look()
+            if time.monotonic() > self._reached_at:
+                self._reached_at = time.monotonic() + REACHED_SECONDS
+                found = {**self._standing.reached(), **found}
+        except KafkaException as error:
+            raise self._or_wait(translate(error, self._where)) from error
+        if found:
+            self._send(found, wait=False)
+            # a partition that was given back to the client is read on
+            if again := [TopicPartition(*one) for one in self._held if self._is_paused(one[1])]:
+                self._consumer.pause(again)
 
     def _wake(self) -> None:
         """Any request to a broker wakes the thread that fetches from it.
@@ -133,15 +169,23 @@ class GroupSource:
     def _or_wait(self, error: Exception) -> Exception:
         return FatalError(str(error)) if isinstance(error, TransientError) else error
 
-    def _judge(self, error: KafkaError) -> None:
-        """Errors that come in place of a record: most pass by themselves, librdkafka keeps trying."""
-        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            log.warning("topic_missing", topic=self._subscription.topic)
+    def _judge(self, message: Message) -> None:
+        """What comes in place of a record: most of it passes by itself, librdkafka keeps trying."""
+        error, place = message.error(), (message.topic() or "", message.partition() or 0)
+        if error is None or error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:  # the watch tells of it
+            return
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            if place in self._held:
+                self._standing.went_astray(place, message.offset())
+            return
+        if is_refused(message):
+            self._refusals.note(message)
             return
         problem = explain(error, self._where)
         if isinstance(problem, FatalError):
             raise problem
-        log.warning("kafka_error", cause=str(problem))
+        if times := self._errors.due():
+            log.warning("kafka_error", cause=str(problem), times=times)
 
     def _on_error(self, error: KafkaError) -> None:
         metrics.LAST_ERROR.set_to_current_time()
@@ -171,6 +215,7 @@ class GroupSource:
             paused = [one for one in partitions if self._is_paused(one.partition)]
             if paused:
                 consumer.pause(paused)
+        self._standing.assigned(named(partitions))
         self._hold(self._held | named(partitions))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -197,8 +242,11 @@ class GroupSource:
 
     def commit(self, next_offsets: NextOffsets, *, wait: bool) -> None:
         """Commits; a failure is logged, not raised: what is written is written, and recognised when read again."""
+        self._send(self._standing.write(next_offsets), wait=wait)
+
+    def _send(self, next_offsets: NextOffsets, *, wait: bool) -> None:
         self._uncommitted.update(next_offsets)
-        offsets = [TopicPartition(topic, number, offset) for (topic, number), offset in self._uncommitted.items()]
+        offsets = self._standing.commits(self._uncommitted)
         if not offsets:
             return
         try:
@@ -219,6 +267,8 @@ class GroupSource:
                 metrics.LAG.remove(str(name[1]))
         with self._no_raising():
             consumer.incremental_unassign(partitions)
+        self._standing.given_up(names)
+        self._refusals.forget(names)
         self._hold(self._held - names)
 
     def pause(self, partitions: Collection[int] | None) -> None:
@@ -228,8 +278,8 @@ class GroupSource:
         self._paused = None if partitions is None else frozenset(partitions)
         if wanted - paused:
             self._consumer.pause([TopicPartition(*one) for one in wanted - paused])
-        if paused - wanted:
-            self._consumer.resume([TopicPartition(*one) for one in paused - wanted])
+        if back := paused - wanted - self._standing.waiting:
+            self._consumer.resume([TopicPartition(*one) for one in back])
             self._wake_until = time.monotonic() + WAKE_SECONDS
 
     def _is_paused(self, partition: int) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from confluent_kafka import Consumer, Message
 
 from processor.core.messages import RawRecord, TopicPartition
-from processor.kafka.records import to_record
+from processor.kafka.records import AHEAD_MS, to_record
 
 #: what one poll brings at the most, roughly
 POLL_BYTES = 4 * 1024 * 1024
@@ -38,8 +39,9 @@ class Intake:
             return None
         self.gone.clear()
         messages, records, size = [first], list[RawRecord](), 0
+        ahead_ms = time.time() * 1000 + AHEAD_MS
         while messages:
-            part = [to_record(message) for message in messages if self._keep(message)]
+            part = [to_record(message, ahead_ms) for message in messages if self._keep(message)]
             size += self._measure(part)
             records += part
             wanted = min(self._portion, limit - len(records))

@@ -70,7 +70,7 @@ def consumer_properties(settings: KafkaSettings, subscription: Subscription) -> 
         "group.protocol": subscription.protocol,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
-        "auto.offset.reset": subscription.start,
+        "auto.offset.reset": "error",  # a place that is gone is told before another is taken, see `standing`
         "allow.auto.create.topics": False,
         "isolation.level": "read_committed",
         "enable.partition.eof": False,

@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from processor.core.errors import SetupError
 from processor.core.settings import KafkaSettings
 from processor.kafka.client import TIMEOUT_SECONDS, client_properties, explain, list_topics, translate
+from processor.kafka.remembered import Remembered, read_remembered
 
 T = TypeVar("T")
 
@@ -31,6 +32,28 @@ class Bounds(NamedTuple):
     earliest: int
     latest: int
     current: int | None
+    remembered: Remembered = Remembered()
+
+    @property
+    def gone(self) -> int:
+        """Records that Kafka deleted before the group read them: those it has told of, and those it stands before."""
+        return self.remembered.gone + max(0, self.earliest - (self.earliest if self.current is None else self.current))
+
+    def troubles(self) -> list[str]:
+        """What of the input is lost, or not where the group stands, each in a few words."""
+        current, said = self.current, []
+        if self.remembered.gone:
+            said.append(
+                f"{self.remembered.gone:,} records were deleted before they were read, last {self.remembered.last}"
+            )
+        if current is not None and current < self.earliest:
+            number = self.earliest - current
+            said.append(f"{number:,} records that were never read are deleted: {current}..{self.earliest - 1}")
+        if current is not None and current > self.latest:
+            said.append(
+                f"the group stands at {current}, beyond the end {self.latest}: it will read from {self.earliest}"
+            )
+        return said
 
     @property
     def lag(self) -> int:
@@ -88,9 +111,12 @@ class GroupOffsets:
 
     def committed(self, partitions: Iterable[int]) -> dict[int, int]:
         """Committed offsets; a partition without one is not in it."""
+        return {partition: offset for partition, (offset, _) in self._committed(partitions).items()}
+
+    def _committed(self, partitions: Iterable[int]) -> dict[int, tuple[int, Remembered]]:
         wanted = [TopicPartition(self._topic, partition) for partition in partitions]
         found = self._call_consumer(lambda consumer: committed_offsets(consumer, wanted))
-        return {one.partition: one.offset for one in found if one.offset >= 0}
+        return {one.partition: (one.offset, read_remembered(one.metadata)) for one in found if one.offset >= 0}
 
     def _call_consumer(self, call: Callable[[Consumer], T]) -> T:
         """Asks as a consumer that joins nothing.
@@ -110,8 +136,18 @@ class GroupOffsets:
         partitions = self.partitions()
         earliest = self._at(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         latest = self._at(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call]
-        current = self.committed(partitions)
-        return {one: Bounds(earliest[one], latest[one], current.get(one)) for one in partitions}
+        found = self._committed(partitions)
+        return {one: Bounds(earliest[one], latest[one], *found.get(one, (None, Remembered()))) for one in partitions}
+
+    def troubles(self, only: Iterable[int] = ()) -> list[str]:
+        """What of the topic's partitions (or of `only` these) the group lost, or will not find where it stands."""
+        chosen = set(only)
+        return [
+            f"partition {one}: {said}"
+            for one, bounds in self.bounds().items()
+            if not chosen or one in chosen
+            for said in bounds.troubles()
+        ]
 
     def members(self) -> list[str]:
         """client id @ host of every member that consumes as the group just now."""

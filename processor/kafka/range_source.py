@@ -20,6 +20,7 @@ from processor.core.settings import KafkaSettings
 from processor.kafka.client import TIMEOUT_SECONDS, explain, translate
 from processor.kafka.intake import Intake
 from processor.kafka.ranges import Range, open_consumer
+from processor.kafka.refused import is_refused, why_refused
 
 log = structlog.get_logger(__name__)
 
@@ -125,6 +126,8 @@ class RangeSource:
                 self._go_on_from_first(one, offset)
         elif code in _LOST_CODES:
             raise FatalError(f"topic {self._topic} at {self._where} is gone, or was made anew")
+        elif is_refused(message):
+            raise FatalError(f"{self._topic} at {self._where}: {why_refused(message)}")
         elif error is not None:
             problem = explain(error, self._where)
             if not isinstance(problem, TransientError):

@@ -10,24 +10,28 @@ from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Message
 
 from processor.core import metrics
 from processor.core.messages import Headers, RawRecord
-from processor.core.times import Seldom
+from processor.core.times import Seldom, timestamp_text
 
 log = structlog.get_logger(__name__)
 
 #: year 9999, the last that both Postgres' and Python's dates reach; a producer may send any 64-bit number
 LATEST_TIMESTAMP_MS = 253_402_300_799_999
 UNREADABLE_HEADERS = "its headers are not kept: the name of one is not UTF-8"
+#: a clock that is further ahead keeps what comes after it from its trials' rows for as long: somebody should know
+AHEAD_MS = 5 * 60 * 1000
 #: a producer may do it in every record: told in one line of so many seconds, counted always
 _TOLD_EVERY_SECONDS = 10.0
-_unreadable = Seldom(_TOLD_EVERY_SECONDS)
+_unreadable, _ahead = Seldom(_TOLD_EVERY_SECONDS), Seldom(_TOLD_EVERY_SECONDS)
 
 
-def to_record(message: Message) -> RawRecord:
+def to_record(message: Message, ahead_ms: float = LATEST_TIMESTAMP_MS) -> RawRecord:
+    """Timestamps from `ahead_ms` on are told and counted; they stay as they are, and so does the order they make."""
     kind, timestamp = message.timestamp()
     if kind == TIMESTAMP_NOT_AVAILABLE or timestamp < 0:
         timestamp = 0
-    elif timestamp > LATEST_TIMESTAMP_MS:
-        timestamp = LATEST_TIMESTAMP_MS
+    elif timestamp > ahead_ms:
+        timestamp = min(timestamp, LATEST_TIMESTAMP_MS)
+        _tell_ahead(message, timestamp)
     unreadable = ""
     try:
         headers = raw_headers(message.headers())
@@ -57,3 +61,10 @@ def _tell_unreadable(message: Message) -> None:
     if records := _unreadable.due():
         place = {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
         log.warning("unreadable_headers", cause=UNREADABLE_HEADERS, records=records, **place)
+
+
+def _tell_ahead(message: Message, timestamp_ms: int) -> None:
+    metrics.TIMESTAMPS_AHEAD.inc()
+    if records := _ahead.due():
+        place = {"topic": message.topic(), "partition": message.partition(), "offset": message.offset()}
+        log.warning("timestamp_ahead", timestamp=timestamp_text(timestamp_ms), records=records, **place)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
 from processor.core.errors import SetupError, TransientError
 from processor.core.messages import RawRecord
@@ -29,6 +29,25 @@ def check_topics(settings: KafkaSettings, *names: str) -> None:
     if missing:
         named = ", ".join(missing)
         raise SetupError(f"Kafka at {where} has no topic {named} (that we may see): run `processor topics create`")
+
+
+def is_compacted(settings: KafkaSettings, topic: str) -> bool:
+    """Whether Kafka keeps only the last record of each key; False too where the broker does not let us look."""
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+    try:
+        admin = AdminClient(client_properties(settings))
+        configs = admin.describe_configs([resource], request_timeout=METADATA_SECONDS)[resource].result()
+    except KafkaException:
+        return False
+    policy = configs.get("cleanup.policy")
+    return policy is not None and "compact" in (policy.value or "")
+
+
+def compaction_warning(topic: str) -> str:
+    return (
+        f"topic {topic} is compacted: Kafka deletes all but the last record of a key, read or not; "
+        "set cleanup.policy=delete"
+    )
 
 
 def create_topics(settings: KafkaSettings, names: Sequence[str], *, partitions: int, replication: int) -> list[str]:

@@ -14,7 +14,7 @@ from processor.core.stopping import stop_on_signals
 from processor.events.bodies import EventWriter
 from processor.kafka.group_source import GroupSource
 from processor.kafka.membership import Subscription, choose_protocol
-from processor.kafka.topics import check_topics
+from processor.kafka.topics import check_topics, compaction_warning, is_compacted
 from processor.pipeline.loop import Pipeline
 from processor.service.health import serve_health
 from processor.service.start import STUCK_SECONDS, keep_freed_memory, wait_for_start
@@ -40,6 +40,8 @@ def run_ingest(settings: IngestSettings, *, with_stdin: bool = False) -> None:
         with open_session(settings, "cerebros-check") as store:
             check_migrated(store)
         check_topics(settings, settings.raw_topic)
+        if is_compacted(settings, settings.raw_topic):
+            log.warning("topic_compacted", cause=compaction_warning(settings.raw_topic))
         protocols.append(choose_protocol(settings) if settings.group_protocol == "auto" else settings.group_protocol)
         if not event_writers:  # it may need the schema registry
             event_writers.append(make_event_writer(settings, catalogue))
@@ -73,7 +75,7 @@ def run_ingest(settings: IngestSettings, *, with_stdin: bool = False) -> None:
             shutdown_s=settings.shutdown_timeout_ms / 1000,
             stop=stop,
         )
-        health.watch(lambda: pipeline.last_poll, lambda: not pipeline.in_outage)
+        health.watch(lambda: pipeline.last_poll, lambda: not (pipeline.in_outage or source.in_outage))
         gc.freeze()  # what lives from the start on need not be looked at again
         log.info("ingest_started", topic=settings.raw_topic, group=settings.group_id, protocol=subscription.protocol)
         try:

@@ -7,6 +7,7 @@ from typing import Any
 from processor.core.errors import TransientError
 from processor.core.settings import StatusSettings
 from processor.kafka.offsets import GroupOffsets
+from processor.kafka.topics import compaction_warning, is_compacted
 from processor.service.wiring import open_session
 from processor.store.errors import place
 from processor.store.migrations import check_migrated
@@ -14,7 +15,7 @@ from processor.store.outbox import Outbox
 
 
 def collect_status(settings: StatusSettings) -> dict[str, Any]:
-    """One document: addresses, lag by partition, rows, outbox, dead letters.
+    """One document: addresses, lag and what is gone by partition, rows, outbox, dead letters.
 
     What a server that is down would have said is missing in it, and a sentence in `problems` says so: the other half is
     what one needs then. Raises where a person has to act (`SetupError`).
@@ -35,8 +36,18 @@ def collect_status(settings: StatusSettings) -> dict[str, Any]:
 
 def _group(settings: StatusSettings) -> dict[str, Any]:
     group = GroupOffsets(settings, settings.raw_topic)
-    lag = {str(one): bound.lag for one, bound in group.bounds().items()}
-    return {"members": group.members(), "lag": lag, "lag_total": sum(lag.values())}
+    bounds = group.bounds()
+    lag = {str(one): bound.lag for one, bound in bounds.items()}
+    warnings = [f"partition {one}: {said}" for one, bound in bounds.items() for said in bound.troubles()]
+    if is_compacted(settings, settings.raw_topic):
+        warnings.append(compaction_warning(settings.raw_topic))
+    return {
+        "members": group.members(),
+        "lag": lag,
+        "lag_total": sum(lag.values()),
+        "gone": {str(one): bound.gone for one, bound in bounds.items() if bound.gone},
+        "warnings": warnings,
+    }
 
 
 def _tables(settings: StatusSettings) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from processor.core.messages import Batch, Written
 from processor.core.settings import PipelineSettings
 from processor.core.stopping import stop_on_signals
 from processor.core.verdict import VERDICTS
+from processor.kafka.offsets import GroupOffsets
 from processor.kafka.range_source import RangeSource, read
 from processor.kafka.ranges import Progress, Range, find_ranges
 from processor.pipeline.loop import Pipeline
@@ -153,7 +154,7 @@ def foretell_window(
 
 
 def verify(settings: PipelineSettings, window: str | None, partitions: Sequence[int], teller: Teller) -> dict[str, Any]:
-    """Compares the raw topic with the tables; what differs. Writes nothing.
+    """Compares the raw topic with the tables; what differs, and what of the input Kafka lost. Writes nothing.
 
     Without a window: all that is in the topic and that the live group has read. Raises `UsageError`.
     """
@@ -162,9 +163,10 @@ def verify(settings: PipelineSettings, window: str | None, partitions: Sequence[
         ranges = find_ranges(settings, settings.raw_topic, parsed, partitions)
         fixed = parsed.end.kind != "open"
         ranges, unread = up_to_live(settings, settings.raw_topic, ranges, fixed=fixed)
-        teller.notes([*(one.note for one in ranges if one.note), *unread])
+        gone = GroupOffsets(settings, settings.raw_topic).troubles(partitions)
+        teller.notes([*(one.note for one in ranges if one.note), *unread, *gone])
         document = _compare(settings, store, ranges, teller, whole=not partitions)
-        return {**document, "notes": [*document["notes"], *unread]}
+        return {**document, "notes": [*document["notes"], *unread, *gone], "lost_input": gone}
 
 
 def _compare(

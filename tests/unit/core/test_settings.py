@@ -84,6 +84,36 @@ def test_a_dotenv_file_is_read_and_the_environment_wins_over_it(monkeypatch: pyt
     assert (settings.group_id, settings.raw_topic) == ("from-environment", "from-file")
 
 
+#: librdkafka 2.16, CONFIGURATION.md: every property that is an alias of another
+ALIASES = {
+    "bootstrap.servers": "metadata.broker.list",
+    "max.in.flight": "max.in.flight.requests.per.connection",
+    "max.partition.fetch.bytes": "fetch.message.max.bytes",
+    "linger.ms": "queue.buffering.max.ms",
+    "retries": "message.send.max.retries",
+    "compression.type": "compression.codec",
+    "acks": "request.required.acks",
+    "delivery.timeout.ms": "message.timeout.ms",
+    "enable.auto.commit": "auto.commit.enable",
+}
+#: what the client takes as a function or an object: as a string, each ended in a traceback
+OBJECTS = (
+    "stats_cb",
+    "oauth_cb",
+    "throttle_cb",
+    "error_cb",
+    "rebalance_cb",
+    "background_event_cb",
+    "ssl.certificate.verify_cb",
+    "default.topic.config",
+    "logger",
+    "on_delivery",
+    "on_commit",
+    "opaque",
+    "interceptors",
+    "ssl_key",
+)
+
 WRONG = [
     ("KAFKA_BOOTSTRAP_SERVERS", "localhost"),
     ("KAFKA_BOOTSTRAP_SERVERS", "a:9092,"),
@@ -94,7 +124,7 @@ WRONG = [
     ("KAFKA_OPTIONS", f'["{SECRET}"]'),
     ("KAFKA_OPTIONS", f'{{"sasl.password": ["{SECRET}"]}}'),
     ("KAFKA_OPTIONS", '{"sasl.password": null}'),
-    *[("KAFKA_OPTIONS", f'{{"{name}": "{SECRET}"}}') for name in sorted(OWN_PROPERTIES)],
+    *[("KAFKA_OPTIONS", f'{{"{name}": "{SECRET}"}}') for name in (*sorted(OWN_PROPERTIES), *OBJECTS)],
     ("DATABASE_URL", f"mysql://me:{SECRET}@host/db"),
     ("DATABASE_URL", f"{SECRET}"),
     ("DATABASE_URL", f"postgresql://me:{SECRET}@host:port/db"),
@@ -127,6 +157,11 @@ def test_a_wrong_variable_is_named_and_its_value_is_not_told(
     assert said.startswith("wrong settings: ")
     assert said.count(PREFIX + name) == 1
     assert SECRET not in said
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_an_alias_of_a_property_that_is_refused_is_refused_too(alias: str, name: str) -> None:
+    assert (alias in OWN_PROPERTIES) == (name in OWN_PROPERTIES)
 
 
 def test_all_wrong_variables_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from processor.core import metrics
 from processor.core.messages import RawRecord
 from processor.kafka import records
 from processor.kafka.intake import POLL_BYTES, PORTION, Intake
@@ -18,14 +20,23 @@ LARGE = 1_000_000
 class FakeMessage:
     """As confluent-kafka gives it; `headers` may be an exception that it raises."""
 
-    def __init__(self, offset: int = 0, *, key: bytes | None = None, value: bytes | None = b"", headers: Any = None):
+    def __init__(
+        self,
+        offset: int = 0,
+        *,
+        key: bytes | None = None,
+        value: bytes | None = b"",
+        headers: Any = None,
+        timestamp_ms: int = 1_700_000_000_000,
+    ) -> None:
         self._place, self._key, self._value, self._headers = (0, offset), key, value, headers
+        self._timestamp_ms = timestamp_ms
 
     def error(self) -> None:
         return None
 
     def timestamp(self) -> tuple[int, int]:
-        return (1, 1_700_000_000_000)
+        return (1, self._timestamp_ms)
 
     def topic(self) -> str:
         return "raw"
@@ -122,3 +133,15 @@ def test_headers_that_the_client_cannot_read_cost_only_the_headers(problem: Exce
     record = records.to_record(FakeMessage(7, key=b"k", value=b"v", headers=problem))  # type: ignore[arg-type]
     assert (record.key, record.value, record.headers) == (b"k", b"v", ())
     assert record.unreadable == records.UNREADABLE_HEADERS
+
+
+def test_a_timestamp_minutes_ahead_is_counted_and_stays_as_it_is() -> None:
+    def ahead() -> float:
+        return metrics.REGISTRY.get_sample_value("processor_timestamps_ahead_total") or 0.0
+
+    before, now = ahead(), int(time.time() * 1000)
+    moments = [now, now + 60_000, now + 600_000, 2**60]
+    messages = [FakeMessage(number, timestamp_ms=moment) for number, moment in enumerate(moments)]
+    found = [record.timestamp_ms for record in taken(intake_of(FakeConsumer(messages)))]
+    assert found == [*moments[:3], records.LATEST_TIMESTAMP_MS]
+    assert ahead() - before == 2
