@@ -30,9 +30,8 @@ PACKET_BYTES = 384 * 1024
 STATEMENT_BYTES = 4 * 1024 * 1024
 #: ids that fit, with room to spare, into the 4096 bytes of offset metadata that Kafka keeps by default
 MAX_PACKETS_PER_CLAIM = 64
-CHANNEL = "cerebros_outbox"
-#: 'cerebros' in ASCII: the key of the advisory lock that makes one relay the active one
-RELAY_LOCK = int.from_bytes(b"cerebros", "big")
+#: 'cere' in ASCII: the first key of the advisory lock that makes one relay the active one; the second is its outbox
+RELAY_LOCK = int.from_bytes(b"cere", "big")
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(list[Outgoing])
@@ -71,14 +70,15 @@ class Outbox:
 
     def try_lead(self) -> bool:
         """True when this session may publish; it may until the session ends."""
-        leads = bool(self._store.fetch("try_become_relay", RELAY_LOCK)[0]["leads"])
+        [found] = self._store.fetch("try_become_relay", RELAY_LOCK)
+        leads = bool(found["leads"])
         if leads:
-            self._store.run(self._listen)
+            self._store.run(lambda connection: self._listen(connection, found["channel"]))
             self._session = self._store.connections
         return leads
 
-    async def _listen(self, connection: asyncpg.Connection) -> None:
-        await connection.add_listener(CHANNEL, lambda *_: self._news.set())
+    async def _listen(self, connection: asyncpg.Connection, channel: str) -> None:
+        await connection.add_listener(channel, lambda *_: self._news.set())
 
     def _check_lead(self) -> None:
         if self._store.connections != self._session:

@@ -1,6 +1,6 @@
 -- name: try_become_relay
--- True when this session is the relay that publishes.
-select pg_try_advisory_lock($1::bigint) as leads
+-- True when this session is the relay that publishes this outbox, and where news of it come: another schema of the database has its own.
+select pg_try_advisory_lock($1::integer, 'outbox'::regclass::oid::integer) as leads, {channel} as channel
 
 -- name: claim_packets
 -- The oldest packets that can be seen. No position is remembered: a transaction that commits late is found late.
@@ -45,7 +45,7 @@ handed as (
     from taken, first
     returning seq
 )
-select count(*) as number, pg_notify('cerebros_outbox', '') from handed
+select count(*) as number, pg_notify({channel}, '') from handed
 
 -- name: outbox_depth
 -- What waits for the relay, and for how long.
