@@ -27,6 +27,7 @@ class Trouble(Enum):
     WORLD = "a server is down, full or switching over: wait"
     WORK = "too long, too much memory, a connection lost half-way: what was asked may itself be the cause, ask for less"
     LOCK = "somebody else holds a row: go on with the others"
+    REFUSALS = "the database refuses most of what it is given: wait until somebody mends that"
 
 
 class TransientError(ProcessorError):

@@ -241,6 +241,13 @@ class PipelineSettings(TopicSettings, LetterSettings, HaltSettings):
         "create",
         description="a report for a run that is not in the database: create the run, or reject the report",
     )
+    database_refusals_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="constraints and triggers of the database that refuse more than this share of the reports (and at "
+        "least 100) are an outage, and nothing is rejected for them; 1: never",
+    )
     batch_max_records: int = Field(4000, ge=1, le=100_000, description="reports in one transaction at the most")
     memory_mb: int = Field(
         256,

@@ -20,6 +20,8 @@ from processor.pipeline.ports import Sink
 
 log = structlog.get_logger(__name__)
 
+#: by what is waited for: the word in the log
+_WAITING = {"database": "waiting_for_database", "database_refusals": "database_refuses"}
 RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.1, 5.0
 
 
@@ -36,7 +38,8 @@ class Writer:
         self._sink, self._rest, self._orphaned = sink, rest, orphaned
         self._portions = Portions()
         self._began = 0.0
-        self.in_outage = self._around_locks = False
+        self._around_locks = False
+        self._outage = ""  # what is waited for
 
     def write(self, batch: Batch) -> Written | None:
         """Tries until all of it is written, or set aside for a locked run; None when the process ends before."""
@@ -81,18 +84,27 @@ class Writer:
                 self._end_outage()
                 return written
 
+    @property
+    def in_outage(self) -> bool:
+        return bool(self._outage)
+
     def _report_outage(self, error: TransientError) -> None:
         metrics.LAST_ERROR.set_to_current_time()
-        if self.in_outage:  # one line, not a thousand
+        outage = "database_refusals" if error.trouble is Trouble.REFUSALS else "database"
+        if self._outage == outage:  # one line, not a thousand
             log.debug("still_waiting", cause=str(error))
             return
-        self.in_outage, self._began = True, time.monotonic()
-        metrics.OUTAGES.labels("database").inc()
-        metrics.OUTAGE.labels("database").inc()
-        log.warning("waiting_for_database", cause=str(error))
+        if self._outage:
+            metrics.OUTAGE.labels(self._outage).dec()
+        else:
+            self._began = time.monotonic()
+        self._outage = outage
+        metrics.OUTAGES.labels(outage).inc()
+        metrics.OUTAGE.labels(outage).inc()
+        log.warning(_WAITING[outage], cause=str(error))
 
     def _end_outage(self) -> None:
-        if self.in_outage:
-            self.in_outage = False
-            metrics.OUTAGE.labels("database").dec()
+        if self._outage:
+            metrics.OUTAGE.labels(self._outage).dec()
+            self._outage = ""
             log.info("database_back", after_s=round(time.monotonic() - self._began, 1))

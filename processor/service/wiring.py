@@ -49,4 +49,5 @@ def make_event_writer(settings: PipelineSettings, catalogue: Catalogue) -> Event
 
 def open_sink(settings: PipelineSettings, event_writer: EventWriter, application: str) -> TrialStore:
     session = open_session(settings, application, BY_KEY)
-    return TrialStore(session, event_writer, create_runs=settings.unknown_run == "create")
+    create_runs, most_refused = settings.unknown_run == "create", settings.database_refusals_share
+    return TrialStore(session, event_writer, create_runs=create_runs, most_refused=most_refused)

@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 import asyncpg
 import msgspec
 
+from processor.core.errors import TransientError, Trouble
 from processor.core.messages import Event, Outgoing, Rejection, TrialReport
 from processor.core.parts import Halves
 from processor.core.verdict import Verdict, judge
 from processor.store.errors import ReportError, sort_error
 from processor.store.queries import load_queries
+from processor.store.refused import Refused
 from processor.store.rejections import refused_by_database
 from processor.store.rows import COPY_COLUMNS, copy_pieces, split_by_size, split_into_waves
 
@@ -27,26 +29,37 @@ EventOf = Callable[[TrialReport, int], Event | None]
 
 
 class Applied(msgspec.Struct):
-    """What became of a batch's reports so far; `set_aside` are those of runs that somebody else holds locked."""
+    """What became of a batch's reports so far; `set_aside` are those of runs that somebody else holds locked.
+
+    `by_constraint` of the rejections come from a constraint or trigger, of the whole batch's `total` reports.
+    """
+
+    total: int = 0
 
     counts: Counter[Verdict] = msgspec.field(default_factory=Counter)
     messages: list[Outgoing] = msgspec.field(default_factory=list)
     rejections: list[Rejection] = msgspec.field(default_factory=list)
     set_aside: list[TrialReport] = msgspec.field(default_factory=list)
+    by_constraint: int = 0
 
     def add(self, more: Applied) -> None:
         self.counts += more.counts
         self.messages += more.messages
         self.rejections += more.rejections
         self.set_aside += more.set_aside
+        self.by_constraint += more.by_constraint
+
+    def refuse(self, report: TrialReport, refusal: ReportError) -> None:
+        self.rejections.append(refused_by_database(report, str(refusal)))
+        self.by_constraint += refusal.by_constraint
 
 
 class Applier:
     """Judges and applies reports. Use it in one thread only."""
 
-    def __init__(self, event_of: EventOf, where: str) -> None:
+    def __init__(self, event_of: EventOf, where: str, refused: Refused) -> None:
         """`where` names the database in what is said of it."""
-        self._event_of, self._where = event_of, where
+        self._event_of, self._where, self._refused = event_of, where, refused
         self._queries = load_queries()
 
     async def apply(
@@ -131,10 +144,23 @@ class Applier:
                 if not isinstance(refusal, ReportError):
                     raise
                 if not halves.split():
-                    applied.rejections.append(refused_by_database(part[0], str(refusal)))
+                    applied.refuse(part[0], refusal)
+                    self.check_refused(applied)
             else:
                 applied.messages += attempt.messages
                 applied.counts += attempt.counts
+
+    def check_refused(self, applied: Applied, *, done: bool = False) -> None:
+        """Raises `TransientError` where constraints refuse so much that it is no matter of single reports.
+
+        `done`: all reports of the batch are applied or refused.
+        """
+        if self._refused.must_wait(applied.total, applied.by_constraint, done=done):
+            raise TransientError(
+                f"Postgres at {self._where} refuses {self._refused.share(applied.total, applied.by_constraint)}, so "
+                f"nothing is rejected for now: {applied.rejections[-1].detail}",
+                Trouble.REFUSALS,
+            )
 
 
 def settle(report: TrialReport, held: tuple[int | None, int, int, int], digest: str | None) -> Verdict | None:

@@ -29,11 +29,19 @@ _TOO_MUCH = frozenset({"57014", "25P03", "25P04", "53200", "53400"})
 #: the server ended this session, itself or one beside it: whoever ends what runs long, or what runs out of memory
 _ENDED = frozenset({"57P01", "57P02", "57P05"})
 _LOCKED = "55P03"
+_CONSTRAINT_CLASSES = frozenset({"23", "44", "P0"})
 _TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
 
 class ReportError(Exception):
-    """The database refuses what was written, and would again; stays inside the store, which isolates the report."""
+    """The database refuses what was written, and would again; stays inside the store, which isolates the report.
+
+    `by_constraint`: not the value was impossible, a constraint or a trigger would not have it.
+    """
+
+    def __init__(self, text: str, *, by_constraint: bool = False) -> None:
+        super().__init__(text)
+        self.by_constraint = by_constraint
 
 
 def sort_error(error: BaseException, where: str, *, at_work: bool = False) -> Exception:
@@ -62,7 +70,7 @@ def _sort_state(error: asyncpg.PostgresError, where: str, at_work: bool) -> Exce
     if state[:2] in _TRANSIENT_CLASSES:
         return TransientError(f"Postgres at {where}: {message} (SQLSTATE {state})", _trouble(state, at_work))
     if state[:2] in _REPORT_CLASSES:
-        return ReportError(f"{message} (SQLSTATE {state})")
+        return ReportError(f"{message} (SQLSTATE {state})", by_constraint=state[:2] in _CONSTRAINT_CLASSES)
     return SetupError(f"Postgres at {where}: {message} (SQLSTATE {state}){_hint(state)}")
 
 

@@ -32,9 +32,8 @@ STATEMENT_BYTES = 4 * 1024 * 1024
 MAX_PACKETS_PER_CLAIM = 64
 #: parked messages that are put back by one statement: it ends within any DATABASE_TIMEOUT_MS
 RESTORED_MESSAGES, RESTORED_BYTES = 1000, 16 * 1024 * 1024
-CHANNEL = "cerebros_outbox"
-#: 'cerebros' in ASCII: the key of the advisory lock that makes one relay the active one
-RELAY_LOCK = int.from_bytes(b"cerebros", "big")
+#: 'cere' in ASCII: the first key of the advisory lock that makes one relay the active one; the second is its outbox
+RELAY_LOCK = int.from_bytes(b"cere", "big")
 
 T = TypeVar("T")
 _encoder = msgspec.msgpack.Encoder()
@@ -85,14 +84,15 @@ class Outbox:
 
     def try_lead(self) -> bool:
         """True when this session may publish; it may until the session ends."""
-        leads = bool(self._store.fetch("try_become_relay", RELAY_LOCK)[0]["leads"])
+        [found] = self._store.fetch("try_become_relay", RELAY_LOCK)
+        leads = bool(found["leads"])
         if leads:
-            self._store.run(self._listen)
+            self._store.run(lambda connection: self._listen(connection, found["channel"]))
             self._session = self._store.connections
         return leads
 
-    async def _listen(self, connection: asyncpg.Connection) -> None:
-        await connection.add_listener(CHANNEL, lambda *_: self._news.set())
+    async def _listen(self, connection: asyncpg.Connection, channel: str) -> None:
+        await connection.add_listener(channel, lambda *_: self._news.set())
 
     def _as_leader(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Runs it in the very session that holds the lock: another one might have opened just now, without the lead."""

@@ -6,7 +6,7 @@ waits for it as long as a lock may take; after that it is written around such ru
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import asyncpg
 
@@ -15,7 +15,6 @@ from processor.core.messages import Reason, Rejection, TrialReport
 from processor.store.applying import Applied, Runs
 from processor.store.errors import ReportError, sort_error
 from processor.store.queries import load_queries
-from processor.store.rejections import refused_by_database
 
 #: how long a batch that is written around locked rows waits for each that it meets, in milliseconds
 AROUND_WAIT_MS = 100
@@ -37,7 +36,7 @@ class RunLocks:
         if not wanted:
             return {}
         runs = await self._fetch(connection, "lock_runs", wanted)
-        refusals: dict[str, str] = {}
+        refusals: dict[str, ReportError] = {}
         if len(runs) < len(wanted) and self._create_runs:
             missing = sorted(wanted - runs.keys())
             if isolate:
@@ -46,7 +45,7 @@ class RunLocks:
                 await connection.execute(self._queries["create_runs"], missing)
             runs = await self._fetch(connection, "lock_runs", wanted)
         if len(runs) < len(wanted):
-            applied.rejections += self._rejected(reports, runs, refusals)
+            self._reject([report for report in reports if report.run_id not in runs], refusals, applied)
         return runs
 
     async def lock_free(self, connection: asyncpg.Connection, reports: Sequence[TrialReport], applied: Applied) -> Runs:
@@ -56,7 +55,7 @@ class RunLocks:
         runs = await self._fetch(connection, "lock_free_runs", wanted)
         missing = wanted - runs.keys()
         busy = {row["run_id"] for row in await connection.fetch(self._queries["runs_there"], sorted(missing))}
-        refusals: dict[str, str] = {}
+        refusals: dict[str, ReportError] = {}
         if missing - busy and self._create_runs:
             refusals, held = await self._create_one_by_one(connection, sorted(missing - busy))
             created = await self._fetch(connection, "lock_free_runs", missing - busy)
@@ -64,14 +63,14 @@ class RunLocks:
             runs = {**runs, **created}
         applied.set_aside += [report for report in reports if report.run_id in busy]
         unknown = wanted - runs.keys() - busy
-        applied.rejections += self._rejected([one for one in reports if one.run_id in unknown], runs, refusals)
+        self._reject([one for one in reports if one.run_id in unknown], refusals, applied)
         return runs
 
     async def _create_one_by_one(
         self, connection: asyncpg.Connection, run_ids: Sequence[str]
-    ) -> tuple[dict[str, str], set[str]]:
+    ) -> tuple[dict[str, ReportError], set[str]]:
         """Creates the runs; the database's words by run id for those that it refuses, and those that others hold."""
-        refusals: dict[str, str] = {}
+        refusals: dict[str, ReportError] = {}
         held: set[str] = set()
         for run_id in run_ids:
             try:
@@ -80,27 +79,20 @@ class RunLocks:
             except asyncpg.PostgresError as error:
                 refusal = sort_error(error, self._where)
                 if isinstance(refusal, ReportError):
-                    refusals[run_id] = str(refusal)
+                    refusals[run_id] = refusal
                 elif is_lock(refusal):
                     held.add(run_id)
                 else:
                     raise
         return refusals, held
 
-    def _rejected(self, reports: Sequence[TrialReport], runs: Runs, refusals: dict[str, str]) -> list[Rejection]:
-        return [
-            refused_by_database(report, refusals[report.run_id])
-            if report.run_id in refusals
-            else Rejection(
-                report.record,
-                report.index,
-                Reason.UNKNOWN_RUN,
-                f"no run {report.run_id!r:.200} in cerebros_model_runs, and UNKNOWN_RUN is reject",
-                "run_id",
-            )
-            for report in reports
-            if report.run_id not in runs
-        ]
+    def _reject(self, reports: Sequence[TrialReport], refusals: Mapping[str, ReportError], applied: Applied) -> None:
+        for report in reports:
+            if report.run_id in refusals:
+                applied.refuse(report, refusals[report.run_id])
+                continue
+            why = f"no run {report.run_id!r:.200} in cerebros_model_runs, and UNKNOWN_RUN is reject"
+            applied.rejections.append(Rejection(report.record, report.index, Reason.UNKNOWN_RUN, why, "run_id"))
 
     async def _fetch(self, connection: asyncpg.Connection, name: str, run_ids: Collection[str]) -> Runs:
         rows = await connection.fetch(self._queries[name], list(run_ids))

@@ -19,6 +19,7 @@ from processor.store.applying import Applied, Applier, EventOf, Runs
 from processor.store.errors import ReportError, sort_error
 from processor.store.outbox import seal_packets
 from processor.store.queries import load_queries
+from processor.store.refused import Refused
 from processor.store.rejections import letter_messages, resolve_written, store_rejections
 from processor.store.runs import RunLocks, is_lock
 from processor.store.session import Session
@@ -27,9 +28,13 @@ from processor.store.session import Session
 class TrialStore:
     """The sink of the pipeline: one connection, one transaction a batch. Use it in one thread only."""
 
-    def __init__(self, store: Session, event_of: EventOf, *, create_runs: bool = True) -> None:
-        self._store = store
-        self._applier, self._locks = Applier(event_of, store.where), RunLocks(store.where, create_runs=create_runs)
+    def __init__(
+        self, store: Session, event_of: EventOf, *, create_runs: bool = True, most_refused: float = 1.0
+    ) -> None:
+        """Constraints of the database may refuse the share `most_refused` of the reports; more is an outage."""
+        self._store, self._refused = store, Refused(most_refused)
+        self._applier = Applier(event_of, store.where, self._refused)
+        self._locks = RunLocks(store.where, create_runs=create_runs)
         self._queries = load_queries()
 
     def close(self) -> None:
@@ -67,7 +72,7 @@ class TrialStore:
             ) from None
 
     async def _write(self, connection: asyncpg.Connection, batch: Batch, isolate: bool, around: bool) -> Written:
-        applied = Applied()
+        applied = Applied(total=len(batch.reports))
         async with connection.transaction():
             if around:
                 batch = await self._apply_around(connection, batch, applied, isolate)
@@ -77,11 +82,14 @@ class TrialStore:
                 if applied.rejections:
                     reports = [report for report in reports if report.run_id in runs]
                 await self._apply(connection, reports, runs, applied, isolate)
+            if applied.by_constraint:
+                self._applier.check_refused(applied, done=True)
             rejections = (*batch.rejections, *applied.rejections)
             await self._resolve(connection, batch, applied.rejections)
             letters = await store_rejections(connection, rejections) if rejections else []
             for packets in seal_packets(chain(applied.messages, letter_messages(letters))):
                 await connection.execute(self._queries["insert_outbox"], *packets)
+        self._refused.add(applied.total, applied.by_constraint)
         return Written(
             **{verdict.word: number for verdict, number in applied.counts.items()},
             events=len(applied.messages),
@@ -114,7 +122,7 @@ class TrialStore:
                 by_run.setdefault(report.run_id, []).append(report)
         halves = Halves(list(by_run.values()))
         for part in halves:
-            reports, attempt = [report for of_run in part for report in of_run], Applied()
+            reports, attempt = [report for of_run in part for report in of_run], Applied(total=applied.total)
             try:
                 async with connection.transaction():
                     await self._apply(connection, reports, runs, attempt, isolate)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 
 from processor.core.settings import Settings
 from processor.kafka.topics import read_topic
+from processor.store.session import Session
 from tests.conftest import execute
-from tests.factories import produce, report
+from tests.factories import load, produce, report
 from tests.faults.test_limits import peak_mib
 from tests.support.ledger import check_ledger
 from tests.support.processes import Process, run_command, wait_until
@@ -65,3 +67,60 @@ def test_a_batch_that_the_database_cannot_write_in_its_time_is_written_in_smalle
     assert "batch_halved" in ingest.log.read_text()
     assert check_ledger(settings).dead_letters == 0
     assert run_command(environment, "verify").returncode == 0
+
+
+REFUSING = "alter table cerebros_model_trials add constraint new_rule check (pulse_id <> 'pulse-1') not valid"
+
+
+def test_a_constraint_that_refuses_nearly_everything_is_an_outage_and_rejects_nothing(
+    settings: Settings, start: Start, database_url: str, environment: dict[str, str]
+) -> None:
+    # (fuller batches: the first hundred that are refused might come alone, and be single bad rows)
+    ingest, _relay = start("ingest", PROCESSOR_BATCH_MAX_WAIT_MS="1000"), start("relay")
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(300, seed=71))
+    wait_settled(settings)
+    execute(database_url, REFUSING)
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(4000, seed=72))
+    ingest.wait_said("database_refuses")
+    time.sleep(3)
+    said = ingest.log.read_text()
+    assert said.count("database_refuses") <= 2  # one a writer
+    assert "nothing is rejected for now" in said
+    refused = "select count(*) from dead_letters where reason = 'database_refused'"
+    with Session(database_url) as store:
+        assert store.run(lambda connection: connection.fetchval(refused)) == 0
+    execute(database_url, "alter table cerebros_model_trials drop constraint new_rule")
+    wait_settled(settings, 60)
+    check_ledger(settings)
+    assert run_command(environment, "verify").returncode == 0
+
+
+def test_a_row_that_a_trigger_refuses_is_rejected_alone(
+    settings: Settings, start: Start, database_url: str, environment: dict[str, str]
+) -> None:
+    execute(
+        database_url,
+        "create function choosy() returns trigger language plpgsql as $$ begin "
+        "if new.trial_id like 'bad-%' then raise exception 'not this one'; end if; return new; end $$",
+        "create trigger choosy before insert on cerebros_model_trials for each row execute function choosy()",
+    )
+    made = [report(trial_id=f"{'bad' if number % 50 == 0 else 't'}-{number}", run_id="r") for number in range(3000)]
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("r", json.dumps(one).encode()) for one in made])
+    ingest, _relay = start("ingest"), start("relay")
+    wait_settled(settings, 60)
+    assert rows(settings) == 2940
+    assert "database_refuses" not in ingest.log.read_text()
+    with Session(database_url) as store:
+        assert store.fetch("status_dead_letters") == [{"reason": "database_refused", "count": 60}]
+
+
+def test_a_constraint_that_is_meant_rejects_what_it_refuses_where_the_setting_says_so(
+    settings: Settings, start: Start, database_url: str
+) -> None:
+    execute(database_url, REFUSING)
+    made = [report(trial_id=f"t{number}", run_id="r") for number in range(300)]
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("r", json.dumps(one).encode()) for one in made])
+    start("ingest", PROCESSOR_DATABASE_REFUSALS_SHARE="1"), start("relay")
+    wait_settled(settings, 60)
+    with Session(database_url) as store:
+        assert store.fetch("status_dead_letters") == [{"reason": "database_refused", "count": 300}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 
 import asyncpg
@@ -14,9 +15,11 @@ from processor.core.messages import Event, Identity
 from processor.core.settings import Settings
 from processor.kafka.topics import create_topics, read_topic
 from processor.store import outbox as outbox_module
+from processor.store.migrations import migrate
 from processor.store.outbox import Outbox, seal_packets
 from processor.store.queries import load_queries
 from processor.store.session import Session
+from tests.conftest import execute
 from tests.factories import load, produce, report
 from tests.support.ledger import check_ledger, events_of
 from tests.support.processes import Process, run_command, wait_until
@@ -252,3 +255,43 @@ def test_a_kafka_transaction_that_hangs_is_given_up_and_published_once(settings:
     relay.resume()  # the abandoned producer goes on, and is fenced
     wait_settled(settings, 90)
     check_ledger(settings)
+
+
+def test_two_schemas_of_one_database_each_have_a_relay_that_leads_and_hears_of_its_own(
+    empty_database_url: str, environment: dict[str, str], settings: Settings, start: Start
+) -> None:
+    execute(empty_database_url, "create schema one", "create schema two")
+    urls = {name: f"{empty_database_url}?options=-csearch_path%3D{name}" for name in ("one", "two")}
+    outboxes = {}
+    for name, url in urls.items():
+        assert run_command({"PROCESSOR_DATABASE_URL": url}, "migrate").returncode == 0
+        start("relay", PROCESSOR_DATABASE_URL=url, PROCESSOR_RELAY_ID=f"{settings.group_id}-{name}").wait_said(
+            "leading"
+        )
+        outboxes[name] = Outbox(Session(url))
+    assert [outbox.try_lead() for outbox in outboxes.values()] == [False, False]
+    for number, url in enumerate(urls.values()):
+        with Session(url) as store:
+            [packets] = seal_packets([event(number)])
+            store.run(lambda connection, packets=packets: connection.execute(load_queries()["insert_outbox"], *packets))  # type: ignore[misc]
+    wait_until(lambda: set(values(settings)) == {b"0", b"1"}, "both are published", 10)
+
+
+def test_news_of_one_outbox_wake_no_other(empty_database_url: str) -> None:
+    execute(empty_database_url, "create schema one", "create schema two")
+    with (
+        Session(f"{empty_database_url}?options=-csearch_path%3Done") as one,
+        Session(f"{empty_database_url}?options=-csearch_path%3Dtwo") as two,
+    ):
+        migrate(one), migrate(two)
+        first, second = Outbox(one), Outbox(two)
+        assert first.try_lead()
+        assert second.try_lead()
+        [packets] = seal_packets([event(1)])
+        one.run(lambda connection: connection.execute(load_queries()["insert_outbox"], *packets))
+        began = time.monotonic()
+        first.wait(5)
+        assert time.monotonic() - began < 4
+        began = time.monotonic()
+        second.wait(0.5)
+        assert time.monotonic() - began > 0.4

@@ -30,3 +30,7 @@ case
     when {incoming_position} is distinct from {held_position} then 2 -- touched
     else 3 -- unchanged
 end
+
+-- fragment: channel
+-- Where news of this outbox come, in one schema of the database and no other.
+('cerebros_outbox_' || 'outbox'::regclass::oid)

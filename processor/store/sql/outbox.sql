@@ -1,6 +1,6 @@
 -- name: try_become_relay
--- True when this session is the relay that publishes.
-select pg_try_advisory_lock($1::bigint) as leads
+-- True when this session is the relay that publishes this outbox, and where news of it come: another schema of the database has its own.
+select pg_try_advisory_lock($1::integer, 'outbox'::regclass::oid::integer) as leads, {channel} as channel
 
 -- name: claim_packets
 -- The oldest packets that can be seen. No position is remembered: a transaction that commits late is found late.
@@ -39,7 +39,7 @@ select id, name, destination, error, parked_at, wanted_at from outbox_parked ord
 with wanted as (
     update outbox_parked set wanted_at = coalesce(wanted_at, clock_timestamp()) returning id
 )
-select count(*) as number, pg_notify('cerebros_outbox', '') from wanted
+select count(*) as number, pg_notify({channel}, '') from wanted
 
 -- name: restore_parked
 -- Puts marked messages back, as many as fit, each as a packet of its own (msgpack: a list of one), in order of revision and before all that waits: later events of their trials may be waiting there. Below 1, where no identity column counts; the next part comes when this one has left, or it would stand before it.

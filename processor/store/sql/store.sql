@@ -121,4 +121,4 @@ where stored.attempts = 1
 with handed as (
     insert into outbox (id, messages, payload) select * from unnest($1::uuid[], $2::integer[], $3::bytea[])
 )
-select pg_notify('cerebros_outbox', '')
+select pg_notify({channel}, '')
