@@ -20,8 +20,6 @@ from processor.pipeline.ports import Sink
 
 log = structlog.get_logger(__name__)
 
-#: by what is waited for: the word in the log
-_WAITING = {"database": "waiting_for_database", "database_refusals": "database_refuses"}
 RETRY_FIRST_SECONDS, RETRY_MOST_SECONDS = 0.1, 5.0
 
 
@@ -101,7 +99,10 @@ class Writer:
         self._outage = outage
         metrics.OUTAGES.labels(outage).inc()
         metrics.OUTAGE.labels(outage).inc()
-        log.warning(_WAITING[outage], cause=str(error))
+        if outage == "database":
+            log.warning("waiting_for_database", cause=str(error))
+        else:
+            log.warning("database_refuses", cause=str(error))
 
     def _end_outage(self) -> None:
         if self._outage:

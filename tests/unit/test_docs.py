@@ -117,7 +117,8 @@ COMMANDS = dict(commands(get_command(app)))
 
 def names_of(command: Any) -> list[set[str]]:
     """The names of each option; a switch may be named by what turns it off."""
-    names = [{*parameter.opts, *parameter.secondary_opts} for parameter in command.params]
+    shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+    names = [{*parameter.opts, *parameter.secondary_opts} for parameter in shown]
     return [one for one in names if "--help" not in one and any(name.startswith("-") for name in one)]
 
 
@@ -245,7 +246,7 @@ def columns(table: str) -> set[str]:
     (created,) = re.findall(rf"create table (?:if not exists )?{table} \((.*?)\n\);", sql, re.DOTALL)
     added = "".join(re.findall(rf"alter table {table}\s+add column.*?;", sql, re.DOTALL))
     names = re.findall(r'^    "?([a-z_]+)"? +[a-z]', created, re.MULTILINE)
-    return {*names, *re.findall(r"add column if not exists ([a-z_]+)", added)} - {"unique"}
+    return {*names, *re.findall(r"add column (?:if not exists )?([a-z_]+) ", added)} - {"unique"}
 
 
 @pytest.mark.parametrize("table", ["cerebros_model_runs", "cerebros_model_trials"])
