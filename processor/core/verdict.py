@@ -20,6 +20,8 @@ class Verdict(IntEnum):
     UNCHANGED = 3
     STALE = 4
 
+    __hash__ = int.__hash__  # they are counted by the thousand, and an enum's own hash is Python code
+
     @property
     def word(self) -> str:
         """As metrics, summaries and `messages.Written` name it."""
@@ -29,6 +31,9 @@ class Verdict(IntEnum):
 VERDICTS = tuple(one.word for one in Verdict)
 
 
+_CHANGED, _TOUCHED, _UNCHANGED, _STALE = Verdict.CHANGED, Verdict.TOUCHED, Verdict.UNCHANGED, Verdict.STALE
+
+
 def judge(order: Position, held: Position | None, same: bool) -> Verdict:
     """The verdict on a report at `order` where its trial has a row whose report stood at `held`.
 
@@ -36,7 +41,7 @@ def judge(order: Position, held: Position | None, same: bool) -> Verdict:
     Only a report of a trial without a row is `INSERTED`, which nobody has to ask.
     """
     if held is not None and order < held:
-        return Verdict.STALE
+        return _STALE
     if not same:
-        return Verdict.CHANGED
-    return Verdict.UNCHANGED if order == held else Verdict.TOUCHED
+        return _CHANGED
+    return _UNCHANGED if order == held else _TOUCHED

@@ -25,6 +25,8 @@ BULK_LEAST = 24
 Runs = Mapping[str, str]
 #: verdicts by place in the reports; None: the content has to be compared
 Looked = dict[int, Verdict | None]
+#: from this one on position and digest are enough
+_CERTAIN = Verdict.UNCHANGED
 EventOf = Callable[[TrialReport, int], Event | None]
 
 
@@ -170,4 +172,4 @@ def settle(report: TrialReport, held: tuple[int | None, int, int, int], digest: 
     record = report.record
     order = (record.timestamp_ms, record.partition, record.offset, report.index)  # `report.order`, in half of the time
     verdict = judge(order, held, report.digest == digest)  # type: ignore[arg-type]
-    return verdict if verdict >= Verdict.UNCHANGED else None
+    return verdict if verdict >= _CERTAIN else None
