@@ -238,9 +238,9 @@ def test_what_another_session_holds_makes_only_its_own_run_wait(
         wanted = len({one["trial_id"] for one in sent(messages) if one["run_id"] in others})
         wait_until(lambda: rows_of_others(database_url, held) >= wanted, "all other runs are written", 30)
         assert lag(settings) > 0
-        assert "runs_locked" in ingest.log.read_text()
+        ingest.wait_said("runs_locked")
     wait_settled(settings, 60)
-    assert "runs_free" in ingest.log.read_text()
+    ingest.wait_said("runs_free")
     check_ledger(settings)
     assert run_command(environment, "verify").returncode == 0
 

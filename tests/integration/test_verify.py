@@ -167,7 +167,7 @@ def test_only_what_the_live_group_has_read_is_compared_unless_a_window_says_othe
     assert ingest.stop() == 0
     send(settings, *(report(run_id="r", trial_id=f"t{number}") for number in range(30, 50)))
     send(settings, report(run_id="r", trial_id="alone"), partition=2)
-    assert live_offsets(settings) == {0: 40}
+    assert {partition: offset for partition, offset in live_offsets(settings).items() if offset} == {0: 40}
     document = verified(environment)
     assert (document["kinds"], document["trials"]) == ({}, 40)
     assert len(document["notes"]) == 2

@@ -103,5 +103,9 @@ def commit(source: Source, records: Sequence[RawRecord], *, wait: bool = True) -
 
 
 def committed(settings: Settings, topic: str, group: str) -> dict[int, int]:
-    """As the broker says it to anybody who asks."""
-    return GroupOffsets(settings.model_copy(update={"group_id": group}), topic).committed(range(PARTITIONS))
+    """As the broker says it to anybody who asks; without the partitions of which no record was read.
+
+    Their beginning may have been committed by the group itself, as the position that it has reached.
+    """
+    offsets = GroupOffsets(settings.model_copy(update={"group_id": group}), topic).committed(range(PARTITIONS))
+    return {partition: offset for partition, offset in offsets.items() if offset > 0}
