@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import methodcaller
 from typing import Any
 
 import structlog
@@ -21,6 +22,9 @@ UNREADABLE_HEADERS = "its headers are not kept: the name of one is not UTF-8"
 AHEAD_MS = 5 * 60 * 1000
 #: a producer may do it in every record: told in one line of so many seconds, counted always
 _TOLD_EVERY_SECONDS = 10.0
+#: CPython looks at what a C method returned, and at the error it left behind, only where it has not specialised the
+#: call, so not in `message.headers()` once that is warm: the error would come up anywhere, with a holed list in hand
+_headers_of: Callable[[Message], Any] = methodcaller("headers")
 _unreadable, _ahead = Seldom(_TOLD_EVERY_SECONDS), Seldom(_TOLD_EVERY_SECONDS)
 
 
@@ -34,7 +38,7 @@ def to_record(message: Message, ahead_ms: float = LATEST_TIMESTAMP_MS) -> RawRec
         _tell_ahead(message, timestamp)
     unreadable = ""
     try:
-        headers = raw_headers(message.headers())
+        headers = raw_headers(_headers_of(message))
     except (SystemError, ValueError):
         # confluent-kafka 2.16 wants every name to be UTF-8; a second call would hand out a list with a hole in it,
         # and the process would die of it: what was readable beside the name is lost too
