@@ -235,7 +235,7 @@ def test_what_another_session_holds_makes_only_its_own_run_wait(
         produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages)
         held = "run-9" if "run-9" in statement else "run-0"
         others = {key for key, _ in messages} - {held}
-        wanted = len({one["trial_id"] for one in sent(messages) if one["run_id"] in others})
+        wanted = len({(one["run_id"], one["trial_id"]) for one in sent(messages) if one["run_id"] in others})
         wait_until(lambda: rows_of_others(database_url, held) >= wanted, "all other runs are written", 30)
         assert lag(settings) > 0
         ingest.wait_said("runs_locked")
