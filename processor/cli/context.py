@@ -6,8 +6,7 @@ command runs, and named here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -27,12 +26,8 @@ def load(kind: type[S], process: str = "cli") -> S:
     return settings
 
 
-@contextmanager
-def open_database(settings: DatabaseSettings, application: str) -> Iterator[Session]:
-    """A session on a database that was migrated; raises `SetupError` where it was not."""
-    from processor.service.wiring import open_session
-    from processor.store.migrations import check_migrated
+def open_database(settings: DatabaseSettings, application: str) -> AbstractContextManager[Session]:
+    """`service.wiring.open_migrated`, imported when it is needed."""
+    from processor.service.wiring import open_migrated
 
-    with open_session(settings, application) as session:
-        check_migrated(session)
-        yield session
+    return open_migrated(settings, application)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -172,14 +171,11 @@ def _check_reason(reason: str | None) -> None:
 
 def _moment(since: str | None) -> int | None:
     """Milliseconds since the epoch."""
-    from processor.core.times import parse_datetime, parse_duration
+    from processor.core.times import before_now, parse_datetime
 
-    if since is None or not since.upper().startswith("P"):
-        return None if since is None else parse_datetime(since)
-    try:
-        return int((time.time() - parse_duration(since).total_seconds()) * 1000)
-    except OverflowError:
-        raise UsageError(f"{since} is too long ago") from None
+    if since is None:
+        return None
+    return before_now(since) if since.upper().startswith("P") else parse_datetime(since)
 
 
 @contextmanager

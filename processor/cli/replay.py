@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -12,7 +11,7 @@ import typer
 from processor.cli.context import load
 from processor.cli.output import Format, check_format, meter, show, tell_notes
 from processor.core.errors import ProcessorError, UsageError
-from processor.core.times import parse_datetime, parse_duration
+from processor.core.times import before_now, parse_datetime
 
 if TYPE_CHECKING:
     from processor.replay.reset import Choice
@@ -107,8 +106,7 @@ def _choice(way: Way, topic: str) -> Choice:
     if way.moment is not None:
         return reset.to_timestamp(parse_datetime(way.moment))
     if way.duration is not None:
-        since = time.time() - parse_duration(way.duration).total_seconds()
-        return reset.to_timestamp(int(since * 1000))
+        return reset.to_timestamp(before_now(way.duration))
     if way.shift is not None:
         return reset.shift_by(way.shift)
     if way.offset is not None:

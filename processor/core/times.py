@@ -39,6 +39,11 @@ def parse_duration(text: str) -> timedelta:
         raise UsageError(f"{text!r} is too long ago") from None
 
 
+def before_now(text: str) -> int:
+    """ISO 8601 duration -> the moment so long ago, in milliseconds since the epoch. Raises `UsageError`."""
+    return max(0, int((time.time() - parse_duration(text).total_seconds()) * 1000))  # as in `parse_datetime`
+
+
 def timestamp_text(timestamp_ms: int) -> str:
     """RFC 3339 in UTC with milliseconds, as CloudEvents wants it."""
     seconds, milliseconds = divmod(timestamp_ms, 1000)

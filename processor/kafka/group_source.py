@@ -13,12 +13,12 @@ import structlog
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from processor.core import metrics
-from processor.core.errors import FatalError, SetupError, TransientError
+from processor.core.errors import FatalError, TransientError
 from processor.core.messages import NextOffsets, RawRecord
 from processor.core.messages import TopicPartition as Partition
 from processor.core.settings import KafkaSettings
 from processor.core.times import Seldom
-from processor.kafka.client import explain, translate
+from processor.kafka.client import ends_client, explain, send_commit, translate
 from processor.kafka.intake import Intake
 from processor.kafka.membership import Subscription, consumer_properties
 from processor.kafka.refused import Refusals, is_refused
@@ -189,10 +189,8 @@ class GroupSource:
 
     def _on_error(self, error: KafkaError) -> None:
         metrics.LAST_ERROR.set_to_current_time()
-        if error.fatal() or isinstance(explain(error, self._where), SetupError):
+        if ends_client(error, self._where):
             self._failure = error
-        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
-            log.warning("waiting_for_kafka", servers=self._where)
 
     def _on_commit(self, error: KafkaError | None, offsets: Sequence[TopicPartition]) -> None:
         """A commit that failed (a rebalance under way, a broker down) is sent again: else lag would stay in sight."""
@@ -247,15 +245,8 @@ class GroupSource:
     def _send(self, next_offsets: NextOffsets, *, wait: bool) -> None:
         self._uncommitted.update(next_offsets)
         offsets = self._standing.commits(self._uncommitted)
-        if not offsets:
-            return
-        try:
-            if wait:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            log.warning("commit_failed", cause=str(translate(error, self._where)))
+        if offsets:
+            send_commit(self._consumer, offsets, self._where, wait=wait)
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
         names = named(partitions)

@@ -62,6 +62,11 @@ class Bounds(NamedTuple):
         return self.latest - start
 
 
+def troubles_of(bounds: Mapping[int, Bounds]) -> list[str]:
+    """`Bounds.troubles` of all partitions, each with the partition's number."""
+    return [f"partition {one}: {said}" for one, held in bounds.items() for said in held.troubles()]
+
+
 def committed_offsets(consumer: Consumer, wanted: list[TopicPartition]) -> list[TopicPartition]:
     """`Consumer.committed`, asked again while the group's coordinator is moving or loading. Raises `KafkaException`."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
@@ -142,12 +147,7 @@ class GroupOffsets:
     def troubles(self, only: Iterable[int] = ()) -> list[str]:
         """What of the topic's partitions (or of `only` these) the group lost, or will not find where it stands."""
         chosen = set(only)
-        return [
-            f"partition {one}: {said}"
-            for one, bounds in self.bounds().items()
-            if not chosen or one in chosen
-            for said in bounds.troubles()
-        ]
+        return troubles_of({one: bounds for one, bounds in self.bounds().items() if not chosen or one in chosen})
 
     def members(self) -> list[str]:
         """client id @ host of every member that consumes as the group just now."""

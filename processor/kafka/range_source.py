@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
-from processor.core.errors import FatalError, SetupError, TransientError
+from processor.core.errors import FatalError, TransientError
 from processor.core.messages import NextOffsets, RawRecord
 from processor.core.settings import KafkaSettings
-from processor.kafka.client import TIMEOUT_SECONDS, explain, translate
+from processor.kafka.client import TIMEOUT_SECONDS, ends_client, explain, send_commit, translate
 from processor.kafka.intake import Intake
 from processor.kafka.ranges import Range, open_consumer
 from processor.kafka.refused import is_refused, why_refused
@@ -155,10 +155,8 @@ class RangeSource:
         )
 
     def _on_error(self, error: KafkaError) -> None:
-        if error.fatal() or isinstance(explain(error, self._where), SetupError):
+        if ends_client(error, self._where):
             self._failure = error
-        elif error.code() == KafkaError._ALL_BROKERS_DOWN:
-            log.warning("waiting_for_kafka", servers=self._where)
 
     def _on_commit(self, error: KafkaError | None, _: Sequence[TopicPartition]) -> None:
         if error is not None and error.code() != KafkaError._NO_OFFSET:
@@ -171,13 +169,7 @@ class RangeSource:
         if not self._remember:
             return
         offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in next_offsets.items()]
-        try:
-            if wait:
-                self._consumer.commit(offsets=offsets, asynchronous=False)
-            else:
-                self._consumer.commit(offsets=offsets, asynchronous=True)
-        except KafkaException as error:
-            log.warning("commit_failed", cause=str(translate(error, self._where)))
+        send_commit(self._consumer, offsets, self._where, wait=wait)
 
     def pause(self, partitions: Collection[int] | None) -> None:
         """Reading of all just stops: what was prefetched stays, and there is no group membership to keep."""

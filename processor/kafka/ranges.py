@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from processor.core.errors import SetupError, UsageError
 from processor.core.settings import KafkaSettings
 from processor.kafka.client import TIMEOUT_SECONDS, client_properties, prefetch_properties, translate
+from processor.kafka.offsets import committed_offsets
 
 #: far less than the live source prefetches: a replay shares the machine with it
 PREFETCH_BYTES = 8 * 1024 * 1024
@@ -101,14 +102,10 @@ def _offsets_at(consumer: Consumer, topic: str, partitions: Sequence[int], edge:
         return dict.fromkeys(partitions, edge.value)
     wanted = [TopicPartition(topic, one, edge.value) for one in partitions]
     found = consumer.offsets_for_times(wanted, TIMEOUT_SECONDS)
-    _raise_first_error(found)
+    for answer in found:
+        if answer.error is not None:
+            raise KafkaException(answer.error)
     return {one.partition: one.offset if one.offset >= 0 else _AFTER_ALL for one in found}
-
-
-def _raise_first_error(answers: Sequence[TopicPartition]) -> None:
-    for one in answers:
-        if one.error is not None:
-            raise KafkaException(one.error)
 
 
 def clamp_range(partition: int, holds: tuple[int, int], wanted: tuple[int, int]) -> Range:
@@ -132,8 +129,7 @@ class Progress:
         consumer = open_consumer(self._settings, self.group)
         try:
             wanted = [TopicPartition(self._topic, one.partition) for one in ranges]
-            found = consumer.committed(wanted, TIMEOUT_SECONDS)
-            _raise_first_error(found)
+            found = committed_offsets(consumer, wanted)
         except KafkaException as error:
             raise translate(error, self._settings.kafka_bootstrap_servers) from error
         finally:

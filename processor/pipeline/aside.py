@@ -66,4 +66,4 @@ class Aside:
     def _keep(self, reports: Sequence[TrialReport]) -> None:
         self._reports = reports
         records = {id(one.record): one.record for one in reports}
-        self._bytes = sum(len(record.value or b"") for record in records.values())
+        self._bytes = sum(record.size for record in records.values())

@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from processor.core.messages import Batch, Outcome, Rejection, TrialReport
 
 UNLIMITED = sys.maxsize
@@ -62,7 +64,7 @@ def portion_of(batch: Batch, part: Sequence[Outcome]) -> Batch:
     for one in batch.rejections:
         if one.index < 0 and id(one.record) in records:
             rejections[id(one)] = one
-    return Batch(reports, list(rejections.values()), batch.next_offsets, batch.records, batch.bytes)
+    return replace(batch, reports=reports, rejections=list(rejections.values()))
 
 
 def without_runs(portion: Batch, waiting: Sequence[TrialReport]) -> tuple[Batch, list[TrialReport]]:
@@ -72,4 +74,4 @@ def without_runs(portion: Batch, waiting: Sequence[TrialReport]) -> tuple[Batch,
     runs = {report.run_id for report in waiting}
     reports = [report for report in portion.reports if report.run_id not in runs]
     behind = [report for report in portion.reports if report.run_id in runs]
-    return Batch(reports, portion.rejections, portion.next_offsets, portion.records, portion.bytes), behind
+    return replace(portion, reports=reports), behind

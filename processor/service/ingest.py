@@ -15,11 +15,10 @@ from processor.events.bodies import EventWriter
 from processor.kafka.group_source import GroupSource
 from processor.kafka.membership import Subscription, choose_protocol
 from processor.kafka.topics import check_topics, compaction_warning, is_compacted
-from processor.pipeline.loop import Pipeline
 from processor.service.health import serve_health
+from processor.service.pipeline import make_pipeline
 from processor.service.start import STUCK_SECONDS, keep_freed_memory, wait_for_start
-from processor.service.wiring import make_decoder, make_event_writer, open_session, open_sink
-from processor.store.migrations import check_migrated
+from processor.service.wiring import make_decoder, make_event_writer, open_migrated
 
 log = structlog.get_logger(__name__)
 
@@ -37,8 +36,8 @@ def run_ingest(settings: IngestSettings, *, with_stdin: bool = False) -> None:
     protocols: list[str] = []
 
     def check() -> None:
-        with open_session(settings, "cerebros-check") as store:
-            check_migrated(store)
+        with open_migrated(settings, "cerebros-check"):
+            pass
         check_topics(settings, settings.raw_topic)
         if is_compacted(settings, settings.raw_topic):
             log.warning("topic_compacted", cause=compaction_warning(settings.raw_topic))
@@ -64,16 +63,14 @@ def run_ingest(settings: IngestSettings, *, with_stdin: bool = False) -> None:
         source = GroupSource(
             settings, subscription, release=lambda partitions, lost: pipeline.release(partitions, lost=lost)
         )
-        pipeline = Pipeline(
+        pipeline = make_pipeline(
+            settings,
             source,
-            decoder.each,
-            lambda: open_sink(settings, event_writers[0], "cerebros-ingest"),
-            lanes=settings.writers,
-            max_reports=settings.batch_max_records,
-            max_bytes=settings.batch_bytes,
-            max_wait_s=settings.batch_max_wait_ms / 1000,
-            shutdown_s=settings.shutdown_timeout_ms / 1000,
+            decoder,
+            event_writers[0],
+            "cerebros-ingest",
             stop=stop,
+            max_wait_s=settings.batch_max_wait_ms / 1000,
         )
         health.watch(lambda: pipeline.last_poll, lambda: not (pipeline.in_outage or source.in_outage))
         gc.freeze()  # what lives from the start on need not be looked at again

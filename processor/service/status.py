@@ -6,11 +6,10 @@ from typing import Any
 
 from processor.core.errors import TransientError
 from processor.core.settings import StatusSettings
-from processor.kafka.offsets import GroupOffsets
+from processor.kafka.offsets import GroupOffsets, troubles_of
 from processor.kafka.topics import compaction_warning, is_compacted
-from processor.service.wiring import open_session
+from processor.service.wiring import open_migrated
 from processor.store.errors import place
-from processor.store.migrations import check_migrated
 from processor.store.outbox import Outbox
 
 
@@ -38,7 +37,7 @@ def _group(settings: StatusSettings) -> dict[str, Any]:
     group = GroupOffsets(settings, settings.raw_topic)
     bounds = group.bounds()
     lag = {str(one): bound.lag for one, bound in bounds.items()}
-    warnings = [f"partition {one}: {said}" for one, bound in bounds.items() for said in bound.troubles()]
+    warnings = troubles_of(bounds)
     if is_compacted(settings, settings.raw_topic):
         warnings.append(compaction_warning(settings.raw_topic))
     return {
@@ -51,8 +50,7 @@ def _group(settings: StatusSettings) -> dict[str, Any]:
 
 
 def _tables(settings: StatusSettings) -> dict[str, Any]:
-    with open_session(settings, "cerebros-status") as store:
-        check_migrated(store)
+    with open_migrated(settings, "cerebros-status") as store:
         letters = store.fetch("status_dead_letters")
         return {
             **store.fetch("status_rows")[0],

@@ -17,14 +17,13 @@ from processor.core.verdict import VERDICTS
 from processor.kafka.offsets import GroupOffsets
 from processor.kafka.range_source import RangeSource, read
 from processor.kafka.ranges import Progress, Range, find_ranges
-from processor.pipeline.loop import Pipeline
 from processor.replay.fold import Fold
 from processor.replay.forecast import Forecaster
 from processor.replay.verify import Verification
-from processor.replay.windows import ahead_of_live, group_of, parse_window, up_to_live
-from processor.service.wiring import make_decoder, make_event_writer, open_session, open_sink
+from processor.replay.windows import Window, ahead_of_live, group_of, parse_window, up_to_live
+from processor.service.pipeline import make_pipeline
+from processor.service.wiring import make_decoder, make_event_writer, open_migrated
 from processor.store.compare import Comparison
-from processor.store.migrations import check_migrated
 from processor.store.session import Session
 
 APPLICATION = "cerebros-window"
@@ -64,9 +63,9 @@ def replay_window(
     """
     parsed = parse_window(window)
     arm(settings.test_halt_at)
-    with open_session(settings, APPLICATION) as store:
-        check_migrated(store)
-    ranges = _find(settings, window, partitions, teller)
+    with open_migrated(settings, APPLICATION):
+        pass
+    ranges = _find(settings, parsed, partitions, teller)
     teller.notes(ahead_of_live(settings, settings.raw_topic, ranges))
     progress = Progress(settings, settings.raw_topic, group_of(settings.group_id, parsed, partitions))
     if not resume:
@@ -74,8 +73,8 @@ def replay_window(
     return _replay(settings, progress.resume(ranges), progress, teller)
 
 
-def _find(settings: PipelineSettings, window: str, partitions: Sequence[int], teller: Teller) -> list[Range]:
-    ranges = find_ranges(settings, settings.raw_topic, parse_window(window), partitions)
+def _find(settings: PipelineSettings, window: Window, partitions: Sequence[int], teller: Teller) -> list[Range]:
+    ranges = find_ranges(settings, settings.raw_topic, window, partitions)
     teller.notes([one.note for one in ranges if one.note])
     return ranges
 
@@ -91,16 +90,8 @@ def _replay(settings: PipelineSettings, ranges: Sequence[Range], progress: Progr
         tell(before)
         source = RangeSource(settings, settings.raw_topic, ranges, progress_group=progress.group, tell=tell)
         try:
-            pipeline = Pipeline(
-                source,
-                decoder.each,
-                lambda: open_sink(settings, event_writer, APPLICATION),
-                on_written=summary.add,
-                lanes=settings.writers,
-                max_reports=settings.batch_max_records,
-                max_bytes=settings.batch_bytes,
-                shutdown_s=settings.shutdown_timeout_ms / 1000,
-                stop=stop,
+            pipeline = make_pipeline(
+                settings, source, decoder, event_writer, APPLICATION, stop=stop, on_written=summary.add
             )
             pipeline.run()
         finally:
@@ -132,8 +123,9 @@ def foretell_window(
     settings: PipelineSettings, window: str, partitions: Sequence[int], teller: Teller
 ) -> dict[str, Any]:
     """What the replay would do; nothing is written, neither rows nor offsets."""
-    with _beside_tables(settings, "cerebros-window") as store:
-        ranges = _find(settings, window, partitions, teller)
+    parsed = parse_window(window)
+    with open_migrated(settings, APPLICATION) as store:
+        ranges = _find(settings, parsed, partitions, teller)
         decoder = make_decoder(settings, Catalogue.load(settings.schemas_dir))
         with Fold() as fold, _reading(settings, ranges, "dry run", teller) as source:
             forecaster = Forecaster(Comparison(store), fold, decoder, create_runs=settings.unknown_run == "create")
@@ -159,7 +151,7 @@ def verify(settings: PipelineSettings, window: str | None, partitions: Sequence[
     Without a window: all that is in the topic and that the live group has read. Raises `UsageError`.
     """
     parsed = parse_window(window or "..")
-    with _beside_tables(settings, "cerebros-verify") as store:
+    with open_migrated(settings, "cerebros-verify") as store:
         ranges = find_ranges(settings, settings.raw_topic, parsed, partitions)
         fixed = parsed.end.kind != "open"
         ranges, unread = up_to_live(settings, settings.raw_topic, ranges, fixed=fixed)
@@ -189,13 +181,6 @@ def _compare(
             "kinds": dict(findings.kinds),
             "shown": [one._asdict() for one in findings.shown],
         }
-
-
-@contextmanager
-def _beside_tables(settings: PipelineSettings, application: str) -> Iterator[Session]:
-    with open_session(settings, application) as store:
-        check_migrated(store)
-        yield store
 
 
 @contextmanager

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from processor.contracts.catalogue import Catalogue
 from processor.contracts.registry import SchemaRegistry
 from processor.core.settings import DatabaseSettings, PipelineSettings, SchemaSettings
 from processor.decode.decoder import Decoder
 from processor.events.bodies import EventWriter
+from processor.store.migrations import check_migrated
 from processor.store.session import Session
 from processor.store.trials import TrialStore
 
@@ -23,6 +25,14 @@ def open_session(settings: DatabaseSettings, application: str, session: Mapping[
         application=application,
         session=session,
     )
+
+
+@contextmanager
+def open_migrated(settings: DatabaseSettings, application: str) -> Iterator[Session]:
+    """A session on a database that is up to date; raises `SetupError` where it is not."""
+    with open_session(settings, application) as session:
+        check_migrated(session)
+        yield session
 
 
 def make_registry(settings: SchemaSettings) -> SchemaRegistry | None:

@@ -134,7 +134,7 @@ class Applier:
     async def apply_halving(
         self, connection: asyncpg.Connection, reports: Sequence[TrialReport], runs: Runs, applied: Applied
     ) -> None:
-        """As `_apply`, but a part that the database refuses is tried again in halves, down to the guilty report."""
+        """As `apply`, but a part that the database refuses is tried again in halves, down to the guilty report."""
         halves = Halves(reports)
         for part in halves:
             attempt = Applied()
@@ -149,8 +149,7 @@ class Applier:
                     applied.refuse(part[0], refusal)
                     self.check_refused(applied)
             else:
-                applied.messages += attempt.messages
-                applied.counts += attempt.counts
+                applied.add(attempt)
 
     def check_refused(self, applied: Applied, *, done: bool = False) -> None:
         """Raises `TransientError` where constraints refuse so much that it is no matter of single reports.

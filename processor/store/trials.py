@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import chain
 
 import asyncpg
+from msgspec.structs import replace
 
 from processor.core.errors import FatalError
 from processor.core.messages import Batch, Rejection, TrialReport, Written
@@ -138,7 +139,7 @@ class TrialStore:
         held = {report.run_id for report in applied.set_aside}
         written = [report for report in batch.reports if report.run_id not in held]
         applied.set_aside = [report for report in batch.reports if report.run_id in held]
-        return Batch(written, batch.rejections, batch.next_offsets, batch.records, batch.bytes)
+        return replace(batch, reports=written)
 
     async def _resolve(self, connection: asyncpg.Connection, batch: Batch, refused: Sequence[Rejection]) -> None:
         await resolve_written(connection, batch, refused)

@@ -10,6 +10,7 @@ from processor.core.settings import Settings
 from tests.factories import load, produce
 from tests.support.ledger import check_ledger
 from tests.support.processes import Process
+from tests.support.relays import wake_the_fenced
 from tests.support.settle import wait_settled
 
 Start = Callable[..., Process]
@@ -60,16 +61,7 @@ def test_a_standby_relay_takes_over_from_a_killed_one_by_itself(settings: Settin
 def test_a_relay_that_only_seemed_dead_is_fenced_and_doubles_nothing(
     settings: Settings, start: Start, terminate_sessions: Callable[[str], None]
 ) -> None:
-    """The first relay loses its Postgres session with a transaction half produced; a second one leads; it wakes up."""
-    first = start("relay", PROCESSOR_RELAY_MAX_MESSAGES="100", PROCESSOR_TEST_HALT_AT="relay.after_produce")
-    first.wait_said("leading")
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(800, seed=14))
-    start("ingest", PROCESSOR_BATCH_MAX_RECORDS="150")
-    first.wait_halted("relay.after_produce")
-    terminate_sessions("cerebros-relay")
-    second = start("relay")
-    second.wait_said("leading")
-    first.resume()
+    first, _ = wake_the_fenced(settings, start, terminate_sessions, seed=14)
     wait_settled(settings)
     assert first.running
     check_ledger(settings)

@@ -15,6 +15,7 @@ from processor.store.session import Session
 from tests.factories import load, produce
 from tests.support.ledger import check_ledger
 from tests.support.processes import Process
+from tests.support.relays import wake_the_fenced
 from tests.support.settle import wait_settled
 
 Start = Callable[..., Process]
@@ -83,15 +84,8 @@ def test_in_a_rolling_change_of_its_name_the_old_relay_is_fenced_and_doubles_not
     settings: Settings, start: Start, terminate_sessions: Callable[[str], None]
 ) -> None:
     """The old one loses its session with a transaction half produced, the new one leads, the old one wakes up."""
-    old = start("relay", PROCESSOR_RELAY_MAX_MESSAGES="100", PROCESSOR_TEST_HALT_AT="relay.after_produce")
-    old.wait_said("leading")
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(800, seed=15))
-    start("ingest", PROCESSOR_BATCH_MAX_RECORDS="150")
-    old.wait_halted("relay.after_produce")
-    terminate_sessions("cerebros-relay")
-    new = start("relay", PROCESSOR_GROUP_ID=f"{settings.group_id}-new")
-    new.wait_said("leading")
-    old.resume()
+    name = f"{settings.group_id}-new"
+    old, new = wake_the_fenced(settings, start, terminate_sessions, seed=15, PROCESSOR_GROUP_ID=name)
     wait_settled(settings)
     assert old.running
     new.kill()  # and back: the old one, which stands by, leads under its own name again

@@ -139,6 +139,16 @@ def unread(*command: str, **environment: str) -> Iterator[tuple[subprocess.Popen
         os.close(read)
 
 
+@contextmanager
+def told_within_a_line(*command: str, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """As `unread`, once the command stands still and has had its first signal."""
+    with unread(*command, **environment, PROCESSOR_LOG_LEVEL="debug") as (process, log):
+        wait_still(process)
+        process.terminate()
+        time.sleep(0.2)
+        yield process, log
+
+
 def wait_still(process: subprocess.Popen[bytes]) -> None:
     """Until it has begun, and has used no CPU for half a second."""
     used: list[float] = [0.0]
@@ -155,10 +165,7 @@ def test_a_signal_while_the_main_thread_writes_a_log_line_ends_the_process_once_
     command: str, settings: Settings, environment: dict[str, str]
 ) -> None:
     """The main thread holds the lock of the log: whoever logs in a signal's handler waits for it for ever."""
-    with unread(command, **environment, PROCESSOR_LOG_LEVEL="debug") as (process, log):
-        wait_still(process)
-        process.terminate()
-        time.sleep(0.2)
+    with told_within_a_line(command, **environment) as (process, log):
         threading.Thread(target=drain, args=[log], daemon=True).start()
         assert process.wait(20) == 0
 
@@ -167,10 +174,7 @@ def test_a_signal_while_the_main_thread_writes_a_log_line_ends_the_process_once_
 def test_a_second_signal_ends_a_process_whose_log_nobody_reads(
     command: str, settings: Settings, environment: dict[str, str]
 ) -> None:
-    with unread(command, **environment, PROCESSOR_LOG_LEVEL="debug") as (process, _):
-        wait_still(process)
-        process.terminate()
-        time.sleep(0.2)
+    with told_within_a_line(command, **environment) as (process, _):
         process.terminate()
         assert process.wait(5) == 1
 

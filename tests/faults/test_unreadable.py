@@ -9,6 +9,7 @@ import confluent_kafka
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
+from processor.core.messages import Headers
 from processor.core.settings import Settings
 from processor.kafka.topics import read_topic
 from processor.store.session import Session
@@ -51,16 +52,17 @@ def test_a_header_name_that_is_not_utf8_stops_nothing_and_is_told(
     assert verified(environment)["kinds"] == {}
 
 
-def test_it_is_the_same_for_a_process_that_has_read_many_records(settings: Settings) -> None:
+@pytest.mark.parametrize("headers", [(("a", b"1"),), ()], ids=["with headers", "without"])
+def test_it_is_the_same_for_a_process_that_has_read_many_records(settings: Settings, headers: Headers) -> None:
     """CPython does not check what a C method returned once it has specialised the call: the error would come later."""
     ordinary = confluent_kafka.Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
     for _ in range(500):
-        ordinary.produce(settings.raw_topic, b"{}", partition=0, headers=[("a", b"1")])
+        ordinary.produce(settings.raw_topic, b"{}", partition=0, headers=list(headers))
     assert ordinary.flush(20) == 0
     for _ in range(20):
         send(settings, b"{}", LATIN)
     read = [one for one in read_topic(settings, settings.raw_topic) if one.partition == 0]
-    assert [one.headers for one in read] == [(("a", b"1"),)] * 500 + [()] * 20
+    assert [one.headers for one in read] == [headers] * 500 + [()] * 20
     assert [bool(one.unreadable) for one in read] == [False] * 500 + [True] * 20
 
 

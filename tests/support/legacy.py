@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from benchmarks.migrating import TABLES
+
 _ROWS = """
 insert into cerebros_model_runs (
     id, run_id, state, search_space_version, max_params, requested_trials, completed_trials, metadata, bridge_payload,
@@ -49,19 +51,9 @@ create index cerebros_model_trials_mlflow_run_id_index on cerebros_model_trials 
 #: from before spectral normalisation, by an Ecto migration: ids and defaults are the application's, strings are
 #: varchar, times have no zone, much may be null, and an index has the name Ecto gives to a unique one but is not unique
 AS_ECTO = (
-    """
-create table cerebros_model_runs (
-    id uuid primary key, run_id varchar(255) not null, state varchar(255) not null, search_space_version int not null,
-    max_params int not null, requested_trials int not null, completed_trials int not null, best_metric double precision,
-    error_message text, metadata jsonb not null, bridge_payload jsonb not null, bridge_result jsonb not null,
-    started_at timestamp(0), finished_at timestamp(0), inserted_at timestamp(0) not null,
-    updated_at timestamp(0) not null);
+    TABLES
+    + """
 create unique index cerebros_model_runs_run_id_index on cerebros_model_runs (run_id);
-create table cerebros_model_trials (
-    id uuid primary key, model_run_id uuid references cerebros_model_runs (id) on delete cascade, trial_id varchar(255),
-    status varchar(255), metrics jsonb, parameters jsonb, artifact_uri varchar(255), duration_ms int, rank int,
-    warnings varchar(255)[], candidate_id varchar(255), pulse_id varchar(255), bridge_payload jsonb,
-    inserted_at timestamp(0) not null, updated_at timestamp(0) not null);
 create index cerebros_model_trials_model_run_id_trial_id_index on cerebros_model_trials (model_run_id, trial_id);
 create index cerebros_model_trials_status_index on cerebros_model_trials (status);
 """

@@ -75,9 +75,7 @@ select id, resolved_at from dead_letters where id = any($1::bigint[])
 -- How many dead letters a selection holds.
 select count(*) as count
 from dead_letters
-where ($1::text is null or reason = $1)
-  and ($2::bigint is null or first_seen >= {moment: $2})
-  and ($3::bigint[] is null or id = any($3)) and ($4 or resolved_at is null) and id <= $5
+where {selected}
 
 -- name: dead_letter_page
 -- The next $8 dead letters of a selection behind (record $6, report $7), those of one record together; without the bytes, which may be many.
@@ -87,9 +85,7 @@ select letter.*, record.topic, record."partition", record."offset",
         + octet_length(record.headers::text))::bigint as bytes
 from (
     select * from dead_letters
-    where ($1::text is null or reason = $1)
-      and ($2::bigint is null or first_seen >= {moment: $2})
-      and ($3::bigint[] is null or id = any($3)) and ($4 or resolved_at is null) and id <= $5
+    where {selected}
       and (record_id, report_index) > ($6::bigint, $7::integer)
     order by record_id, report_index
     limit $8

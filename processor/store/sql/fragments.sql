@@ -31,6 +31,12 @@ case
     else 3 -- unchanged
 end
 
+-- fragment: selected
+-- The conditions of a `store.dead_letters.Selection`, $1 to $5.
+($1::text is null or reason = $1)
+  and ($2::bigint is null or first_seen >= {moment: $2})
+  and ($3::bigint[] is null or id = any($3)) and ($4 or resolved_at is null) and id <= $5
+
 -- fragment: channel
 -- Where news of this outbox come, in one schema of the database and no other.
 ('cerebros_outbox_' || 'outbox'::regclass::oid)

@@ -10,21 +10,7 @@ import pytest
 
 from processor.core import metrics
 from processor.core.messages import RawRecord, Rejection, TrialReport
-from processor.pipeline import lane as lane_module
-from processor.pipeline import loop as loop_module
 from tests.unit.pipeline.fakes import World, nothing, pipeline_of, records
-
-
-@pytest.fixture(autouse=True)
-def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop_module, "POLL_SECONDS", 0.005)
-    monkeypatch.setattr(loop_module, "PATIENCE_SECONDS", 0.02)
-    monkeypatch.setattr(lane_module, "LOCKED_RETRY_SECONDS", 0.01)
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 def decode(record: RawRecord) -> list[TrialReport | Rejection]:
