@@ -41,7 +41,8 @@ def show(format_: str, document: Any, pieces: Callable[[], Sequence[Piece]]) -> 
     if format_ == "json":
         import msgspec
 
-        text = msgspec.json.format(msgspec.json.encode(document, order="deterministic"), indent=2).decode()
+        encode = msgspec.json.Encoder(order="deterministic", decimal_format="number").encode
+        text = msgspec.json.format(encode(document), indent=2).decode()
         print("\n".join(map(printable_json, text.split("\n"))))
         return
     from rich.console import Console

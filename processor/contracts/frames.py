@@ -9,11 +9,25 @@ from processor.contracts.catalogue import CONFLUENT_HEADER, CONFLUENT_MAGIC, SIN
 
 #: schema id -> the writer's schema as JSON, None where the registry has none; raises TransientError when it is down
 WriterSchemas = Callable[[int], Mapping[str, Any] | None]
+#: 00 and an 8-byte id, as Apicurio's serializers write by default
+_LONG_HEADER = 9
+_BEGINS_JSON, _ENDS_JSON = (b"{", b"["), (b"}", b"]", b"\n")
 
 
 def is_framed(value: bytes) -> bool:
     """Whether the bytes begin like Avro behind one of the two marks; JSON begins with neither."""
     return value[0] == CONFLUENT_MAGIC or value[:2] == SINGLE_OBJECT
+
+
+def behind_prefix(value: bytes) -> bytes | None:
+    """What may be JSON behind Confluent's prefix, as serializers of JSON Schema write it; None where it can't be.
+
+    Avro of a string begins otherwise, with a length; of other types it may all the same be Avro.
+    """
+    begin = value[CONFLUENT_HEADER : CONFLUENT_HEADER + 1]
+    if value[:1] != b"\x00" or begin not in _BEGINS_JSON or value[-1:] not in _ENDS_JSON:
+        return None
+    return value[CONFLUENT_HEADER:]
 
 
 class FramedReader:
@@ -22,20 +36,24 @@ class FramedReader:
     def __init__(self, catalogue: Catalogue, subject: str, writer_schemas: WriterSchemas | None) -> None:
         self._catalogue, self._subject, self._writer_schemas = catalogue, subject, writer_schemas
 
-    def read(self, value: bytes) -> tuple[dict[str, Any], int] | Problem:
-        """The datum as the latest version has it, and the version that wrote it.
+    def read(self, value: bytes) -> tuple[Any, int] | Problem:
+        """The datum as its writer wrote it, and the version that wrote it.
 
         Raises `TransientError` when a schema registry has to be asked and does not answer.
         """
         if value[:2] == SINGLE_OBJECT:
-            return self._catalogue.read_single_object(self._subject, value)
+            return self._catalogue.written_single_object(self._subject, value)
         if len(value) < CONFLUENT_HEADER:
             return Problem("", "Avro ends before its 4-byte schema id", "unreadable")
         schema_id = int.from_bytes(value[1:CONFLUENT_HEADER], "big")
+        if schema_id == 0 and len(value) >= _LONG_HEADER:  # registries count from 1
+            long_id = int.from_bytes(value[1:_LONG_HEADER], "big")
+            message = f"the 8-byte schema id {long_id}, as Apicurio writes it: only Confluent's 4-byte ids are read"
+            return Problem("", message, "unknown_schema")
         if self._writer_schemas is None:
             message = f"Avro with schema id {schema_id}, but no schema registry is set (SCHEMA_REGISTRY_URL)"
             return Problem("", message, "unknown_schema")
         writer = self._writer_schemas(schema_id)
         if writer is None:
             return Problem("", f"the schema registry knows no schema with id {schema_id}", "unknown_schema")
-        return self._catalogue.read_confluent(self._subject, value, dict(writer))
+        return self._catalogue.written_confluent(self._subject, value, writer)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from processor.contracts.avro.schema import REFERENCES
 from processor.contracts.catalogue import Catalogue
 from processor.core.errors import ProcessorError, SetupError, TransientError
 
@@ -22,6 +23,8 @@ MAX_MISSING = 1000
 _FOR_A_PERSON = frozenset({401, 403})
 #: of the answers that blame the request, those that say: later
 _WAIT = frozenset({408, 429})
+#: schemas that one schema may refer to, directly or not: each is one more question to the registry
+MAX_REFERENCES = 64
 
 
 class SchemaRegistry:
@@ -57,10 +60,40 @@ class SchemaRegistry:
         return found
 
     def _ask(self, schema_id: int) -> Mapping[str, Any] | None:
+        schema = self._get(lambda: self._client.get_schema(schema_id))
+        if schema is None:
+            return None
+        references: dict[tuple[str, int], Any] = {}
+        if not self._add_references(schema, references):
+            return None  # what is missing may be registered yet: asked again later
+        return schema_document(schema.schema_type, schema.schema_str, list(references.values()))
+
+    def _add_references(self, schema: Any, found: dict[tuple[str, int], Any]) -> bool:
+        """Adds what the schema refers to, each behind what it refers to itself; False where some of it is not there.
+
+        Raises `TransientError`. References can't run in a circle: a registry takes none to what it does not have yet.
+        One that breaks this is stopped by the number of questions.
+        """
+        for one in schema.references or ():
+            key = (str(one.subject), int(one.version))
+            if key in found:
+                continue
+            if len(found) >= MAX_REFERENCES:
+                return False
+            found[key] = None
+            named = self._get(lambda key=key: self._client.get_version(*key, deleted=True))  # type: ignore[misc]
+            if named is None or not self._add_references(named.schema, found):
+                return False
+            del found[key]  # to stand behind its own references
+            found[key] = schema_document(named.schema.schema_type, named.schema.schema_str)
+        return True
+
+    def _get(self, ask: Callable[[], Any]) -> Any:
+        """What the client answers, None for what the registry does not have. Raises `TransientError`."""
         from confluent_kafka.schema_registry.error import SchemaRegistryError
 
         try:
-            schema = self._client.get_schema(schema_id)
+            return ask()
         except SchemaRegistryError as error:
             problem = self._sorted(error.http_status_code)
             if problem is not None:
@@ -68,7 +101,6 @@ class SchemaRegistry:
             return None
         except Exception as error:  # noqa: BLE001 - the client lets its HTTP library's own exceptions through
             raise TransientError(f"schema registry at {self._url} does not answer ({type(error).__name__})") from None
-        return schema_document(schema.schema_type, schema.schema_str)
 
     def _sorted(self, status: int) -> ProcessorError | None:
         """What an answer other than 2xx means: a person acts, or we wait; None where it refuses just this request."""
@@ -109,10 +141,11 @@ class SchemaRegistry:
         return encode
 
 
-def schema_document(kind: str | None, text: str | None) -> Mapping[str, Any]:
-    """The schema as a JSON object; of what is no Avro (Protobuf, JSON Schema) one that no Avro reader takes."""
+def schema_document(kind: str | None, text: str | None, references: Sequence[Any] = ()) -> Mapping[str, Any]:
+    """The schema as a JSON object that holds its references; of what is no Avro one that no Avro reader takes."""
     try:
         document = msgspec.json.decode(text or "null") if kind in (None, "AVRO") else {"type": f"{kind} schema"}
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         document = {"type": "unreadable schema"}
-    return document if isinstance(document, dict) else {"type": document}
+    document = document if isinstance(document, dict) else {"type": document}
+    return {**document, REFERENCES: references} if references else document

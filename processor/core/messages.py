@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from processor.core.numbers import read_exactly
+
 
 class Reason(StrEnum):
     """Why a report was rejected: the code that people filter dead letters by. Released codes keep their meaning."""
@@ -27,6 +29,9 @@ class Reason(StrEnum):
     MISSING_RUN_ID = "missing_run_id"
     INVALID_ID = "invalid_id"
     UNKNOWN_STATUS = "unknown_status"
+    NOT_FINAL = "not_final"
+    UNKNOWN_EVENT = "unknown_event"
+    UNSUPPORTED_EVENT = "unsupported_event"
     NOT_A_MAP = "not_a_map"
     INVALID_NUMBER = "invalid_number"
     INVALID_TYPE = "invalid_type"
@@ -87,7 +92,7 @@ class Order(NamedTuple):
 
 def read_text(held: Any) -> Any:
     """The value that a checked JSON text stands for; anything else as it is."""
-    return msgspec.json.decode(held) if type(held) is msgspec.Raw else held
+    return read_exactly(held) if type(held) is msgspec.Raw else held
 
 
 class TrialReport(msgspec.Struct, frozen=True, gc=False):

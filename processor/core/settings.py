@@ -237,6 +237,11 @@ class PipelineSettings(TopicSettings, LetterSettings, HaltSettings):
     """What it takes to turn records into rows: by ingest, a window replay, or a redrive."""
 
     max_report_bytes: int = Field(1024 * 1024, ge=1024, le=64 * 1024 * 1024, description="a larger report is rejected")
+    max_record_bytes: int | None = Field(
+        None,
+        ge=1024,
+        description="a larger record is rejected before it is read; default: 16 x MAX_REPORT_BYTES",
+    )
     unknown_run: Literal["create", "reject"] = Field(
         "create",
         description="a report for a run that is not in the database: create the run, or reject the report",

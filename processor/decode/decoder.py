@@ -6,25 +6,32 @@ the fast one gives None: what has to be mended or bent, and what is wrong.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from processor.contracts.catalogue import Catalogue
-from processor.contracts.frames import WriterSchemas, is_framed
-from processor.core.messages import Outcome, RawRecord, TrialReport
-from processor.core.text import LONG_MAX, LONG_MIN, storable
+from processor.contracts.frames import WriterSchemas, behind_prefix, is_framed
+from processor.core.messages import Outcome, RawRecord, Reason, TrialReport
+from processor.core.numbers import LONG_MAX, LONG_MIN
+from processor.core.text import storable
 from processor.decode.digest import Digests
 from processor.decode.envelope import NO_ENVELOPE, Envelope
 from processor.decode.fast import Decoded, FastReader
+from processor.decode.gather import gathered
 from processor.decode.identity import find_run_id
 from processor.decode.rawjson import may_need_mending
 from processor.decode.refused import Refused
+from processor.decode.split import MAX_REPORTS, check_number, split_leniently
 from processor.decode.thorough import ThoroughReader
 
 SUBJECT = "trial_report"
 Decode = Callable[[RawRecord], Sequence[Outcome]]
+#: an envelope may be so many times as large as the largest report
+REPORTS_A_RECORD = 16
+#: a list of no more values is taken apart in one go: 60 bytes a value, whatever it is
+MAX_COMMAS = 12 * MAX_REPORTS
 #: records that are looked through at once: as many as a depth of 200 allows reports with a dozen brackets each
 _GROUP_RECORDS, _GROUP_BYTES = 16, 64 * 1024
 
@@ -37,9 +44,12 @@ class Decoder:
         catalogue: Catalogue,
         *,
         max_report_bytes: int = 1024 * 1024,
+        max_record_bytes: int | None = None,
         writer_schemas: WriterSchemas | None = None,
     ) -> None:
+        """A record is `REPORTS_A_RECORD` times the largest report at the most, unless `max_record_bytes` says more."""
         self._max_report_bytes = max_report_bytes
+        self._max_record_bytes = max_record_bytes or REPORTS_A_RECORD * max_report_bytes
         self._digests = Digests(catalogue.latest(SUBJECT).definition)
         self._fast = FastReader(catalogue, SUBJECT)
         self._thorough = ThoroughReader(catalogue, SUBJECT, self._digests, max_report_bytes, writer_schemas)
@@ -70,26 +80,86 @@ class Decoder:
     def _outcomes(self, record: RawRecord, value: bytes, decoded: Decoded | None) -> list[Outcome]:
         if decoded is not None:
             return [self._made(record, 0, decoded, NO_ENVELOPE)]
-        return self._parts(record, value) or self._thorough.record(record)
+        try:
+            if len(value) > self._max_record_bytes:
+                raise self._record_too_large(len(value))
+            if (inner := behind_prefix(value)) is not None:
+                return self._json_behind_prefix(record, inner, value)
+            return self._reports(record, value)
+        except Refused as refused:
+            return [refused.rejection(record, -1)]
+
+    def _json_behind_prefix(self, record: RawRecord, inner: bytes, value: bytes) -> list[Outcome]:
+        decoded = self._read_fast(inner, may_need_mending)
+        if decoded is not None:
+            return [self._made(record, 0, decoded, NO_ENVELOPE)]
+        try:
+            return self._reports(record, inner)
+        except Refused as refused:
+            if refused.reason is not Reason.NOT_JSON:
+                raise
+        return self._reports(record, value)  # Avro that begins and ends like JSON
+
+    def _reports(self, record: RawRecord, value: bytes) -> list[Outcome]:
+        """The reports of a value; raises `Refused` where it is rejected as a whole."""
+        outcomes = self._many(record, value)
+        if outcomes is None:
+            outcomes = self._thorough.record(record, value)
+        return gathered(record, outcomes, "trials" if value[:1] == b"{" else "")
+
+    def _record_too_large(self, size: int) -> Refused:
+        detail = f"the record has {size} bytes; MAX_RECORD_BYTES allows {self._max_record_bytes}"
+        return Refused(Reason.TOO_LARGE, detail)
+
+    def _many(self, record: RawRecord, value: bytes) -> list[Outcome] | None:
+        """Many reports in one record, each read by itself; None where they can't be told apart that way.
+
+        Raises `Refused` where the record is rejected as a whole.
+        """
+        if not value or is_framed(value):
+            return None
+        split = self._split(value)
+        if split is not None:
+            fields, reports = split
+            digest = self._digests.of(value)
+            plain = all(map(_is_storable_id, fields.values()))
+            envelope = Envelope(fields, fields, digest) if plain else None
+            if envelope is None or not self._thorough.has_room(fields, len(reports)):
+                envelope = self._thorough.envelope(fields, len(reports), digest)
+            try:
+                return [self._part(record, index, bytes(report), envelope) for index, report in enumerate(reports)]
+            except Refused:  # a part is no JSON, so the record is none: the other ways say where
+                pass
+        return self._parts(record, value) if len(value) > self._max_report_bytes else None
+
+    def _split(self, value: bytes) -> tuple[Mapping[str, Any], Sequence[msgspec.Raw]] | None:
+        """The quick way to take a record apart: where nothing around the reports has to be mended."""
+        if (value[:1] != b"[" and b'"trials"' not in value) or value.count(b",") > MAX_COMMAS:
+            return None
+        split = self._fast.split(value, self._max_report_bytes)
+        if split is not None:
+            check_number(len(split[1]))
+        return split
 
     def _parts(self, record: RawRecord, value: bytes) -> list[Outcome] | None:
-        """Many reports in one record, each read by itself; None where they can't be told apart that way."""
-        if (value[:1] != b"[" and b'"trials"' not in value) or len(value) > self._max_report_bytes:
+        """A record that is larger than a report may be is never in memory as a whole, taken apart or not."""
+        if b'"trials"' not in value and value[:1] == b"{":
+            raise self._thorough.too_large(len(value))
+        split = split_leniently(value, self._max_report_bytes)
+        if split is None or split.reports is None:
             return None
-        split = self._fast.split(value)
-        if split is None or not all(map(_is_storable_id, split[0].values())):
-            return None
-        fields, reports = split
-        if not self._thorough.has_room(fields, len(reports)):
-            return None
-        envelope = Envelope(fields, fields, self._digests.of(value))
-        try:
-            return [self._part(record, index, bytes(report), envelope) for index, report in enumerate(reports)]
-        except Refused:  # a part is no JSON, so the record is none: the thorough way says where
-            return None
+        envelope = self._thorough.envelope(split.fields, len(split.reports), self._digests.of(value))
+        outcomes: list[Outcome] = []
+        for index, report in enumerate(split.reports):
+            try:
+                outcomes.append(self._part(record, index, report, envelope))
+            except Refused as refused:
+                raise Refused(refused.reason, f"report {index}: {refused.detail}") from None
+        return outcomes
 
     def _part(self, record: RawRecord, index: int, value: bytes, envelope: Envelope) -> Outcome:
-        decoded = self._fast.read(value) if value[:1] == b"{" and not may_need_mending(value) else None
+        is_plain = value[:1] == b"{" and len(value) <= self._max_report_bytes and not may_need_mending(value)
+        decoded = self._fast.read(value) if is_plain and "event" not in envelope.fields else None
         if decoded is not None:
             return self._made(record, index, decoded, envelope)
         return self._thorough.part(record, index, value, envelope)
@@ -106,7 +176,7 @@ class Decoder:
                 return refused.rejection(record, index)
             content["run_id"] = run_id
             bent = () if found is run_id else ("run_id",)
-        rest = envelope.rest(run_id) if envelope.fields else None
+        rest = envelope.rest(run_id) if envelope.kept else None
         whole = envelope.digest
         digest = self._digests.of_part(whole, index) if whole else self._digests.of(record.value or b"")
         return TrialReport(record, index, run_id, content["trial_id"], content, version, None, rest, bent, digest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import msgspec
+from processor.core.numbers import to_json
 
 #: an envelope's own fields are stored with each of its reports: together they may be this many times the largest report
 COPIES = 16
@@ -35,4 +35,4 @@ NO_ENVELOPE = Envelope({}, {}, "")
 
 def stored_bytes(kept: Mapping[str, Any]) -> int:
     """The size of an envelope's own fields as they are stored with each report."""
-    return len(msgspec.json.encode(kept)) if kept else 0
+    return len(to_json(kept)) if kept else 0

@@ -14,6 +14,7 @@ import msgspec
 from processor.contracts.catalogue import NO_NEEDS, Catalogue, Needs
 from processor.core.fields import ID_NAMES
 from processor.core.messages import read_text
+from processor.core.numbers import read_exactly
 from processor.decode.rawjson import UNREADABLE
 from processor.decode.rules import RULES
 
@@ -49,6 +50,7 @@ class FastReader:
     def __init__(self, catalogue: Catalogue, subject: str) -> None:
         self._catalogue, self._subject = catalogue, subject
         columns = column_defaults(catalogue, subject)
+        self._status = columns.get("status")
         varying = catalogue.varying(subject)
         schema_defaults = catalogue.defaults(subject)
         types = {name: _type_of(catalogue, subject, name) for name in catalogue.fields(subject)}
@@ -62,17 +64,18 @@ class FastReader:
                 continue
             if type_ is msgspec.Raw:
                 self._texts.append(name)
-            if name in columns and name not in varying:
+            if name in columns and name not in varying and name != "status":
                 fields.append((name, type_, msgspec.Raw(b"{}") if type_ is msgspec.Raw else columns[name]))
                 continue
             fields.append((name, type_ | msgspec.UnsetType, _UNSET))
-            if name != "run_id":
+            if name not in ("run_id", "status"):
                 default = columns[name] if name in columns else schema_defaults.get(name, _UNSET)
                 self._telling.append((1 << len(self._telling), name, default, name in columns))
         self._versions: dict[int, int] = {}
         report = msgspec.defstruct("FastReport", fields if usable else [], forbid_unknown_fields=True, gc=False)
         self._read = msgspec.json.Decoder(report).decode
         self._read_envelope = msgspec.json.Decoder(_Envelope).decode
+        self._read_texts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
         self._read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
     def read(self, value: bytes | msgspec.Raw) -> Decoded | None:
@@ -86,6 +89,10 @@ class FastReader:
             if held is not _UNSET and memoryview(held)[0] != _BRACE:
                 return None
         present = 0  # the bits of the telling fields that are there
+        if content["status"] is _UNSET:
+            if content.get("error_message", _UNSET) not in (None, _UNSET):
+                return None  # an error without a status says how the trial ended
+            content["status"] = self._status
         for bit, name, default, has_column in self._telling:
             held = content[name]
             if held is not _UNSET:
@@ -103,16 +110,27 @@ class FastReader:
         version = self._versions[present] = self._catalogue.version_of(self._subject, names)
         return version
 
-    def split(self, value: bytes) -> tuple[Mapping[str, Any], list[msgspec.Raw]] | None:
-        """(fields of the envelope besides its trials, reports yet to be read) of a list or an envelope."""
+    def split(self, value: bytes, max_open_bytes: int) -> tuple[Mapping[str, Any], list[msgspec.Raw]] | None:
+        """(fields of the envelope besides its trials, reports yet to be read) of a list or an envelope.
+
+        What is larger than `max_open_bytes` may have no fields but ids: a list of all others could be large.
+        """
         try:
             if value[:1] == b"[":
                 return {}, self._read_list(value)
             envelope = self._read_envelope(value)
         except UNREADABLE:
-            return None
+            return self._split_open(value) if len(value) <= max_open_bytes else None
         fields = {"run_id": envelope.run_id, "model_run_id": envelope.model_run_id}
         return {name: held for name, held in fields.items() if held is not _UNSET}, envelope.trials
+
+    def _split_open(self, value: bytes) -> tuple[Mapping[str, Any], list[msgspec.Raw]] | None:
+        try:
+            fields = self._read_texts(value)
+            trials = self._read_list(fields.pop("trials"))
+            return {name: read_exactly(held) for name, held in fields.items()}, trials
+        except (*UNREADABLE, KeyError):
+            return None
 
 
 def _type_of(catalogue: Catalogue, subject: str, name: str) -> Any | None:

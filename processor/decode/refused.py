@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from processor.core.messages import RawRecord, Reason, Rejection
+from processor.core.text import one_line
 
 
 class Refused(Exception):  # noqa: N818 - not an error: the report's own fault, a Rejection in the making
@@ -17,4 +18,4 @@ class Refused(Exception):  # noqa: N818 - not an error: the report's own fault, 
         return Refused(self.reason, self.detail, path)
 
     def rejection(self, record: RawRecord, index: int) -> Rejection:
-        return Rejection(record, index, self.reason, self.detail, self.path)
+        return Rejection(record, index, self.reason, one_line(self.detail), self.path)

@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from processor.core.fields import COMPLETE_NAMES, FAILED_NAMES
-from processor.core.messages import JSON, Event, TrialReport, read_text
+from processor.core.messages import JSON, Event, TrialReport
+from processor.core.numbers import to_json
 
 COMPLETE = "ml.trial.complete"
 FAILED = "ml.trial.failed"
@@ -26,7 +27,6 @@ FailedBody = msgspec.defstruct(
 )
 _complete_fields = itemgetter(*COMPLETE_NAMES)
 _failed_fields = itemgetter(*FAILED_NAMES)
-_encode = msgspec.json.Encoder().encode
 
 #: type of an event, its body's fields by name -> bytes (an Avro encoder)
 BodyEncoder = Callable[[str, Mapping[str, Any]], bytes]
@@ -53,14 +53,16 @@ class EventWriter:
 
 
 def _encode_json(_kind: str, body: msgspec.Struct) -> bytes:
-    return _encode(body)
+    return to_json(body)
 
 
 def _reading_texts(encode: BodyEncoder) -> Callable[[str, msgspec.Struct], bytes]:
-    """For encoders that want values where a report holds JSON text."""
-    return lambda kind, body: encode(
-        kind, {name: read_text(held) for name, held in msgspec.structs.asdict(body).items()}
-    )
+    """For encoders that want values where a report holds JSON text; Avro's numbers are doubles."""
+    return lambda kind, body: encode(kind, {name: _read(held) for name, held in msgspec.structs.asdict(body).items()})
+
+
+def _read(held: Any) -> Any:
+    return msgspec.json.decode(held) if type(held) is msgspec.Raw else held
 
 
 def complete_body(report: TrialReport, revision: int) -> msgspec.Struct:

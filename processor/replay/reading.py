@@ -7,7 +7,7 @@ import re
 from typing import Any, NamedTuple
 
 from processor.contracts.catalogue import Catalogue, Problem
-from processor.contracts.frames import FramedReader, WriterSchemas, is_framed
+from processor.contracts.frames import FramedReader, WriterSchemas, behind_prefix, is_framed
 from processor.core.errors import TransientError
 from processor.core.text import TooDeep, storable
 from processor.decode.decoder import SUBJECT
@@ -45,6 +45,8 @@ def read_value(letter: DeadLetter, catalogue: Catalogue, writer_schemas: WriterS
     value = letter.record.value
     if not value:
         return Reading("empty")
+    if (inner := behind_prefix(value)) is not None:
+        return _read_json(inner, letter)
     if is_framed(value):
         try:
             read = FramedReader(catalogue, SUBJECT, writer_schemas).read(value)

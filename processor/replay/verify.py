@@ -67,6 +67,15 @@ class Findings(msgspec.Struct):
             self.shown.append(difference)
 
 
+class _Ids(msgspec.Struct):
+    run_id: str
+    trial_id: str
+
+
+#: of a row as `store.rows.row_json` gives it; what else it holds (numbers beyond a double) is not read
+_read_ids = msgspec.json.Decoder(_Ids).decode
+
+
 class Verification:
     """`take` the records of the ranges in any order of partitions, then `settle`."""
 
@@ -111,11 +120,9 @@ class Verification:
             for trial, row in zip(page, self._comparison.compare([trial.row for trial in page]), strict=True):
                 problem = self._problem(trial, row, whole_history)
                 if problem is not None:
-                    ids = msgspec.json.decode(trial.row)
+                    ids = _read_ids(trial.row)
                     _, partition, offset, _ = trial.order
-                    self.findings.add(
-                        Difference(problem[0], ids["run_id"], ids["trial_id"], partition, offset, problem[1])
-                    )
+                    self.findings.add(Difference(problem[0], ids.run_id, ids.trial_id, partition, offset, problem[1]))
         return self.findings
 
     def _problem(self, trial: Trial, row: Compared, whole_history: bool) -> tuple[str, str] | None:

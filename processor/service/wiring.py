@@ -45,6 +45,7 @@ def make_decoder(settings: PipelineSettings, catalogue: Catalogue) -> Decoder:
     return Decoder(
         catalogue,
         max_report_bytes=settings.max_report_bytes,
+        max_record_bytes=settings.max_record_bytes,
         writer_schemas=registry.writer_schema if registry else None,
     )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncpg
-import msgspec
 
+from processor.core.numbers import read_stored
 from processor.store.queries import load_queries
 
 CONNECT_SECONDS = 10.0
@@ -40,5 +40,5 @@ async def _read_jsonb_as_values(connection: asyncpg.Connection) -> None:
         schema="pg_catalog",
         format="binary",
         encoder=lambda text: b"\x01" + text,  # the binary form of jsonb is a version byte and the text
-        decoder=lambda raw: msgspec.json.decode(raw[1:]),
+        decoder=lambda raw: read_stored(raw[1:]),
     )

@@ -13,6 +13,7 @@ import msgspec
 
 from processor.core.fields import ID_NAMES, NAMES
 from processor.core.messages import TrialReport
+from processor.core.numbers import to_json
 from processor.core.parts import in_parts
 from processor.core.times import timestamp_text
 
@@ -32,7 +33,6 @@ _fields = itemgetter(*NAMES)
 _NONE = "\0"
 _NULL = "\\N"
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-_encode = msgspec.json.Encoder().encode
 
 
 def _array(items: Sequence[str]) -> str:
@@ -48,7 +48,7 @@ _TEXTS: dict[type, Callable[[Any], str]] = {
     bool: {True: "t", False: "f"}.__getitem__,
     int: str,
     list: _array,
-    dict: lambda value: _encode(value).decode(),
+    dict: lambda value: to_json(value).decode(),
     msgspec.Raw: partial(str, encoding="utf-8"),
 }
 
@@ -62,7 +62,7 @@ def content_text(report: TrialReport) -> str:
             value if type(value) is str else _NONE if value is None else _TEXTS[type(value)](value)
             for value in _fields(report.content)
         ],
-        _encode(payload).decode() if payload else "{}",
+        to_json(payload).decode() if payload else "{}",
     ]
     text = "\t".join(columns)
     # most content needs no escape: looking at all of it at once is cheaper than at each field
@@ -126,7 +126,7 @@ def payload_of(report: TrialReport) -> Mapping[str, Any]:
 def row_json(report: TrialReport) -> bytes:
     """One element of the parameter of `apply_reports`."""
     record = report.record
-    return _encode(
+    return to_json(
         {
             **report.content,
             "bridge_payload": payload_of(report),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -26,12 +27,16 @@ DATUM = {"trial_id": "t", "run_id": "r", "status": "failed", "warnings": ["w"]}
 
 
 class Stub:
-    """Answers /schemas/ids/N from `schemas`, and registrations with `register_code`; `hangs` answers nothing."""
+    """Answers /schemas/ids/N from `schemas`, /subjects/NAME/versions/N from `versions` (503 where it is `broken`), and
+    registrations with `register_code`; `hangs` answers nothing.
+    """
 
     def __init__(self) -> None:
         self.schemas: dict[int, dict[str, Any]] = {}
+        self.versions: dict[tuple[str, int], dict[str, Any]] = {}
         self.register_code, self.hangs, self.asked = 200, False, 0
         self.code = 0  # of the answer to any question for a schema; 0: whether it is there
+        self.broken = False
         stub = self
 
         class Answer(BaseHTTPRequestHandler):
@@ -40,10 +45,14 @@ class Stub:
                 if stub.hangs:
                     time.sleep(3)
                     return
-                number = int(self.path.partition("?")[0].rpartition("/")[2])
+                parts = self.path.partition("?")[0].split("/")
+                number = int(parts[-1])
                 found = stub.schemas.get(number)
+                if parts[1] == "subjects":
+                    found = stub.versions.get((unquote(parts[2]), number))
                 missing = {"error_code": 40403, "message": "Schema not found"}
-                self._send(stub.code or (200 if found else 404), found or missing)
+                code = stub.code or (503 if stub.broken else 200 if found else 404)
+                self._send(code, found if code == 200 and found else missing)
 
             def do_POST(self) -> None:
                 self.rfile.read(int(self.headers["Content-Length"]))
@@ -107,6 +116,69 @@ def test_a_schema_that_is_no_report_in_avro_is_a_rejection_and_no_crash(stub: St
     rejection = outcome(SchemaRegistry(stub.url), 6)
     assert isinstance(rejection, Rejection)
     assert rejection.reason.value.startswith("avro_")
+
+
+def referred(stub: Stub, name: str, fields: list[dict[str, Any]], *to: str) -> dict[str, Any]:
+    """A schema under its own name, registered as a version 1 of that subject, that refers to others."""
+    schema = json.dumps({"type": "record", "name": name, "namespace": "a", "fields": fields})
+    references = [{"name": f"a.{one}", "subject": one, "version": 1} for one in to]
+    made = {"schema": schema, "references": references, "subject": name, "version": 1, "id": 100 + len(stub.versions)}
+    stub.versions[name, 1] = made
+    return made
+
+
+def test_a_schema_that_refers_to_others_is_read_with_them(stub: Stub) -> None:
+    """Outer refers to Middle and Inner, Middle to Inner: each is asked for once, and stands before who names it."""
+    referred(stub, "Inner", [{"name": "x", "type": "int"}])
+    referred(stub, "Middle", [{"name": "inner", "type": "a.Inner"}], "Inner")
+    ids = [{"name": name, "type": "string"} for name in ("trial_id", "run_id")]
+    fields = [*ids, {"name": "middle", "type": "Middle"}, {"name": "inner", "type": "a.Inner"}]
+    stub.schemas[8] = referred(stub, "Outer", fields, "Middle", "Inner")
+    client = SchemaRegistry(stub.url)
+    for _ in range(2):
+        read = outcome(client, 8, b"\2t\2r\2\4")
+        assert isinstance(read, TrialReport)
+        assert read.extra == {"middle": {"inner": {"x": 1}}, "inner": {"x": 2}}
+    assert stub.asked == 3
+
+
+def test_references_without_an_end_are_bounded_and_what_is_missing_is_asked_for_again(
+    stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(200):
+        referred(stub, f"N{number}", [{"name": "next", "type": f"a.N{number + 1}"}], f"N{number + 1}")
+    stub.schemas[1] = stub.versions["N0", 1]
+    endless = outcome(SchemaRegistry(stub.url), 1, b"\0")
+    assert isinstance(endless, Rejection)
+    assert endless.reason is Reason.AVRO_UNKNOWN_SCHEMA
+    assert stub.asked < 70
+    monkeypatch.setattr(registry_module, "ASK_AGAIN_SECONDS", 0.0)
+    ids = [{"name": name, "type": "string"} for name in ("trial_id", "run_id")]
+    stub.schemas[2] = referred(stub, "R", [*ids, {"name": "late", "type": "a.Late"}], "Late")
+    client = SchemaRegistry(stub.url)
+    early = outcome(client, 2, b"\2t\2r\2")
+    assert isinstance(early, Rejection)
+    assert early.reason is Reason.AVRO_UNKNOWN_SCHEMA
+    referred(stub, "Late", [{"name": "x", "type": "int"}])
+    assert isinstance(outcome(client, 2, b"\2t\2r\2"), TrialReport)
+
+
+def test_schemas_that_refer_to_each_other_end(stub: Stub) -> None:
+    """No registry takes them; one that gives them all the same does no harm."""
+    referred(stub, "A", [{"name": "b", "type": ["null", "a.B"]}], "B")
+    referred(stub, "B", [{"name": "a", "type": ["null", "a.A"]}], "A")
+    stub.schemas[3] = stub.versions["A", 1]
+    rejection = outcome(SchemaRegistry(stub.url), 3, b"\0")
+    assert isinstance(rejection, Rejection)
+    assert rejection.reason is Reason.AVRO_UNKNOWN_SCHEMA
+
+
+def test_a_registry_that_goes_away_between_a_schema_and_what_it_refers_to_is_an_outage(stub: Stub) -> None:
+    stub.schemas[4] = referred(stub, "A", [{"name": "b", "type": "a.B"}], "B")
+    client = SchemaRegistry(stub.url)
+    stub.broken = True
+    with pytest.raises(TransientError):
+        outcome(client, 4, b"\0")
 
 
 def test_an_unknown_id_is_rejected_and_asked_for_again_later(stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:

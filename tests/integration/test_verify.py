@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from processor.contracts.catalogue import Catalogue
 from processor.core.messages import TrialReport
+from processor.core.numbers import to_json
 from processor.core.settings import Settings
 from processor.decode.decoder import Decoder
 from processor.replay.fold import content_digest
@@ -234,7 +235,7 @@ def test_two_reports_have_one_digest_exactly_when_postgres_finds_them_equal(
         (outcome,) = decode(record(report(trial_id="t", mlflow_run_id="m", metrics=metrics)))
         assert isinstance(outcome, TrialReport)
         made.append(outcome)
-    texts = [json.dumps(outcome.values["metrics"]).encode() for outcome in made]
+    texts = [to_json(outcome.values["metrics"]) for outcome in made]
     equal = store.run(lambda connection: connection.fetchval("select $1::jsonb = $2::jsonb", *texts))
     assert (content_digest(made[0]) == content_digest(made[1])) is equal
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 
@@ -42,8 +43,8 @@ def describe(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, int):
         return str(value) if value.bit_length() < 130 else "an integer of over 128 bits"
-    if isinstance(value, float):
-        return str(value)
+    if isinstance(value, float | Decimal):
+        return str(value)[:60]
     if isinstance(value, str):
         return f"the string {value[:60]!r}" + ("…" if len(value) > 60 else "")
     if isinstance(value, list):

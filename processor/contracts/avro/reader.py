@@ -4,6 +4,9 @@ The bytes may be hostile. Every item of an array or a map costs at least a byte,
 the length of the value; nesting is counted, not left to the stack. What is read is the plain form: a record that
 the reader's schema marks `unwrap` is read as its value.
 
+Reports are read by their writer's schema alone (`compile_plain_reader`): what their fields come to is for the rules of
+decode to say, as in JSON. Resolution says which versions stay compatible.
+
 Where the two schemas do not fit, the place is noted as a `Misfit` and a reader is put there that refuses: so a
 union branch that never occurs does no harm, and the compatibility check says exactly what reading would.
 """
@@ -11,10 +14,11 @@ union branch that never occurs does no harm, and the compatibility check says ex
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from processor.contracts.avro import wire
+from processor.contracts.avro.plain import plain_bytes
 from processor.contracts.avro.problem import Problem
 from processor.contracts.avro.schema import (
     NAMED,
@@ -27,7 +31,7 @@ from processor.contracts.avro.schema import (
     resolve,
     unwraps,
 )
-from processor.contracts.avro.wire import MAX_DEPTH, Read, TooDeep, Unreadable
+from processor.contracts.avro.wire import MAX_DEPTH, Read, TooDeep, Unfit, Unreadable
 
 #: "Schema Resolution": what a writer's type may be read as, beside itself
 PROMOTIONS: dict[str, dict[str, Callable[[Any], Any]]] = {
@@ -52,15 +56,29 @@ def compile_reader(writer: Parsed, reader: Parsed) -> tuple[Callable[[bytes, int
     The function returns the datum or a `Problem`; it raises nothing.
     """
     compiler = _Compiler(writer.names, reader.names)
-    read = compiler.reader(writer.root, reader.root, "")
+    return _reading(compiler.reader(writer.root, reader.root, "")), compiler.misfits
 
+
+def compile_plain_reader(writer: Parsed, unwrapped: Collection[str] = ()) -> Callable[[bytes, int], Any]:
+    """As `compile_reader`, by the writer's schema alone, in what JSON can hold: bytes become text or decimals.
+
+    A record whose only field is `value` and whose name is among the `unwrapped` is one to unwrap, whether the writer's
+    schema says so or not: registries drop attributes that they don't know.
+    """
+    compiler = _Compiler(writer.names, writer.names, frozenset(unwrapped))
+    return _reading(compiler.reader(writer.root, writer.root, ""))
+
+
+def _reading(read: Read) -> Callable[[bytes, int], Any]:
     def read_all(value: bytes, offset: int) -> Any:
         try:
             datum, end = read(value, offset, MAX_DEPTH + 1)  # the report itself is no level of nesting
         except (IndexError, struct.error):
             return Problem("", f"Avro ends too early: {len(value)} bytes are not all of it", "unreadable")
-        except UnicodeDecodeError as error:
-            return Problem("", f"Avro holds a string that is not UTF-8: {error.reason}", "unreadable")
+        except UnicodeDecodeError:
+            return Problem("", "Avro holds a string that is not UTF-8", "unreadable")
+        except Unfit as error:
+            return Problem(error.path, error.why)
         except Unreadable as error:
             return Problem("", f"Avro cannot be read: {error}", "unreadable")
         except (TooDeep, RecursionError):
@@ -69,14 +87,15 @@ def compile_reader(writer: Parsed, reader: Parsed) -> tuple[Callable[[bytes, int
             return Problem("", f"Avro goes on for {len(value) - end} bytes after its end", "unreadable")
         return datum
 
-    return read_all, compiler.misfits
+    return read_all
 
 
 class _Compiler:
     """Compiles each pair of composite types once, before what they contain: recursion meets itself."""
 
-    def __init__(self, writer_names: Names, reader_names: Names) -> None:
+    def __init__(self, writer_names: Names, reader_names: Names, unwrapped: frozenset[str] | None = None) -> None:
         self._writer_names, self._reader_names = writer_names, reader_names
+        self._unwrapped = unwrapped
         self._known: dict[tuple[int, int], Read] = {}
         self.misfits: list[Misfit] = []
 
@@ -87,6 +106,8 @@ class _Compiler:
         key = (id(writer), id(reader))
         if key in self._known:
             return self._known[key]
+        if self._unwrapped is not None and writer_kind in ("bytes", "fixed"):
+            return plain_bytes(writer_kind, writer)
         if writer_kind == "union":
             return self._writer_union(key, writer, reader, path)
         if reader_kind == "union":
@@ -107,7 +128,7 @@ class _Compiler:
 
     def _misfit(self, path: str, why: str) -> Read:
         self.misfits.append(Misfit(path, why))
-        return wire.refusing(f"{path}: {why}" if path else why)
+        return wire.refusing(path, why)
 
     def _fits(self, writer: Type, reader: Type) -> bool | None:
         """True: the very type; False: by promotion; None: not at all. Looks no deeper than the names."""
@@ -131,7 +152,8 @@ class _Compiler:
         branches: dict[int, Read] = {}
         read = self._known[key] = wire.union_reader(branches)
         for index, branch in enumerate(writer):
-            branches[index * 2] = self.reader(branch, reader, path)  # zig-zag: the byte that stands for the index
+            wanted = branch if writer is reader else reader
+            branches[index * 2] = self.reader(branch, wanted, path)  # zig-zag: the byte that stands for the index
         return read
 
     def _array(self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str) -> Read:
@@ -164,7 +186,7 @@ class _Compiler:
 
     def _record(self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str) -> Read:
         prefix = f"{path}." if path else ""
-        plain = unwraps(reader)
+        plain = unwraps(reader) or self._is_unwrapped(reader)
         if plain and [field["name"] for field in writer["fields"]] == ["value"]:
             return self.reader(writer["fields"][0]["type"], reader["fields"][0]["type"], path)
         steps: list[tuple[str | None, Read]] = []
@@ -192,6 +214,10 @@ class _Compiler:
             else:
                 steps.append((name, self._misfit(prefix + name, "is not in the data and has no default")))
         return read
+
+    def _is_unwrapped(self, record: Mapping[str, Any]) -> bool:
+        only = [field["name"] for field in record["fields"]] == ["value"]
+        return only and self._unwrapped is not None and _last(record["name"]) in self._unwrapped
 
     def _skip(self, type_: Type, path: str) -> Read:
         """What the reader does not want is read as the writer has it, and dropped."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import fastavro.schema
@@ -17,6 +17,8 @@ from fastavro.schema import SchemaParseException
 #: Avro lets only named types contain themselves; this keeps the name out of the data ("Schema Declaration"
 #: allows attributes of one's own as long as they leave the bytes alone).
 UNWRAP = "unwrap"
+#: where a schema from a registry holds those that it refers to
+REFERENCES = "references"
 PRIMITIVES = frozenset(("null", "boolean", "int", "long", "float", "double", "bytes", "string"))
 NAMED = frozenset(("record", "enum", "fixed"))
 INT_MIN, INT_MAX = -(2**31), 2**31 - 1
@@ -39,20 +41,26 @@ class Parsed(NamedTuple):
     names: Names
 
 
-def parse(definition: Any) -> Parsed:
-    """Parses a schema as it was read from JSON.
+class Unparsed(BadSchema):
+    """fastavro can't parse the schema; the text is its own, or Python's."""
+
+
+def parse(definition: Any, references: Iterable[Any] = ()) -> Parsed:
+    """Parses a schema as it was read from JSON; `references` define types that it names, each before its users.
 
     Raises `BadSchema`.
     """
     names: dict[str, Any] = {}
     try:
+        for one in references:
+            fastavro.schema.parse_schema(copy.deepcopy(one), names, _write_hint=False)
         root = fastavro.schema.parse_schema(copy.deepcopy(definition), names, _write_hint=False)
         parsed = Parsed(root, names)
         _check(root, names, "", set())
     except KeyError as error:
-        raise BadSchema(f"{error.args[0]!r} is missing") from None
+        raise Unparsed(f"{error.args[0]!r} is missing") from None
     except (SchemaParseException, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise BadSchema(f"{error}" or type(error).__name__) from None
+        raise Unparsed(f"{error}" or type(error).__name__) from None
     return parsed
 
 

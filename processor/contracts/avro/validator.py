@@ -3,12 +3,14 @@
 It judges the plain form: what `json.loads` returns (bytes and fixed: `bytes`), with no wrapper around union
 branches, and records marked `unwrap` replaced by their value. It is strict at every depth. It differs from
 fastavro's validate, its oracle, where fastavro takes what cannot be written: an integer beyond 64 bits is no
-double, a double beyond 32 bits is no float; and only lists are arrays, only dicts are maps and records.
+double, a double beyond 32 bits is no float; and only lists are arrays, only dicts are maps and records. A `Decimal` is
+a double with more digits, or a larger exponent, than doubles have: a writer rounds it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from processor.contracts.avro.problem import Failure, Problem, describe
@@ -223,5 +225,5 @@ _SCALARS = {
     "int": _number("a 32-bit integer", INT_MIN, INT_MAX, (int,)),
     "long": _number("a 64-bit integer", LONG_MIN, LONG_MAX, (int,)),
     "float": _number("a 32-bit number", -FLOAT_MAX, FLOAT_MAX, (int, float)),
-    "double": _number("a 64-bit number", LONG_MIN, LONG_MAX, (int,), float),
+    "double": _number("a 64-bit number", LONG_MIN, LONG_MAX, (int,), float, Decimal),
 }

@@ -24,6 +24,14 @@ class Unreadable(Exception):  # noqa: N818 - stays inside the package: the reade
     """The bytes are not what the writer's schema says."""
 
 
+class Unfit(Exception):  # noqa: N818 - as above
+    """The bytes are what the writer's schema says, at a place where that is of no use to the reader."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.path, self.why = path, why
+
+
 class TooDeep(Exception):  # noqa: N818 - as above
     """The bytes nest deeper than `MAX_DEPTH`."""
 
@@ -113,9 +121,9 @@ def converted(read: Read, convert: Callable[[Any], Any]) -> Read:
     return read_converted
 
 
-def refusing(why: str) -> Read:
+def refusing(path: str, why: str) -> Read:
     def refuse(value: bytes, at: int, depth: int) -> tuple[Any, int]:
-        raise Unreadable(why)
+        raise Unfit(path, why)
 
     return refuse
 

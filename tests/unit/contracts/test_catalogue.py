@@ -6,8 +6,11 @@ import io
 import json
 import time
 import tracemalloc
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import fastavro
 import pytest
@@ -43,6 +46,7 @@ LATEST = {
     2: REPORT_V2 | NO_ERRORS,
     3: REPORT_V3,
 }
+WRITTEN = {1: REPORT, 2: REPORT_V2, 3: REPORT_V3}
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | TEXT,
@@ -117,16 +121,21 @@ def test_missing_fields_are_written_as_their_defaults() -> None:
     assert read(value) == ({**CATALOGUE.defaults(SUBJECT), **report}, 3)
 
 
-def test_reports_that_got_defaults_never_share_a_list_or_a_dict() -> None:
-    writer = {"type": "record", "name": "TrialReport", "fields": V1["fields"][:3]}
-    value = b"\x00\x00\x00\x00\x07\x02t\x02r\x00"
-    first, second = (CATALOGUE.read_confluent(SUBJECT, value, writer) for _ in range(2))
+def test_data_that_got_defaults_never_share_a_list_or_a_dict(tmp_path: Path) -> None:
+    catalogue = catalogue_of(tmp_path, [], [f({"type": "array", "items": "long"}, default=[])])
+    value = catalogue.single_object("thing", {}, 1)
+    first, second = (catalogue.read_single_object("thing", value) for _ in range(2))
     assert not isinstance(first, Problem)
     assert not isinstance(second, Problem)
-    first[0]["metrics"]["x"] = 1
-    first[0]["warnings"].append("x")
-    assert (second[0]["metrics"], second[0]["warnings"]) == ({}, [])
+    first[0]["f"].append(1)
+    assert second[0] == {"f": []}
     assert CATALOGUE.defaults(SUBJECT)["metrics"] is not CATALOGUE.defaults(SUBJECT)["metrics"]
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_what_a_version_wrote_can_be_read_as_it_was_written(version: int) -> None:
+    value = CATALOGUE.single_object(SUBJECT, REPORT_V3, version)
+    assert CATALOGUE.written_single_object(SUBJECT, value) == (WRITTEN[version], version)
 
 
 @pytest.mark.parametrize("change", [{"rank": "x"}, {"trial_id": None}, {"run_id": "\ud800"}])
@@ -261,21 +270,25 @@ def test_the_bytes_that_java_writes_in_blocks_of_known_size_are_read() -> None:
 # --- Confluent wire format: any writer's schema
 
 
-def confluent(definition: Any, datum: Any, schema_id: int = 7) -> tuple[dict[str, Any], int] | Problem:
+def confluent(definition: Any, datum: Any, schema_id: int = 7, references: Any = ()) -> tuple[Any, int] | Problem:
     out = io.BytesIO(b"\x00" + schema_id.to_bytes(4, "big"))
     out.seek(5)
-    fastavro.schemaless_writer(out, definition, datum)
-    return CATALOGUE.read_confluent(SUBJECT, out.getvalue(), definition)
+    names: dict[str, Any] = {}
+    for one in references:
+        fastavro.parse_schema(json.loads(json.dumps(one)), names)
+    fastavro.schemaless_writer(out, fastavro.parse_schema(json.loads(json.dumps(definition)), names), datum)
+    writer = {**definition, "references": list(references)} if references else definition
+    return CATALOGUE.written_confluent(SUBJECT, out.getvalue(), writer)
 
 
 @pytest.mark.parametrize(("version", "definition"), [(1, V1), (2, V2), (3, V3)])
 def test_a_registrys_copy_of_a_version_is_that_version(version: int, definition: dict[str, Any]) -> None:
     value = b"\x00\x00\x00\x00\x2a" + by_fastavro(definition, REPORT_V3)
-    assert CATALOGUE.read_confluent(SUBJECT, value, definition) == (LATEST[version], version)
+    assert CATALOGUE.written_confluent(SUBJECT, value, definition) == (WRITTEN[version], version)
 
 
-def test_a_foreign_writer_is_resolved_by_the_rules_of_avro() -> None:
-    """Fields in another order, left out or too many; an int for a long; no union; another namespace."""
+def test_a_foreign_writers_datum_is_read_in_what_json_can_hold() -> None:
+    """Fields in another order, left out or too many; bytes, fixed and logical types; another namespace."""
     writer = {
         "type": "record",
         "name": "TrialReport",
@@ -285,57 +298,105 @@ def test_a_foreign_writer_is_resolved_by_the_rules_of_avro() -> None:
             {"name": "not_ours", "type": {"type": "array", "items": {"type": "map", "values": "double"}}},
             {"name": "metrics", "type": {"type": "map", "values": "float"}},
             {"name": "rank", "type": "int"},
-            {"name": "status", "type": {"type": "enum", "name": "TrialStatus", "symbols": ["failed", "succeeded"]}},
+            {"name": "status", "type": {"type": "enum", "name": "State", "symbols": ["FAIL", "COMPLETE"]}},
             {"name": "run_id", "type": "bytes"},
+            {"name": "blob", "type": "bytes"},
+            {"name": "hash", "type": {"type": "fixed", "name": "Four", "size": 4}},
+            {"name": "cost", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
+            {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
+            {"name": "id", "type": {"type": "string", "logicalType": "uuid"}},
+            {
+                "name": "inner",
+                "type": {"type": "record", "name": "Inner", "fields": [{"name": "value", "type": "int"}]},
+            },
             {"name": "trial_id", "type": "string"},
         ],
     }
-    datum = {
+    same = {
         "mlflow_run_id": "m",
         "not_ours": [{"a": 1.0}],
         "metrics": {"loss": 0.5},
         "rank": 3,
-        "status": "succeeded",
-        "run_id": b"run",
+        "status": "COMPLETE",
+        "inner": {"value": 1},
         "trial_id": "t",
     }
-    ours = {name: datum[name] for name in datum if name != "not_ours"} | {"run_id": "run"}
-    assert confluent(writer, datum) == ({**CATALOGUE.defaults(SUBJECT), **ours}, 2)
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    datum = same | {
+        "run_id": "rün".encode(),
+        "blob": b"\xff\x00",
+        "hash": b"abcd",
+        "cost": Decimal("-12.50"),
+        "at": moment,
+        "id": UUID(int=7),
+    }
+    expected = same | {
+        "run_id": "rün",
+        "blob": "/wA=",
+        "hash": "abcd",
+        "cost": Decimal("-12.50"),
+        "at": int(moment.timestamp() * 1000),
+        "id": str(UUID(int=7)),
+    }
+    assert confluent(writer, datum) == (expected, 2)
+
+
+def test_a_writers_copy_of_a_record_to_unwrap_is_unwrapped_though_its_mark_was_dropped() -> None:
+    plain = json.loads(json.dumps(V2).replace('"unwrap": true, ', ""))
+    assert '"unwrap":' not in json.dumps(plain)
+    value = b"\x00\x00\x00\x00\x2a" + by_fastavro(V2, REPORT_V3)
+    assert CATALOGUE.written_confluent(SUBJECT, value, plain) == (REPORT_V2, 2)
+
+
+@pytest.mark.parametrize(("branch", "datum"), [(0, None), (1, {"trial_id": "t", "run_id": "r"})])
+@pytest.mark.parametrize("boxed", [False, True])
+def test_a_union_at_the_top_is_read_as_what_it_holds(branch: int, datum: Any, boxed: bool) -> None:
+    record = {"type": "record", "name": "R", "fields": [f("string", "trial_id"), f("string", "run_id")]}
+    union: Any = ["null", record]
+    body = long(branch) + (b"\x02t\x02r" if branch else b"")
+    writer = {"type": union} if boxed else union
+    assert CATALOGUE.written_confluent(SUBJECT, b"\x00\x00\x00\x00\x09" + body, writer) == (datum, 1)
+
+
+def test_records_of_one_name_in_two_namespaces_are_told_apart() -> None:
+    one = {"type": "record", "name": "R", "namespace": "a", "fields": [f("string", "trial_id")]}
+    two = {"type": "record", "name": "R", "namespace": "b", "fields": [f("long", "number")]}
+    value = b"\x00\x00\x00\x00\x09" + long(1) + long(5)
+    assert CATALOGUE.written_confluent(SUBJECT, value, [one, two]) == ({"number": 5}, 1)
+
+
+def test_a_writers_schema_may_name_types_of_others() -> None:
+    point = {"type": "record", "name": "Point", "namespace": "geo", "fields": [f("int", "x")]}
+    line = {"type": "record", "name": "Line", "namespace": "geo", "fields": [f("Point", "from"), f("geo.Point", "to")]}
+    writer = {"type": "record", "name": "R", "fields": [f("string", "trial_id"), f("geo.Line", "line")]}
+    datum = {"trial_id": "t", "line": {"from": {"x": 1}, "to": {"x": 2}}}
+    assert confluent(writer, datum, references=[point, line]) == (datum, 1)
 
 
 def test_two_registries_may_use_one_id_for_different_schemas() -> None:
     for definition, version in [(V1, 1), (V2, 2), (V1, 1)]:
         value = b"\x00\x00\x00\x00\x01" + by_fastavro(definition, REPORT_V3)
-        assert CATALOGUE.read_confluent(SUBJECT, value, dict(definition)) == (LATEST[version], version)
+        assert CATALOGUE.written_confluent(SUBJECT, value, dict(definition)) == (WRITTEN[version], version)
 
 
 @pytest.mark.parametrize(
-    ("writer", "datum", "expected"),
-    [
-        ("string", "x", "string cannot be read as cerebros.TrialReport"),
-        ({"type": "record", "name": "Other", "fields": []}, {}, "Other cannot be read as cerebros.TrialReport"),
-        (V1 | {"fields": V1["fields"][1:]}, REPORT, "trial_id: is not in the data and has no default"),
-    ],
+    "writer", [{}, {"type": "record"}, {"type": "what"}, 7, [], {"type": "fixed", "name": "F"}, {"type": ["R"]}]
 )
-def test_a_writer_that_does_not_fit_is_a_problem_that_says_why(writer: Any, datum: Any, expected: str) -> None:
-    datum = datum | {"metrics": {}, "parameters": {}} if isinstance(datum, dict) else datum
-    problem = confluent(writer, datum)
+def test_a_writer_that_is_no_schema_is_an_unknown_one_in_our_own_words(writer: Any) -> None:
+    problem = CATALOGUE.written_confluent(SUBJECT, b"\x00\x00\x00\x00\x09", writer)
     assert isinstance(problem, Problem)
-    assert (problem.kind, expected in problem.message) == ("unreadable", True)
-
-
-@pytest.mark.parametrize("writer", [{}, {"type": "record"}, {"type": "what"}, 7, [], {"type": "fixed", "name": "F"}])
-def test_a_writer_that_is_no_schema_is_a_problem(writer: Any) -> None:
-    problem = CATALOGUE.read_confluent(SUBJECT, b"\x00\x00\x00\x00\x09", writer)
-    assert isinstance(problem, Problem)
-    assert problem.kind == "unreadable"
+    assert problem.kind == "unknown_schema"
+    assert problem.message.startswith("what the registry has is no Avro schema")
+    assert "Error" not in problem.message
+    assert "unhashable" not in problem.message
 
 
 def test_a_writers_array_of_nothing_cannot_make_us_loop() -> None:
     """2^60 nulls are 9 bytes; fastavro counts them one by one."""
     writer = V1 | {"fields": [{"name": "x", "type": {"type": "array", "items": "null"}}, *V1["fields"]]}
-    problem = CATALOGUE.read_confluent(SUBJECT, b"\x00\x00\x00\x00\x09" + long(2**60) + b"\x00", writer)
+    problem = CATALOGUE.written_confluent(SUBJECT, b"\x00\x00\x00\x00\x09" + long(2**60) + b"\x00", writer)
     assert isinstance(problem, Problem)
+    assert (problem.path, problem.kind) == ("x", "invalid")
     assert "items that take no bytes" in problem.message
 
 

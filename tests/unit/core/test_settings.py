@@ -267,3 +267,10 @@ def test_a_registry_url_that_cannot_be_right_is_refused(url: str, monkeypatch: p
 def test_a_registry_url_may_have_a_user_a_port_and_a_path(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROCESSOR_SCHEMA_REGISTRY_URL", url)
     assert load_settings(Settings).schema_registry_url == url
+
+
+def test_the_largest_record_is_sixteen_reports_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(IngestSettings).max_record_bytes is None
+    monkeypatch.setenv("PROCESSOR_MAX_RECORD_BYTES", "5000000")
+    assert load_settings(IngestSettings).max_record_bytes == 5_000_000
+    assert "PROCESSOR_MAX_RECORD_BYTES" in refusal(monkeypatch, MAX_RECORD_BYTES="12")

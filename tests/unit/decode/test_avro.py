@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,9 +96,11 @@ def test_a_fingerprint_or_an_id_that_nobody_knows_is_a_rejection() -> None:
     assert expected == reason_of(confluent(99, value[10:]))
 
 
-@pytest.mark.parametrize("schema_id", [7, 8])
-def test_a_schema_of_the_registry_that_is_no_report_is_a_rejection(schema_id: int) -> None:
-    assert reason_of(confluent(schema_id, b"\x02")) == Reason.AVRO_UNREADABLE
+def test_a_schema_of_the_registry_that_is_no_report_is_a_mismatch_and_no_schema_is_an_unknown_one() -> None:
+    rejection = decode(confluent(7, b"\x02"))
+    assert isinstance(rejection, Rejection)
+    assert (rejection.reason, rejection.path) == (Reason.SCHEMA_MISMATCH, "trial_id")
+    assert reason_of(confluent(8, b"\x02")) == Reason.AVRO_UNKNOWN_SCHEMA
 
 
 @pytest.mark.parametrize("framing", FRAMINGS)
@@ -161,3 +164,119 @@ def test_avro_may_nest_as_deep_as_json_and_no_deeper(levels: int, fits: bool) ->
     else:
         assert isinstance(outcome, Rejection)
         assert outcome.reason == Reason.TOO_DEEP
+
+
+# ---- Avro takes the same rules as JSON
+
+
+def foreign(fields: list[tuple[str, Any]], body: bytes, *, union: bool = False) -> Outcome:
+    """What becomes of a body that a writer of its own kind wrote, behind the two ids."""
+    ids = [("trial_id", "string"), ("run_id", "string")]
+    schema: Any = {"type": "record", "name": "R", "fields": [{"name": n, "type": t} for n, t in [*ids, *fields]]}
+    body = (b"\x02" if union else b"") + b"\x02t\x02r" + body
+    [only] = Decoder(CATALOGUE, writer_schemas=lambda _: {"type": ["null", schema]} if union else schema)(
+        record(confluent(9, body))
+    )
+    return only
+
+
+NULLABLE = ["null", "string"]
+STATES = {"type": "enum", "name": "State", "symbols": ["RUNNING", "COMPLETE", "FAIL"]}
+SAME: list[tuple[str, list[tuple[str, Any]], bytes, dict[str, Any], Any]] = [
+    ("status null", [("status", NULLABLE)], b"\0", {"status": "succeeded"}, None),
+    ("status null and an error", [("status", NULLABLE), ("error", "string")], b"\0\x02x", {"status": "failed"}, None),
+    ("status a string", [("status", "string")], b"\x0cFAILED", {"status": "failed"}, None),
+    ("status an enum", [("status", STATES)], b"\4", {"status": "failed"}, None),
+    ("no status, an event", [("event", "string")], b"\x1eml.trial.failed", {"status": "failed"}, ...),
+    ("a norm that is null", [("spectral_norm", ["null", "boolean"])], b"\0", {"spectral_norm": False}, None),
+    ("a norm that is 1", [("spectral_norm", "int")], b"\2", {"spectral_norm": True}, None),
+    ("a norm that is 1.0", [("spectral_norm", "double")], b"\0\0\0\0\0\0\xf0\x3f", {"spectral_norm": True}, None),
+    ("a norm that is yes", [("spectral_norm", "string")], b"\6yes", {"spectral_norm": True}, None),
+    ("a norm that is maybe", [("spectral_norm", "string")], b"\x0amaybe", {"spectral_norm": False},
+     {"spectral_norm": "maybe"}),
+    ("a fraction for a rank", [("rank", "double")], struct.pack("<d", 2.5), {"rank": 3}, None),
+    ("NaN for a rank", [("rank", "double")], struct.pack("<d", float("nan")), {"rank": None}, {"rank": "NaN"}),
+    ("a decimal for a rank", [("rank", {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2})],
+     b"\4\0\xfa", {"rank": 3}, None),
+    ("a moment", [("at", {"type": "long", "logicalType": "timestamp-millis"})], b"\x0e", {}, {"at": 7}),
+    ("params", [("params", {"type": "map", "values": "int"})], b"\2\2a\2\0", {"parameters": {"a": 1}}, None),
+    ("fields of its own", [("own", {"type": "array", "items": "string"}), ("more", "bytes")], b"\2\2x\0\2y", {},
+     {"own": ["x"], "more": "y"}),
+    ("one warning", [("warnings", "string")], b"\x02w", {"warnings": ["w"]}, None),
+    ("warnings null", [("warnings", ["null", "string"])], b"\0", {"warnings": []}, None),
+    ("metrics null", [("metrics", ["null", {"type": "map", "values": "double"}])], b"\0", {"metrics": {}}, None),
+    ("metrics a record", [("metrics", {"type": "record", "name": "M", "fields": [{"name": "a", "type": "int"}]})],
+     b"\2", {"metrics": {"a": 1}}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("union", [False, True])
+@pytest.mark.parametrize(("fields", "body", "expected", "extra"), [case[1:] for case in SAME], ids=[c[0] for c in SAME])
+def test_avro_takes_the_rules_of_json(
+    fields: list[tuple[str, Any]], body: bytes, expected: dict[str, Any], extra: Any, union: bool
+) -> None:
+    report = foreign(fields, body, union=union)
+    assert isinstance(report, TrialReport), report
+    assert expected == {name: report.values[name] for name in expected}
+    if extra is not ...:
+        assert extra == report.extra
+
+
+@pytest.mark.parametrize("kind", ["int", "long"])
+def test_an_integer_is_an_id_in_avro_too(kind: str) -> None:
+    schema = {"type": "record", "name": "R", "fields": [{"name": n, "type": kind} for n in ("trial_id", "run_id")]}
+    [report] = Decoder(CATALOGUE, writer_schemas=lambda _: schema)(record(confluent(9, b"\x0e\x10")))
+    assert isinstance(report, TrialReport)
+    assert (report.trial_id, report.run_id, report.bent) == ("7", "8", ("trial_id", "run_id"))
+
+
+DIFFERENT: list[tuple[str, list[tuple[str, Any]], bytes, Reason, str]] = [
+    ("progress", [("event", "string")], b"\x1aml.run.metric", Reason.UNSUPPORTED_EVENT, "event"),
+    ("running", [("status", STATES)], b"\0", Reason.NOT_FINAL, "status"),
+    ("metrics a list", [("metrics", {"type": "array", "items": "int"})], b"\0", Reason.NOT_A_MAP, "metrics"),
+    ("rank a record", [("rank", {"type": "record", "name": "M", "fields": []})], b"", Reason.INVALID_NUMBER, "rank"),
+    ("items of no bytes", [("own", {"type": "array", "items": "null"})], b"\2\0", Reason.SCHEMA_MISMATCH, "own"),
+    ("cut off", [("own", "string")], b"\x0aab", Reason.AVRO_UNREADABLE, ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "reason", "path"), [case[1:] for case in DIFFERENT], ids=[case[0] for case in DIFFERENT]
+)
+def test_what_avro_holds_that_is_no_report_is_refused_as_in_json(
+    fields: list[tuple[str, Any]], body: bytes, reason: Reason, path: str
+) -> None:
+    rejection = foreign(fields, body)
+    assert isinstance(rejection, Rejection)
+    assert (reason, path) == (rejection.reason, rejection.path)
+
+
+def test_many_reports_in_avro_are_many_reports() -> None:
+    one = {"type": "record", "name": "One", "fields": [{"name": "trial_id", "type": "string"}]}
+    trials = {"name": "trials", "type": {"type": "array", "items": one}}
+    envelope = {"type": "record", "name": "E", "fields": [{"name": "run_id", "type": "string"}, trials]}
+    outcomes = Decoder(CATALOGUE, writer_schemas=lambda _: envelope)(record(confluent(9, b"\2r\4\2a\2b\0")))
+    assert [(each.run_id, each.trial_id, each.index) for each in outcomes if isinstance(each, TrialReport)] == [
+        ("r", "a", 0),
+        ("r", "b", 1),
+    ]
+
+
+@pytest.mark.parametrize("body", [b"\0", b"\2\2x"])
+def test_a_datum_that_is_no_record_is_told(body: bytes) -> None:
+    [one] = Decoder(CATALOGUE, writer_schemas=lambda _: {"type": ["null", "string"]})(record(confluent(9, body)))
+    assert isinstance(one, Rejection)
+    assert (one.reason, one.index) == (Reason.NOT_OBJECT, -1)
+
+
+def test_avro_that_begins_and_ends_like_json_is_avro() -> None:
+    """-62 and -63, whose bytes are those of a brace."""
+    fields = [
+        {"name": "number", "type": "long"},
+        {"name": "study_name", "type": "string"},
+        {"name": "z", "type": "long"},
+    ]
+    schema = {"type": "record", "name": "R", "fields": fields}
+    [report] = Decoder(CATALOGUE, writer_schemas=lambda _: schema)(record(confluent(9, b"{\2s}")))
+    assert isinstance(report, TrialReport)
+    assert (report.run_id, report.trial_id, report.extra) == ("s", "-62", {"study_name": "s", "z": -63})

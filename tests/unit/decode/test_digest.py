@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ ONE = {"trial_id": "t", "run_id": "r"}
 MADE = {
     1: "2ce837f6aea5b72c1d868d872414e543794cf8e282c3e237264f5edf27750e0f",
     2: "8aea1c7f8199a98bad3a060712aa7f93b8bb77fb2678ac8c7249103cf2ab836f",
+    3: "4e81ecafba1ae345dc61159bf4862a58ac59d204551fb6d6ef07a3c3ee37fab6",
 }
 
 
@@ -54,6 +56,43 @@ def test_the_same_bytes_give_the_same_digests_and_each_report_its_own(value: Any
     assert first == again
     assert len(set(first)) == len(first) > 0
     assert all(len(one) == 32 and int(one, 16) >= 0 for one in first)
+
+
+def test_no_digest_stands_for_two_contents_whatever_the_key_and_the_headers_say() -> None:
+    """They are no part of it: so what a report of one run and trial holds must not depend on them."""
+    values = [
+        {"number": 7, "study_name": "s"},
+        {"trial_id": 7, "study_name": "s", "study_id": 7, "run_id": None},
+        {"trials": [{"number": 7}], "study_name": "s", "model_run_id": ""},
+        {"trial_id": "7"},
+    ]
+    keys: list[bytes | None] = [None, b"s", b'"s"', b"7", b"null", b"other"]
+    found: dict[tuple[str, str, str], set[str]] = {}
+    for value in values:
+        for key in keys:
+            for header in keys:
+                for one in DECODE(record(value, key=key, headers=(("run_id", header),))):
+                    if isinstance(one, TrialReport):
+                        held = repr((one.values, one.extra, one.envelope))
+                        found.setdefault((one.digest, one.run_id, one.trial_id), set()).add(held)
+    assert len(found) == 8
+    assert {1} == {len(held) for held in found.values()}
+
+
+@pytest.mark.parametrize("pair", [(None, float("nan")), (1.0, True), ("1.5", 1.5)])
+def test_avro_that_differs_only_where_json_has_one_form_has_two_digests(pair: tuple[Any, Any]) -> None:
+    schema = {"type": "record", "name": "R", "fields": []}
+    types = ["null", "double", "boolean", "string"]
+    fields = [{"name": name, "type": "string"} for name in ONE] + [{"name": "rank", "type": types}]
+    bodies = {None: b"\0", float: b"\2", bool: b"\4\1", str: b"\6\6"}
+    seen = []
+    for value in pair:
+        body = bodies[type(value) if value is not None else None]
+        body += struct.pack("<d", value) if type(value) is float else str(value).encode() if body[-1:] == b"\6" else b""
+        decode = Decoder(CATALOGUE, writer_schemas=lambda _: {**schema, "fields": fields})
+        seen += [getattr(one, "digest", one) for one in decode(record(b"\0\0\0\0\7\2t\2r" + body))]
+    assert len(seen) == 2
+    assert seen[0] != seen[1]
 
 
 @given(st.binary(min_size=1, max_size=3), st.integers(0, 10_000))
@@ -117,6 +156,15 @@ def everything() -> list[Any]:
     values += [CATALOGUE.single_object("trial_report", avro, version) for version in (1, 2)]
     # of version 3
     values += [{**ONE, name: value} for name in ("error_message", "error_type", "stacktrace") for value in odd]
+    # of the rules' version 3
+    names = ["event", "state", "error", "exception", "params", "hyperparameters", "hyperparams", "value", "values"]
+    names += ["duration_s", "duration_seconds", "training_time_sec", "number", "study_name", "study_id", "status"]
+    values += [{**ONE, name: value} for name in names for value in [*odd, "ml.trial.failed", "TrialState.FAIL", ["x"]]]
+    values += [{"number": 7, name: "key"} for name in ("study_name", "study_id")]
+    values += [{**ONE, "spectral_norm": value} for value in ("yes", "1.0", [True], ["no"], "maybe")]
+    values += [
+        b'{"trial_id":"t","run_id":"r","own":1,"metrics":{"a":1e131072,"b":1e-16384,"c":0.%s}}' % (b"3" * 17_000)
+    ]
     return values
 
 
@@ -133,5 +181,5 @@ def test_no_rule_is_changed_without_a_new_version_of_the_rules() -> None:
         if isinstance(one, TrialReport)
     ]
     assert len(made) > 250
-    text = msgspec.json.encode(made, order="deterministic")
+    text = msgspec.json.Encoder(decimal_format="number", order="deterministic").encode(made)
     assert hashlib.sha256(text).hexdigest() == MADE[RULES_VERSION]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 
 from processor.contracts.catalogue import Catalogue
 from processor.core.messages import Outcome, RawRecord, Reason, Rejection, TrialReport, read_text
+from processor.core.numbers import places, read_float, read_integer
+from processor.core.text import storable
 from processor.decode.decoder import Decoder
 from processor.events.bodies import complete_body, failed_body
 from processor.events.headers import dead_letter_message
@@ -22,6 +26,10 @@ from tests.factories import record, report
 
 CATALOGUE = Catalogue.load()
 DECODE = Decoder(CATALOGUE)
+ALIASES = [
+    *("event", "state", "error", "exception", "params", "hyperparams", "value", "values", "duration_s"),
+    *("training_time_sec", "number", "study_name", "study_id"),
+]
 FIELDS = [*CATALOGUE.fields("trial_report"), "model_run_id", "own", "trials"]
 MIB = 2**20
 
@@ -35,7 +43,21 @@ NUMBERS = st.tuples(
 ).map("".join)
 PIECES = ["a", "é", "😀", " ", "\\n", "\\/", "\\u0000", "\\ud83d", "\\uDE00", "\\u0041", "0", "\x7f", "failed"]
 STRINGS = st.lists(st.sampled_from(PIECES), max_size=4).map(lambda parts: f'"{"".join(parts)}"')
-ODD = ["NaN", "Infinity", "-Infinity", "true", "null", '"SUCCESS"', '" 1e2 "', "1e999999999", "9" * 5000]
+ODD = [
+    "0." + "7" * 17_000,
+    "1e131071",
+    "1e131072",
+    "1e-16383",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "true",
+    "null",
+    '"SUCCESS"',
+    '" 1e2 "',
+    "1e999999999",
+    "9" * 5000,
+]
 DEEP = [f"{'[' * deep}{']' * deep}" for deep in (199, 200, 201, 1200)]
 SCALARS = st.one_of(NUMBERS, STRINGS, st.sampled_from([*ODD, *DEEP]))
 
@@ -56,7 +78,12 @@ VALUES = st.recursive(
 LIKELY = st.tuples(st.sampled_from(['"metrics"', '"parameters"']), members(STRINGS, VALUES).map("{{{}}}".format))
 FREE = st.tuples(st.sampled_from(['"own"', '"warnings"', '"spectral_norm"', '"a\\u0000"']), VALUES)
 ANY = st.tuples(st.sampled_from(FIELDS).map(json.dumps), STRINGS | VALUES)
-REPORTS = st.lists(st.one_of(LIKELY, LIKELY, FREE, ANY).map(":".join), max_size=5).map(
+#: what the rules look for beside the schema's fields, with words that they know
+WORDS = st.sampled_from(
+    ['"ml.trial.failed"', '"ml.run.stop"', '"TrialState.FAIL"', '"RUNNING"', '["yes"]', "[1]", "0.5"]
+)
+SOUGHT = st.tuples(st.sampled_from([*ALIASES, "status", "spectral_norm"]).map(json.dumps), WORDS | STRINGS | VALUES)
+REPORTS = st.lists(st.one_of(LIKELY, LIKELY, FREE, ANY, SOUGHT).map(":".join), max_size=5).map(
     lambda found: "{" + ",".join(['"trial_id":"t"', '"run_id":"r"', *found]) + "}"
 )
 ENVELOPES = st.tuples(st.lists(REPORTS | VALUES, max_size=4), VALUES).map(
@@ -89,9 +116,12 @@ def check_storable(outcome: TrialReport) -> None:
             assert b"\0" not in value.encode()  # strict: half a surrogate pair would raise
         elif isinstance(value, int):
             assert -(2**63) <= value < 2**63
-    assert json.loads(row_json(outcome))["metrics"] == json.loads(
-        json.dumps(outcome.values["metrics"], allow_nan=False)
-    )
+        elif isinstance(value, Decimal):
+            assert value.adjusted() < 131_072
+            assert places(value) <= 16_383
+        elif isinstance(value, float):
+            assert math.isfinite(value)
+    assert read(row_json(outcome))["metrics"] == outcome.values["metrics"]
     assert outcome.trial_id
     assert outcome.run_id
     assert CATALOGUE.check("trial_report", outcome.values) is None
@@ -100,6 +130,11 @@ def check_storable(outcome: TrialReport) -> None:
             CATALOGUE.check(name, {field: read_text(held) for field, held in msgspec.structs.asdict(body).items()})
             is None
         )
+
+
+def read(text: bytes) -> Any:
+    """JSON with all the digits of its numbers."""
+    return json.loads(text, parse_float=read_float, parse_int=lambda digits: storable(read_integer(digits)))
 
 
 def check(one: RawRecord) -> list[Outcome]:
@@ -136,6 +171,12 @@ def test_any_bytes_end_as_storable_reports_or_rejections(value: bytes, key: byte
 
 @settings(max_examples=150, deadline=None)
 @example(b'{"trial_id": 123456789012345678901234567890, "run_id": "r"}')
+@example(b'{"trial_id": "t", "run_id": "r", "error_message": "oom"}')
+@example(b'{"trial_id": "t", "run_id": "r", "error_message": " "}')
+@example(b'{"trial_id": "t", "run_id": "r", "error_message": "oom", "status": "succeeded"}')
+@example(b'{"trial_id": "t", "run_id": "r", "metrics": {"a": 0.12345678901234567890, "b": 1.50, "c": 1e5}}')
+@example(b'{"trial_id": "t", "run_id": "r", "metrics": {"a": 0.%s}}' % (b"7" * 17_000))
+@example(b'{"trial_id": "t", "run_id": "r", "metrics": {"a": 0.%se-99}}' % (b"7" * 16_300))
 @example(b'{"trial_id": 1, "run_id": "r", "metrics": {"a": -0.0, "b": -0, "c": 1E2, "a": 5e-324}}')
 @given(DOCUMENTS)
 def test_the_short_way_and_the_lenient_way_of_reading_json_agree(value: bytes) -> None:
@@ -173,6 +214,16 @@ def nested(opening: bytes, closing: bytes) -> bytes:
 
 
 HOSTILE: dict[str, bytes] = {
+    "17,000 digits behind the point 60 times": report_with(b'"own": [%s]' % b",".join([b"0." + b"7" * 17_000] * 60)),
+    "numbers of 131,072 digits": report_with(b'"own": [%s]' % b",".join([b"1e131071"] * 100_000)),
+    "numbers of 16,383 places": report_with(b'"own": [%s]' % b",".join([b"1e-16383"] * 100_000)),
+    "17 digits": report_with(b'"own": [%s, NaN]' % b",".join([b"0.12345678901234567"] * 50_000)),
+    "a number with a huge exponent for an id": report_with(b'"number": 1e999999999, "study_name": "r"'),
+    "a class of many parts": report_with(b'"status": "%s"' % (b"a." * (MIB // 2))),
+    "a class of one part": report_with(b'"status": "%s"' % (b"a" * MIB)),
+    "a state of blanks and hyphens": report_with(b'"state": "%s"' % (b"- " * (MIB // 2))),
+    "boxes in boxes": report_with(b'"spectral_norm": [%s]' % b",".join([b"[[1]]"] * 100_000)),
+    "many reports of no use": b"[%s]" % b",".join([b'{"trial_id":1,"status":"x"}'] * 30_000),
     "100,000 metrics": report_with(b'"metrics": {%s}' % b",".join(b'"k%d": 1' % n for n in range(100_000))),
     "100,000 own fields and NaN": report_with(b'"n": NaN, %s' % b",".join(b'"k%d": 1' % n for n in range(100_000))),
     "a key 150,000 times": report_with(b",".join([b'"a": 1'] * 150_000)),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -12,9 +14,11 @@ from hypothesis import strategies as st
 
 from processor.contracts.catalogue import Catalogue
 from processor.core.messages import Reason, Rejection, TrialReport
+from processor.core.numbers import read_float, to_json
 from processor.core.text import brief, storable
 from processor.decode.decoder import Decoder
-from processor.decode.rules import STATUSES, count
+from processor.decode.endings import NOT_FINAL, STATUSES
+from processor.decode.rules import count
 from tests.factories import record
 
 MISSING: Any = object()
@@ -23,9 +27,17 @@ NAN, INFINITY = float("nan"), float("inf")
 
 
 def outcome(**fields: Any) -> TrialReport | Rejection:
-    """What becomes of a report that has these fields and, unless they say otherwise, ids and nothing else."""
+    """What becomes of a report that has these fields and, unless they say otherwise, ids and nothing else.
+
+    Bytes are JSON as they are.
+    """
     report = {"trial_id": "trial-1", "run_id": "run-1", **fields}
-    [only] = DECODE(record({name: value for name, value in report.items() if value is not MISSING}))
+    members = [
+        json.dumps(name).encode() + b":" + (value if isinstance(value, bytes) else json.dumps(value).encode())
+        for name, value in report.items()
+        if value is not MISSING
+    ]
+    [only] = DECODE(record(b"{" + b",".join(members) + b"}"))
     return only
 
 
@@ -36,6 +48,23 @@ def accepted(field: str, given: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 Case = tuple[str, Any, Any]
+SAY_NOTHING: list[Any] = [None, "", " ", [], {}, False, 0, float("nan"), [""], [None]]
+FORMS: list[Callable[[str], str]] = [str, str.upper, str.title, " {}\n".format]
+#: a value of each scalar that is kept as it is
+SCALARS: dict[str, Any] = {
+    "trial_id": "t",
+    "run_id": "r",
+    "status": "skipped",
+    "spectral_norm": True,
+    "mlflow_run_id": "m",
+    "duration_ms": 5,
+    "rank": 6,
+    "artifact_uri": "a",
+    "pulse_id": "p",
+    "candidate_id": "c",
+    "error_type": "OOM",
+    "stacktrace": "line 1",
+}
 MAPS = "metrics parameters"
 NUMBERS = "duration_ms rank"
 TEXTS = "artifact_uri pulse_id candidate_id"
@@ -65,7 +94,15 @@ STRAIGHT: list[Case] = [
     *all_to([], "warnings", MISSING),
     *same(NUMBERS, 0, 7, 2**63 - 1, None),
     *same(TEXTS, "x", "", None),
-    *same(ERRORS, "out of memory", "", None),
+    *same("error_type stacktrace", "out of memory", "", None),
+    *same("error_message", "", None),
+    *all_to({"a": Decimal(2**70 + 1), "b": Decimal(10**400)}, MAPS, {"a": 2**70 + 1, "b": 10**400}),
+    *all_to(
+        {"a": Decimal("0.12345678901234567890"), "b": Decimal("1E-400"), "c": Decimal("123456789.12345678901")},
+        MAPS,
+        b'{"a": 0.12345678901234567890, "b": 1e-400, "c": 123456789.12345678901}',
+    ),
+    *all_to({"a": Decimal("9" * 131_072)}, MAPS, b'{"a": %s}' % (b"9" * 131_072)),
     *all_to(None, f"{NUMBERS} {TEXTS} {ERRORS} mlflow_run_id", MISSING),
 ]
 BENT: list[Case] = [
@@ -77,13 +114,18 @@ BENT: list[Case] = [
     *[("status", word, status) for word, status in STATUSES.items() if word != status],
     *[("status", word.upper(), status) for word, status in STATUSES.items()],
     *all_to("failed", "status", " Failed\n"),
-    *all_to(True, "spectral_norm", 1, "true", "TRUE", "True"),
-    *all_to(False, "spectral_norm", 0, "false", "FALSE", None, "", "yes", 2, 1.0, -1, [], [True], {"a": 1}, NAN),
-    *all_to(None, "mlflow_run_id", ""),
+    *[("status", f"TrialState.{word.upper()}", status) for word, status in STATUSES.items()],
+    *all_to("failed", "status", "timed out", "TIMED-OUT", "optuna.trial.TrialState.FAIL", ["failed"], ["FAIL"]),
+    *all_to(True, "spectral_norm", 1, 1.0, 1e0, "1", "1.0", "1e0", "+1", " 1 ", "10e-1", [1], ["1.0"], [True], ["Yes"]),
+    *[("spectral_norm", form(word), True) for word in ("true", "yes", "on", "t", "y") for form in FORMS],
+    *all_to(False, "spectral_norm", 0, 0.0, -0.0, "0", "0.0", "-0", "0e5", None, [0], ["no"], [False], [None]),
+    *[("spectral_norm", form(word), False) for word in ("false", "no", "off", "f", "n") for form in FORMS],
+    *[(field, [value], value) for field, value in SCALARS.items()],
     *all_to({}, MAPS, None),
     *all_to({"a": ["NaN", "Infinity", {"b": "-Infinity"}]}, MAPS, {"a": [NAN, INFINITY, {"b": -INFINITY}]}),
     *all_to({"a�": "b��c"}, MAPS, {"a\0": "b\0\ud800c"}),
-    *all_to({"a": 2.0**70, "b": "Infinity", "c": "-Infinity"}, MAPS, {"a": 2**70 + 1, "b": 10**400, "c": -(10**400)}),
+    *all_to({"a": "Infinity", "b": "-Infinity", "c": 0}, MAPS, b'{"a": 1e131072, "b": -1e999999999, "c": 1e-16384}'),
+    *all_to({"a": Decimal("0." + "3" * 16383)}, MAPS, b'{"a": 0.%s}' % (b"3" * 17_000)),
     *all_to([], "warnings", None),
     *all_to(["slow"], "warnings", "slow"),
     *all_to(["5"], "warnings", 5),
@@ -97,22 +139,30 @@ BENT: list[Case] = [
     *all_to(4503599627370497, NUMBERS, 4503599627370497.0, "4503599627370497"),
     *all_to(2**63 - 1, NUMBERS, "9223372036854775807"),
     *all_to("s3://�", TEXTS, "s3://\0", "s3://\udfff"),
-    *all_to('{"code":137}', ERRORS, {"code": 137}),
-    *all_to('["a",null]', ERRORS, ["a", None]),
-    *all_to("137", ERRORS, 137),
+    *all_to('{"code":137}', "error_type stacktrace", {"code": 137}),
+    *all_to('["a",null]', "error_type stacktrace", ["a", None]),
+    *all_to("137", "error_type stacktrace", 137),
     *all_to("false", ERRORS, False),
     *all_to("NaN", ERRORS, NAN),
-    *all_to("a�", ERRORS, "a\0", "a\ud800"),
+    *all_to("a�", "error_type stacktrace", "a\0", "a\ud800"),
 ]
 REFUSED: list[Case] = [
     *all_to(Reason.MISSING_TRIAL_ID, "trial_id", MISSING, None, ""),
     *all_to(Reason.MISSING_RUN_ID, "run_id", MISSING, None, ""),
-    *all_to(Reason.INVALID_ID, "trial_id run_id", "a\0", "a\ud800", 1.5, 1e400, True, False, ["a"], [], {}, NAN),
-    *all_to(Reason.UNKNOWN_STATUS, "status", "done", "", "succeede", "suc ceeded", "failed\0", 1, True, ["failed"]),
+    *all_to(
+        Reason.INVALID_ID, "trial_id run_id", "a\0", "a\ud800", 1.5, 1e400, True, False, [["a"]], ["a", "b"], [], {}
+    ),
+    *all_to(
+        Reason.INVALID_ID, "trial_id run_id", {}, NAN, b"1e400", b"12345678901234567890.5", b"9" * 5000, "a\u2028\0b"
+    ),
+    *all_to(Reason.UNKNOWN_STATUS, "status", "done", "", "succeede", "suc ceeded", "failed\0", 1, True, [], {}, ["x"]),
+    *all_to(Reason.UNKNOWN_STATUS, "status", "TrialState.", ".FAIL", "3.FAIL", "fail.", "x" * 10**6, "a." * 10**5, NAN),
+    *all_to(Reason.NOT_FINAL, "status", *NOT_FINAL, "RUNNING", "TrialState.WAITING", ["running"], "in progress"),
     *all_to(Reason.INVALID_TYPE, f"mlflow_run_id {TEXTS}", 1.5, True, [], {}, NAN, INFINITY, 1e300),
     *all_to(Reason.NOT_A_MAP, MAPS, [], "a", "", "{}", 1, 1.5, False, NAN),
-    *all_to(Reason.INVALID_NUMBER, NUMBERS, -1, -0.1, "-1", True, [], {}, 2**63, 1e19, NAN, INFINITY, -INFINITY),
-    *all_to(Reason.INVALID_NUMBER, NUMBERS, "", "x", "1 2", "1_000", "NaN", "Infinity", "0x1", "٣", "1e999", "9" * 41),
+    *all_to(Reason.INVALID_NUMBER, NUMBERS, -1, -0.1, "-1", True, [], {}, 2**63, 1e19, INFINITY, -INFINITY),
+    *all_to(Reason.INVALID_NUMBER, NUMBERS, [1, 2], [["1"]], b"1e400", b"-0.500000000000000000001", b"9" * 5000),
+    *all_to(Reason.INVALID_NUMBER, NUMBERS, "", "x", "1 2", "1_000", "Infinity", "0x1", "٣", "1e999", "9" * 41),
     *all_to(Reason.INVALID_NUMBER, NUMBERS, "9223372036854775808", "1e", ".", "--1"),
     *all_to(Reason.INVALID_TYPE, "mlflow_run_id", 5, 2**70),
 ]
@@ -161,6 +211,136 @@ def test_every_field_of_the_schema_is_in_the_content_and_a_missing_one_has_its_d
     assert expected == report.values
 
 
+Fields = dict[str, Any]
+#: what a report holds, what its fields come to, what is left over
+MORE: list[tuple[str, Fields, Fields, Any]] = [
+    # nothing is lost that was bent to a default
+    *[
+        (f"spectral_norm {value!r:.20}", {"spectral_norm": value}, {"spectral_norm": False}, {"spectral_norm": value})
+        for value in ("maybe", "", 2, -1, 1.5, "1.5", [], [1, 1], ["x"], {"a": 1}, "null", "yess")
+    ],
+    ("spectral_norm NaN", {"spectral_norm": NAN}, {"spectral_norm": False}, {"spectral_norm": "NaN"}),
+    ("a huge norm", {"spectral_norm": b"1e400"}, {"spectral_norm": False}, {"spectral_norm": Decimal("1e400")}),
+    ("a NUL for a norm", {"spectral_norm": "\0"}, {"spectral_norm": False}, {"spectral_norm": "�"}),
+    ("rank NaN", {"rank": NAN}, {"rank": None}, {"rank": "NaN"}),
+    ("rank [NaN]", {"rank": [NAN]}, {"rank": None}, {"rank": ["NaN"]}),
+    ("rank 'nan'", {"rank": "nan"}, {"rank": None}, {"rank": "nan"}),
+    ("duration NaN", {"duration_ms": NAN}, {"duration_ms": None}, {"duration_ms": "NaN"}),
+    ("duration_s NaN", {"duration_s": NAN}, {"duration_ms": None}, {"duration_s": "NaN"}),
+    ("no mlflow run", {"mlflow_run_id": ""}, {"mlflow_run_id": None}, {"mlflow_run_id": ""}),
+    # null says nothing that could be lost
+    ("nulls", {"spectral_norm": None, "rank": None, "metrics": None}, {"spectral_norm": False, "metrics": {}}, None),
+    # how a trial without a status ended: by its event, its state, its error
+    *[
+        (f"event {event}, status {given!r}", {"event": event, "status": given}, {"status": status}, {"event": event})
+        for event, status in (("ml.trial.complete", "succeeded"), ("ml.trial.failed", "failed"))
+        for given in (MISSING, None, [None])
+    ],
+    ("a status before the event", {"event": "ml.trial.complete", "status": "x.FAIL"}, {"status": "failed"}, ...),
+    ("the event before a state", {"event": "ml.trial.failed", "state": "COMPLETE"}, {"status": "failed"}, ...),
+    ("a boxed event", {"event": ["ml.trial.failed"]}, {"status": "failed"}, {"event": ["ml.trial.failed"]}),
+    *[(f"state {word}", {"state": word}, {"status": status}, {"state": word}) for word, status in STATUSES.items()],
+    ("state TrialState.FAIL", {"state": "TrialState.FAIL"}, {"status": "failed"}, {"state": "TrialState.FAIL"}),
+    ("state before an error", {"state": "PRUNED", "error": "x"}, {"status": "skipped", "error_message": "x"}, ...),
+    ("state null", {"state": None}, {"status": "succeeded"}, {"state": None}),
+    ("error_message", {"error_message": "oom"}, {"status": "failed", "error_message": "oom"}, None),
+    ("error_message and null", {"error_message": "oom", "status": None}, {"status": "failed"}, None),
+    ("error", {"error": "oom"}, {"status": "failed", "error_message": "oom"}, None),
+    ("exception", {"exception": "oom"}, {"status": "failed", "error_message": "oom"}, None),
+    ("error {}", {"error": {"code": 137}}, {"status": "failed", "error_message": '{"code":137}'}, None),
+    ("a boxed error", {"error": ["oom"]}, {"status": "failed", "error_message": "oom"}, None),
+    ("success with an error", {"error": "x", "status": "ok"}, {"status": "succeeded", "error_message": "x"}, None),
+    ("two errors", {"error": "a", "exception": "b"}, {"error_message": "a"}, {"exception": "b"}),
+    ("error beside error_message", {"error": "a", "error_message": "b"}, {"error_message": "b"}, {"error": "a"}),
+    *[
+        (f"{name} {value!r}", {name: value}, {"status": "succeeded"}, ...)
+        for name in ("error", "error_message", "exception")
+        for value in SAY_NOTHING
+    ],
+    # other names
+    *[
+        (name, {name: {"lr": 1}}, {"parameters": {"lr": 1}}, None)
+        for name in ("params", "hyperparameters", "hyperparams")
+    ],
+    ("params and null", {"params": {"a": 1}, "parameters": None}, {"parameters": {"a": 1}}, None),
+    ("params beside parameters", {"params": {"a": 1}, "parameters": {}}, {"parameters": {}}, {"params": {"a": 1}}),
+    ("params null", {"params": None}, {"parameters": {}}, {"params": None}),
+    ("two of them", {"params": {"a": 1}, "hyperparams": {}}, {"parameters": {"a": 1}}, {"hyperparams": {}}),
+    ("value", {"value": 0.5}, {"metrics": {"value": 0.5}}, None),
+    ("values", {"values": [1, 2]}, {"metrics": {"values": [1, 2]}}, None),
+    ("value and metrics", {"value": 1, "metrics": {"a": 2}}, {"metrics": {"a": 2, "value": 1}}, None),
+    ("value twice", {"value": 1, "metrics": {"value": 2}}, {"metrics": {"value": 2}}, {"value": 1}),
+    ("value null", {"value": None}, {"metrics": {}}, {"value": None}),
+    ("value and null", {"value": NAN, "metrics": None}, {"metrics": {"value": "NaN"}}, None),
+    *[
+        (f"{name} {value!r}", {name: value}, {"duration_ms": expected}, None)
+        for name in ("duration_s", "duration_seconds", "training_time_sec")
+        for value, expected in ((2, 2000), (1.5, 1500), (0.0004, 0), (0.0005, 1), ("12.5", 12500), ([3], 3000))
+    ],
+    ("duration_ms first", {"duration_s": 1, "duration_ms": 7}, {"duration_ms": 7}, {"duration_s": 1}),
+    ("duration_s and null", {"duration_s": 1, "duration_ms": None}, {"duration_ms": 1000}, None),
+    ("number of a study", {"trial_id": MISSING, "run_id": "s", "number": 3, "study_name": "s"}, {"trial_id": "3"}, ...),
+    ("boxed number", {"trial_id": MISSING, "run_id": "s", "number": [3], "study_name": ["s"]}, {"trial_id": "3"}, ...),
+    ("Optuna", {"trial_id": MISSING, "run_id": MISSING, "number": 0, "study_name": "s"}, {"run_id": "s"}, ...),
+    ("study_name", {"run_id": MISSING, "study_name": "s"}, {"run_id": "s"}, {"study_name": "s"}),
+    ("study_id", {"run_id": MISSING, "study_id": 4}, {"run_id": "4"}, {"study_id": 4}),
+    ("study_name last", {"study_name": "s"}, {"run_id": "run-1"}, {"study_name": "s"}),
+]
+
+
+@pytest.mark.parametrize(("fields", "expected", "extra"), [case[1:] for case in MORE], ids=[case[0] for case in MORE])
+def test_a_field_is_read_wherever_it_stands_and_what_came_is_kept(fields: Fields, expected: Fields, extra: Any) -> None:
+    report = outcome(**fields)
+    assert isinstance(report, TrialReport), report
+    values = report.values
+    assert {name: (values[name], type(values[name])) for name in expected} == {
+        name: (value, type(value)) for name, value in expected.items()
+    }
+    if extra is not ...:
+        assert extra == report.extra
+
+
+ODD_EVENTS: list[Any] = ["ml.trial.completed", "ML.TRIAL.COMPLETE", "", 1, {}, ["a", "b"], True]
+WRONG: list[tuple[str, Fields, Reason, str]] = [
+    *[
+        (event, {"event": event}, Reason.UNSUPPORTED_EVENT, "event")
+        for event in ("ml.trial.start", "ml.run.metric", "ml.run.start", "ml.run.stop")
+    ],
+    *[(f"event {other!r}", {"event": other}, Reason.UNKNOWN_EVENT, "event") for other in ODD_EVENTS],
+    ("a run's event without a trial", {"event": "ml.run.stop", "trial_id": MISSING}, Reason.UNSUPPORTED_EVENT, "event"),
+    ("state running", {"state": "RUNNING"}, Reason.NOT_FINAL, "state"),
+    ("state unknown", {"state": "CA"}, Reason.UNKNOWN_STATUS, "state"),
+    ("state 3", {"state": 3}, Reason.UNKNOWN_STATUS, "state"),
+    ("state ''", {"state": ""}, Reason.UNKNOWN_STATUS, "state"),
+    *[(f"{name} a list", {name: [1]}, Reason.NOT_A_MAP, name) for name in ("params", "hyperparams")],
+    ("duration_s -1", {"duration_s": -1}, Reason.INVALID_NUMBER, "duration_s"),
+    ("duration_s inf", {"duration_s": INFINITY}, Reason.INVALID_NUMBER, "duration_s"),
+    ("duration_s x", {"duration_s": "x"}, Reason.INVALID_NUMBER, "duration_s"),
+    ("duration_s too long", {"duration_s": 2**62}, Reason.INVALID_NUMBER, "duration_s"),
+    ("a number alone", {"trial_id": MISSING, "number": 3}, Reason.MISSING_TRIAL_ID, "trial_id"),
+    ("of another study", {"trial_id": MISSING, "number": 3, "study_name": "s"}, Reason.MISSING_TRIAL_ID, "trial_id"),
+    ("a broken number", {"trial_id": None, "number": 1.5, "study_name": "run-1"}, Reason.INVALID_ID, "number"),
+    ("study_name {}", {"run_id": None, "study_name": {}}, Reason.INVALID_ID, "study_name"),
+]
+
+
+@pytest.mark.parametrize(("fields", "reason", "path"), [case[1:] for case in WRONG], ids=[case[0] for case in WRONG])
+def test_what_is_read_elsewhere_is_refused_with_the_name_of_that_place(
+    fields: Fields, reason: Reason, path: str
+) -> None:
+    rejection = outcome(**fields)
+    assert isinstance(rejection, Rejection), rejection
+    assert (reason, path) == (rejection.reason, rejection.path)
+
+
+def test_an_unknown_status_names_the_four_and_stays_one_line() -> None:
+    rejection = outcome(status="gre\nat\u2028")
+    assert isinstance(rejection, Rejection)
+    assert rejection.detail.endswith("is no status; they are succeeded, failed, skipped, cancelled")
+    assert len(rejection.detail) < 100
+    assert len(rejection.detail.splitlines()) == 1
+
+
 def test_several_bent_fields_are_each_counted_once() -> None:
     report = outcome(trial_id=2**70, warnings=NAN, metrics={"a": NAN}, rank="1", status=None, own="\0")
     assert isinstance(report, TrialReport)
@@ -192,7 +372,7 @@ def test_a_float_is_rounded_to_the_nearest_integer(number: float) -> None:
     ("value", "expected"),
     [
         (NAN, '"NaN"'),
-        (10**30, "1e30"),
+        (10**30, "1" + "0" * 30),
         ("a\ud800", '"a�"'),
         (["x" * 100], '["' + "x" * 57 + "…"),
         ({"a": [1, None]}, '{"a":[1,null]}'),
@@ -203,8 +383,47 @@ def test_a_sentence_names_any_value_in_brief(value: Any, expected: str) -> None:
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 2**64, 10**300])
-def test_the_first_integer_beyond_64_bits_becomes_a_double(number: int) -> None:
-    assert (float(number), float) == (storable(number), type(storable(number)))
+def test_an_integer_beyond_64_bits_keeps_its_digits(number: int) -> None:
+    assert (number, Decimal) == (storable(number), type(storable(number)))
+    assert str(number).encode() == to_json(storable(number))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1.50", 1.5),
+        ("1e5", 100000.0),
+        ("0.1", 0.1),
+        ("-0.0", 0.0),
+        ("1E+308", 1e308),
+        ("5e-324", 5e-324),
+        ("0.30000000000000004", 0.1 + 0.2),
+        ("0.1000000000000000055511151231257827", Decimal("0.1000000000000000055511151231257827")),
+        ("12345678901234567.5", Decimal("12345678901234567.5")),
+        ("1e309", Decimal("1e309")),
+        ("1e-325", Decimal("1e-325")),
+        ("1.5e131071", Decimal("1.5e131071")),
+        ("1e131072", "Infinity"),
+        ("-1e131072", "-Infinity"),
+        ("1e9999999999999999999999", "Infinity"),
+        ("1e-16383", Decimal("1e-16383")),
+        ("1e-16384", 0),
+        ("1.00000000005e-16383", Decimal("1e-16383")),
+        ("1e-9999999999999999999999", 0),
+        ("0e-99999999999999999999999", 0),
+    ],
+)
+def test_a_number_has_all_its_digits_where_jsonb_holds_them(text: str, expected: Any) -> None:
+    value = storable(read_float(text))
+    assert (expected, type(expected) if expected else value) == (value, type(value) if expected else value)
+
+
+def test_numbers_that_stand_for_more_digits_than_anybody_could_read_reject_their_report() -> None:
+    """131,072 digits in 8 bytes: a report of 1 MiB would be 16 GB of text for everybody who selects it."""
+    few, many = (outcome(metrics=b'{"a": [%s]}' % b",".join([b"1e131071"] * number)) for number in (7, 9))
+    assert isinstance(few, TrialReport)
+    assert isinstance(many, Rejection)
+    assert (many.reason, "stand for 1179648 digits" in many.detail) == (Reason.TOO_LARGE, True)
 
 
 def test_a_storable_value_is_not_changed() -> None:

@@ -309,3 +309,20 @@ def test_every_readable_value_can_be_shown_as_json(text: str, catalogue: Catalog
     reading = read_value(letter(record(text.encode()), 0), catalogue)
     assert reading.kind == "json"
     assert msgspec.json.encode(reading.as_json())
+
+
+def test_json_behind_confluents_prefix_is_shown_as_json(catalogue: Catalogue) -> None:
+    of = record(b"\x00\x00\x00\x00\x07" + json.dumps({"trial_id": "t", "run_id": "r", **BAD}).encode())
+    reading = read_value(letter(of, 0, "status"), catalogue)
+    assert (reading.kind, reading.place) == ("json", ("status",))
+
+
+@pytest.mark.parametrize("form", ["list", "envelope"])
+def test_one_dead_letter_for_many_leads_to_the_first_of_them(catalogue: Catalogue, decode: Decoder, form: str) -> None:
+    reports = [report(), *[report(**BAD) for _ in range(200)]]
+    of = envelope(*reports) if form == "envelope" else record(reports)
+    rejection = decode(of)[-1]
+    assert isinstance(rejection, Rejection)
+    assert rejection.index == -1
+    place = read_value(letter(of, -1, rejection.path), catalogue).place
+    assert place == (("trials", 1, "status") if form == "envelope" else (1, "status"))

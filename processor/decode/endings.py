@@ -1,0 +1,110 @@
+"""How a trial ended: the words for it, and what says so where no status does; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from processor.core.messages import Reason
+from processor.core.text import brief
+from processor.decode.boxes import unboxed
+from processor.decode.refused import Refused
+
+_WORDS = {
+    "succeeded": "succeeded success complete completed ok finished terminated",
+    "failed": "failed fail failure error exception crashed timeout timed_out invalid",
+    "skipped": "skipped pruned early_stopped",
+    "cancelled": "cancelled canceled killed stopped aborted",
+}
+#: word -> status; of Optuna, MLflow, Ray Tune, Keras Tuner, Weights & Biases and Cerebros itself
+STATUSES = {word: status for status, words in _WORDS.items() for word in words.split()}
+_UNDER_WAY = """
+running run started starting start waiting wait queued enqueued pending training scheduled created new init initialized
+initializing initialised initialising idle in_progress inprogress progress ongoing active submitted accepted preparing
+provisioning pulling launching launched booting warming_up loading ready evaluating validating testing executing
+processing paused suspended resumed resuming retrying restarting rescheduled preempting preempted stopping cancelling
+canceling killing terminating finishing completing"""
+#: what the same programs call a trial that has yet to end
+NOT_FINAL = frozenset(_UNDER_WAY.split())
+#: `TrialState.FAIL`, as Python prints an enum's member
+_CLASS = re.compile(r"(?:[A-Za-z_]\w*+\.)++", re.ASCII)
+_GAPS = re.compile("[ -]+")
+#: no word behind any class name is longer
+_LONGEST = 200
+#: what the events of trials say of their status
+_EVENT_STATUSES = {"ml.trial.complete": "succeeded", "ml.trial.failed": "failed"}
+#: told by their own names: they are no reports, and must never change what a trial ended as
+_OTHER_EVENTS = frozenset(("ml.trial.start", "ml.run.metric", "ml.run.start", "ml.run.stop"))
+_ERRORS = ("error", "error_message", "exception")
+
+
+def ended_as(value: Any) -> str:
+    """One of the four statuses; the very same object where it is one."""
+    if type(value) is str:
+        known = STATUSES.get(value)
+        if known is None:
+            word = _word_in(value)
+            known = STATUSES.get(word)
+            if known is None and word in NOT_FINAL:
+                raise Refused(Reason.NOT_FINAL, f"{brief(value)} is no end: only trials that have ended are reported")
+        if known is not None:
+            return value if known == value else known
+    elif value is None:
+        return "succeeded"
+    raise Refused(Reason.UNKNOWN_STATUS, f"{brief(value)} is no status; they are succeeded, failed, skipped, cancelled")
+
+
+def _word_in(text: str) -> str:
+    """The word, in the form in which words are known."""
+    if len(text) > _LONGEST:
+        return ""
+    text = text.strip()
+    name = _CLASS.match(text)
+    return _GAPS.sub("_", text[name.end() if name else 0 :].lower())
+
+
+def event_of(report: Mapping[str, Any], envelope: Mapping[str, Any]) -> str | None:
+    """The status that the report's event stands for, None where it names none.
+
+    Raises `Refused` for an event that is no report of a trial's end. An envelope's event is that of its reports, as far
+    as it is one of ours; any other is the envelope's own affair.
+    """
+    if "event" not in report and "event" not in envelope:
+        return None
+    event = unboxed(report.get("event"))
+    if event is None:
+        event = unboxed(envelope.get("event"))
+        if type(event) is not str or (event not in _EVENT_STATUSES and event not in _OTHER_EVENTS):
+            return None
+    if type(event) is str and event in _EVENT_STATUSES:
+        return _EVENT_STATUSES[event]
+    if type(event) is str and event in _OTHER_EVENTS:
+        detail = f"{event} is not handled yet: only ml.trial.complete and ml.trial.failed say how a trial ended"
+        raise Refused(Reason.UNSUPPORTED_EVENT, detail, "event")
+    detail = f"{brief(event)} is no event that is known: ml.trial.complete and ml.trial.failed are reports"
+    raise Refused(Reason.UNKNOWN_EVENT, detail, "event")
+
+
+def ended_without_status(fields: Mapping[str, Any], event: str | None) -> str | None:
+    """What else says how a trial ended that has no status: its event, its state, or an error; None where nothing does.
+
+    Raises `Refused` for a state that is no end.
+    """
+    if event is not None:
+        return event
+    state = unboxed(fields.get("state"))
+    if state is not None:
+        try:
+            return ended_as(state)
+        except Refused as refused:
+            raise refused.at("state") from None
+    return "failed" if any(says_something(fields.get(name)) for name in _ERRORS) else None
+
+
+def says_something(value: Any) -> bool:
+    """Whether an error is told: null, false, 0, NaN, blanks and empty lists are the ways to say that there is none."""
+    value = unboxed(value)
+    if type(value) is str:
+        return value.strip() not in ("", "NaN")  # NaN is a string once it is storable
+    return bool(value) and value == value
