@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from decimal import Decimal
+from enum import Enum
 from fractions import Fraction
 from typing import Any
 
@@ -21,7 +22,7 @@ from processor.decode.endings import NOT_FINAL, STATUSES
 from processor.decode.rules import count
 from tests.factories import record
 
-MISSING: Any = object()
+MISSING: Any = Enum("Given", "MISSING").MISSING  # its name is the same in each of the processes that run the tests
 DECODE = Decoder(Catalogue.load())
 NAN, INFINITY = float("nan"), float("inf")
 
