@@ -28,16 +28,17 @@ from tests.factories import record, report
 CATALOGUE = Catalogue.load()
 DECODE = Decoder(CATALOGUE)
 RUNS = """
-select run_id, state, revision, finished_at::text, requested_trials, search_space_version, max_params, completed_trials,
+select run_id, state, (select max(revision) from cerebros_run_reports made where made.model_run_id = run.id) as revision,
+       finished_at::text, requested_trials, search_space_version, max_params, completed_trials,
        best_metric, error_message, metadata, bridge_result,
        case when exists (select from cerebros_run_reports said where said.model_run_id = run.id and kind = 'start')
             then started_at::text end as started_at
 from cerebros_model_runs run order by run_id
 """
 SAID = """
-select run.run_id, kind, said, rest, source_topic, source_partition, source_offset, source_index,
-       source_timestamp::text, schema_version
-from cerebros_run_reports said join cerebros_model_runs run on run.id = said.model_run_id order by run_id, kind
+select run.run_id, kind, told.revision, told.said, told.rest, source_topic, source_partition, source_offset,
+       source_index, source_timestamp::text, schema_version
+from cerebros_run_reports told join cerebros_model_runs run on run.id = told.model_run_id order by run_id, kind
 """
 PROGRESS = """
 select run.run_id, trial_id, progress.started_at::text, last_seen::text, spectral_norm, parameters, rest,
@@ -285,7 +286,7 @@ def by_subject(store: Session) -> dict[tuple[str, str | None], list[dict[str, An
 
 
 def without_revisions(found: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
-    return [[{name: row[name] for name in row if name != "revision"} for row in found[0]], *found[1:]]
+    return [[{name: row[name] for name in row if name != "revision"} for row in rows] for rows in found]
 
 
 def test_revisions_of_a_run_are_counted_without_a_gap_and_each_has_its_event(store: Session) -> None:
