@@ -20,7 +20,10 @@ from processor.core.messages import Batch, Event, RawRecord, Reason, Rejection, 
 from processor.core.verdict import VERDICTS
 from processor.decode.decoder import Decoder
 from processor.events.bodies import EventWriter
+from processor.replay.redrive import Tally, redrive
+from processor.store.dead_letters import DeadLetters, Selection
 from processor.store.outbox import Outbox
+from processor.store.redrive import RedriveStore
 from processor.store.session import Session
 from processor.store.trials import TrialStore
 from tests.factories import record, report
@@ -28,7 +31,8 @@ from tests.factories import record, report
 CATALOGUE = Catalogue.load()
 DECODE = Decoder(CATALOGUE)
 RUNS = """
-select run_id, state, (select max(revision) from cerebros_run_reports made where made.model_run_id = run.id) as revision,
+select run_id, state,
+       (select max(revision) from cerebros_run_reports made where made.model_run_id = run.id) as revision,
        finished_at::text, requested_trials, search_space_version, max_params, completed_trials,
        best_metric, error_message, metadata, bridge_result,
        case when exists (select from cerebros_run_reports said where said.model_run_id = run.id and kind = 'start')
@@ -300,6 +304,31 @@ def test_revisions_of_a_run_are_counted_without_a_gap_and_each_has_its_event(sto
         run: max(all_) for run, all_ in made.items()
     }
     assert all(after - before == 1 for all_ in made.values() for before, after in pairwise([0, *all_]))
+
+
+def test_what_was_rejected_is_redriven_into_its_own_place_and_resolved(store: Session) -> None:
+    records = told(STOP, {**METRIC, "metric_value": 1, "step": 0}, START, {**METRIC, "metric_value": 2, "step": 0})
+    write(store, records[:2], create_runs=False)
+    write(store, records[2:])
+    letters = DeadLetters(store)
+
+    def redriven() -> Tally:
+        pages = letters.pages(letters.bounded(Selection()), 100, 1024 * 1024)
+        return redrive(pages, DECODE, RedriveStore(store, EventWriter()))
+
+    tally = redriven()
+    assert (tally.resolved, tally.reports["stale"], tally.events) == (2, 2, 0)  # the start and the value are newer
+    [[run], _, _, [metric]] = tables(store)
+    assert (run["state"], metric["value"]) == ("running", "2")
+    assert redriven().taken == 0
+
+
+def test_a_stop_that_was_rejected_alone_stops_its_run_once_it_is_redriven(store: Session) -> None:
+    write(store, told({**STOP, "run_id": "q"}), create_runs=False)
+    letters = DeadLetters(store)
+    tally = redrive(letters.pages(Selection(), 100, 1024), DECODE, RedriveStore(store, EventWriter()))
+    assert (tally.resolved, tally.reports["inserted"], tally.events) == (1, 1, 1)
+    assert [(row["run_id"], row["state"]) for row in fetch(store, RUNS)] == [("q", "succeeded")]
 
 
 def test_an_event_of_a_run_has_the_runs_key_and_subject(store: Session) -> None:
