@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cerebros_client import RAW_TOPIC, TrialReporter, Undelivered, UndeliveredError
+from cerebros_client import reporter as module
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
-from processor import reporter as module
 from processor.contracts.catalogue import Catalogue
 from processor.core.messages import RawRecord, TrialReport
 from processor.decode.decoder import Decoder
-from processor.reporter import TrialReporter, UndeliveredError
 
 MOCK = {"test.mock.num.brokers": 1}
 
@@ -39,11 +39,11 @@ def reporter(servers: str = "mock:9092", **options: Any) -> TrialReporter:
 
 def read(from_: TrialReporter, count: int) -> list[Message]:
     """The first `count` records of the raw topic, in any order of partitions."""
-    metadata = from_._producer.list_topics(module.RAW_TOPIC, timeout=5)
+    metadata = from_._producer.list_topics(RAW_TOPIC, timeout=5)
     servers = ",".join(f"{broker.host}:{broker.port}" for broker in metadata.brokers.values())
     consumer = Consumer({"bootstrap.servers": servers, "group.id": "test", "enable.auto.commit": False})
-    partitions = metadata.topics[module.RAW_TOPIC].partitions
-    consumer.assign([TopicPartition(module.RAW_TOPIC, number, OFFSET_BEGINNING) for number in partitions])
+    partitions = metadata.topics[RAW_TOPIC].partitions
+    consumer.assign([TopicPartition(RAW_TOPIC, number, OFFSET_BEGINNING) for number in partitions])
     found: list[Message] = []
     deadline = time.monotonic() + 20
     while len(found) < count and time.monotonic() < deadline:
@@ -265,7 +265,7 @@ def test_options_can_not_take_the_promises_away() -> None:
 
 def test_the_exception_names_many_but_not_endlessly_many() -> None:
     """Its text stays readable, its `trials` are complete."""
-    trials = [module.Undelivered("run", f"trial-{number}", "gone", b"") for number in range(500)]
+    trials = [Undelivered("run", f"trial-{number}", "gone", b"") for number in range(500)]
     error = UndeliveredError(trials)
     assert len(error.trials) == 500
     assert "500 trial report(s)" in str(error)

@@ -17,36 +17,16 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
-from processor.core.errors import ProcessorError
+from cerebros_client.errors import Undelivered, UndeliveredError
 
 log = logging.getLogger(__name__)
 
 RAW_TOPIC = "cerebros.trials.raw"
 _POLL_S = 0.1  # how soon Ctrl-C is noticed while waiting for room or for the broker
-_NAMED = 20  # trials that an exception's text names; its `trials` holds all
-
-
-class Undelivered(NamedTuple):
-    """A report that Kafka did not confirm. Sending `value` again is harmless, even if it did arrive."""
-
-    run_id: str
-    trial_id: str
-    reason: str
-    value: bytes
-
-
-class UndeliveredError(ProcessorError):
-    """Kafka has not confirmed these reports: `trials` holds each with its bytes, to be kept or sent again."""
-
-    def __init__(self, trials: Sequence[Undelivered]) -> None:
-        self.trials = tuple(trials)
-        named = "; ".join(f"{lost.run_id}/{lost.trial_id}: {lost.reason}" for lost in self.trials[:_NAMED])
-        more = f"; and {len(self.trials) - _NAMED} more" if len(self.trials) > _NAMED else ""
-        super().__init__(f"{len(self.trials)} trial report(s) not delivered to Kafka: {named}{more}")
 
 
 class TrialReporter:
