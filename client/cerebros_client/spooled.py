@@ -75,7 +75,9 @@ class Spooled:
             if self._own is None or not self._own.is_there():
                 if time.monotonic() < self._unusable_until:
                     raise OSError("the spool could not be used a moment ago")
-                self._own = new_file(self._folder, self._target.name, self._max_mib)
+                gone, self._own = self._own, new_file(self._folder, self._target.name, self._max_mib)
+                if gone is not None:  # its name is; what is in it can still be read
+                    self._adopted.append(gone)
                 self._told = False
             return self._own
 
