@@ -35,7 +35,7 @@ _JOIN_S = 10.0
 
 
 class Sender:
-    """`files` are those of dead processes, `own` answers with this process's, `failed` is told what a disk does not do."""
+    """`files` are of dead processes, `own` answers with this process's, `failed` is told what a disk does not do."""
 
     def __init__(
         self,
