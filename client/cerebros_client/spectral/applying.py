@@ -32,6 +32,9 @@ def apply_spectral_norm(
     regression can say at all. `power_iterations` a step are what the estimate of the largest singular value takes.
     Nested functional models are gone into; layers that have it already are left as they are.
 
+    On Keras' JAX backend `fit` normalises what it computes with, but not the weights that it keeps (Keras 3.15):
+    validation sees others, and a log line says so. `model(batch, training=True)` after `fit` normalises those too.
+
     Raises `TypeError` for anything but a functional or Sequential Keras model, `ValueError` where no layer is left
     to normalise.
     """
@@ -41,6 +44,10 @@ def apply_spectral_norm(
     normalised = copier.copy(model)
     if not copier.wrapped:
         raise ValueError(f"{model.name}: no layer of {', '.join(sorted(layers))} besides those of its outputs")
+    if keras.__name__ == "keras" and keras.backend.backend() == "jax":
+        log.warning(
+            "%s: on JAX, fit keeps weights that are not normalised; then call model(x, training=True)", model.name
+        )
     log.debug("%s: spectral normalisation around %d layers", model.name, copier.wrapped)
     return normalised
 
