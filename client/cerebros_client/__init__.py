@@ -8,7 +8,8 @@ with cerebros_client.connect("kafka://localhost:9092") as reporter:
 
 from cerebros_client.connecting import connect
 from cerebros_client.errors import ClientError, Undelivered, UndeliveredError
-from cerebros_client.reporter import RAW_TOPIC, TrialReporter
+from cerebros_client.reporter import TrialReporter
+from cerebros_client.transport import RAW_TOPIC
 
 __version__ = "0.1.0"
 
