@@ -8,7 +8,7 @@
         run_id = report_search(search, reporter, spectral_norm="alternate")
         best = search.run_random_search()
 
-The core is https://github.com/david-thrower/cerebros-core-algorithm-alpha; it is not imported here, nor changed on disk.
+The core is https://github.com/david-thrower/cerebros-core-algorithm-alpha; it is not imported here.
 """
 
 from cerebros_client.cerebros.searching import report_search
