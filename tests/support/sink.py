@@ -26,6 +26,12 @@ class SinkReporter:
                 raise RuntimeError("no room")
         self._append({"run_id": run_id, "trial_id": str(trial_id), **fields})
 
+    def start_trial(self, run_id: str, trial_id: str, **fields: Any) -> None:
+        self._append({"event": "ml.trial.start", "run_id": run_id, "trial_id": trial_id, **fields})
+
+    def flush(self) -> None:
+        self._append({"event": "flush"})
+
     def start_run(self, run_id: str, **fields: Any) -> None:
         self._append({"event": "ml.run.start", "run_id": run_id, **fields})
 
@@ -43,6 +49,9 @@ class SinkReporter:
         if not self.path.exists():
             return []
         return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [one for one in self.said if one.get("event") == name]
 
     @property
     def reports(self) -> list[dict[str, Any]]:
