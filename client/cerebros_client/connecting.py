@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cerebros_client.reporter import TrialReporter
-from cerebros_client.transport import RAW_TOPIC
+from cerebros_client.transport import RAW_TOPIC, Target
 
 #: variable -> what it stands for; nothing else of the environment is read
 VARIABLES = {
@@ -44,6 +44,16 @@ def connect(
         spool=spool or os.environ.get("CEREBROS_SPOOL") or None,
         spool_max_mib=_max_mib(),
         close_timeout_s=close_timeout_s,
+    )
+
+
+def target_of(url: str, token: str | None = None) -> Target:
+    """Where `connect` would report to."""
+    return Target(
+        url=url.removeprefix("kafka://"),
+        topic=os.environ.get("CEREBROS_TOPIC") or RAW_TOPIC,
+        options=_options(),
+        token=token or os.environ.get("CEREBROS_TOKEN") or None,
     )
 
 

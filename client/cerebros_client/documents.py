@@ -13,10 +13,12 @@ from cerebros_client.values import Bounds, Walk, is_plain
 MAX_BYTES = 1_000_000
 #: what is kept of a report that is too large, until it is not: histories become short before names and scalars go
 _SMALLER = (
-    Bounds(values=10_000, text=20_000),
-    Bounds(values=1_000, text=2_000),
-    Bounds(depth=8, values=100, text=200),
+    Bounds(items=1_000, text=20_000),
+    Bounds(items=100, text=2_000),
+    Bounds(items=10, text=200, values=3_000),
+    Bounds(items=3, text=200, values=100, depth=8),
 )
+_IDS = ("event", "run_id", "trial_id", "status")
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 Document = dict[str, Any]
@@ -28,27 +30,21 @@ def encode(build: Build, *, max_bytes: int = MAX_BYTES) -> bytes:
     """The JSON of what `build` makes, at most `max_bytes` long: cut, and told, where it would be longer."""
     walk = Walk(Bounds())
     document = build(walk)
-    value = _bytes_of(document, walk)
+    value = first = _bytes_of(document, walk.told())
     for bounds in _SMALLER:
         if len(value) <= max_bytes:
             break
-        said = f"the report had {len(value)} bytes, more than {max_bytes}: long lists and texts in it are cut"
-        smaller = Walk(bounds)
-        document = {
-            name: smaller.plain(held, name) if isinstance(held, (dict, list, str)) and name not in _IDS else held
-            for name, held in document.items()
-        }
-        value = _bytes_of(document, smaller, said)
+        said = f"the report had {len(first)} bytes, more than {max_bytes}: long lists and texts in it are cut"
+        walks = {name: Walk(bounds) for name in document if name not in _IDS}
+        smaller = {name: walks[name].plain(held, name) if name in walks else held for name, held in document.items()}
+        value = _bytes_of(smaller, [said, *(told for walk in walks.values() for told in walk.told())])
     return value
 
 
-_IDS = ("event", "run_id", "trial_id", "status")
-
-
-def _bytes_of(document: Document, walk: Walk, *told: str) -> bytes:
-    """The warnings of the walk are the report's own, after those it came with."""
-    if more := [*told, *walk.told()]:
-        document["warnings"] = [*document.get("warnings", []), *more]
+def _bytes_of(document: Document, told: list[str]) -> bytes:
+    """What the walk tells comes after the warnings that the report came with."""
+    if told:
+        document = {**document, "warnings": [*document.get("warnings", []), *told]}
     try:
         return _encode(document).encode()
     except (ValueError, RuntimeError):  # an integer of too many digits, or a map that another thread changes

@@ -13,6 +13,7 @@ from cerebros_client.forms import text_of_error
 from cerebros_client.values import Walk
 
 _LONG_MAX = 2**63 - 1
+_WARNINGS = 1_000
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -70,12 +71,16 @@ def warnings(value: Any, field: str, walk: Walk) -> list[str]:
     """A text is one warning, so is an exception; several in a row are each to text."""
     if value is None:
         return []
-    several = not isinstance(value, (str, bytes, bytearray, Mapping, BaseException))
-    found = walk.plain(value, field) if several else value
-    items = found if isinstance(found, (list, tuple)) else [value]
-    if items is found and isinstance(value, (list, tuple)) and len(found) == len(value):
-        items = value  # exceptions are to be told as such
-    return [_warning(item, walk) for item in items]
+    if isinstance(value, (str, bytes, bytearray, Mapping, BaseException)):
+        items: Any = [value]
+    elif isinstance(value, (list, tuple)):
+        items = value
+    else:
+        found = walk.plain(value, field)
+        items = found if isinstance(found, list) else [found]
+    if len(items) > _WARNINGS:
+        walk.tell(field, f"{len(items)} warnings, the first {_WARNINGS} are kept")
+    return [_warning(item, walk) for item in items[:_WARNINGS]]
 
 
 def _warning(value: Any, walk: Walk) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import threading
+import time
 from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -12,6 +14,7 @@ from cerebros_client.transport import Report, Settled, Target, Trouble
 
 log = logging.getLogger("cerebros_client")
 
+_NAP_S = 0.005  # as long as the producer lingers
 #: what a broker will say of the same bytes each time
 _FINAL = frozenset((KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.RECORD_LIST_TOO_LARGE))
 
@@ -84,7 +87,13 @@ class KafkaTransport:
             log.warning("%s", self.said)
 
     def serve(self, timeout_s: float) -> None:
-        self._producer.poll(timeout_s)
+        """In the main thread with naps of Python's own: a client with an error_cb turns Ctrl-C into a SystemError."""
+        if threading.current_thread() is not threading.main_thread():
+            self._producer.poll(timeout_s)
+            return
+        deadline = time.monotonic() + timeout_s
+        while not self._producer.poll(0) and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(_NAP_S, left))
 
     def close(self) -> None:
         self._producer.purge()  # or closing would wait for the broker, without end

@@ -22,7 +22,7 @@ from cerebros_client import documents, words
 from cerebros_client.blocks import RunBlock, TrialBlock
 from cerebros_client.clock import Clock
 from cerebros_client.delivery import Delivery, Spool, opened
-from cerebros_client.leaving import close_at_exit
+from cerebros_client.leaving import close_at_exit, is_closing
 from cerebros_client.offloaded import Offloaded
 from cerebros_client.transport import RAW_TOPIC, Report, Target
 
@@ -74,9 +74,8 @@ class TrialReporter(Offloaded):
         self._close_timeout_s = default if close_timeout_s is None else close_timeout_s
         self._clock, self._lock = Clock(), threading.RLock()
         self._closed = False
-        self._delivery: Delivery | None = opened(self._target, self._spool)
+        self._delivery: Delivery | None = self._opened()
         _living.add(self)
-        close_at_exit(self)
 
     def report(
         self,
@@ -208,6 +207,7 @@ class TrialReporter(Offloaded):
             delivery, self._delivery, self._closed = self._delivery, None, True
         self._close_executor()
         if delivery is not None:
+            is_closing(delivery)
             delivery.close(self._close_timeout_s)
 
     def __enter__(self) -> Self:
@@ -225,9 +225,13 @@ class TrialReporter(Offloaded):
             if self._closed:
                 raise RuntimeError("the TrialReporter is closed")
             if self._delivery is None:  # the first report after a fork
-                self._delivery = opened(self._target, self._spool)
-                close_at_exit(self)
+                self._delivery = self._opened()
             return self._delivery
+
+    def _opened(self) -> Delivery:
+        delivery = opened(self._target, self._spool)
+        close_at_exit(delivery, self._close_timeout_s)
+        return delivery
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         target, spool = self._target, self._spool
@@ -243,11 +247,8 @@ class TrialReporter(Offloaded):
         return _made, (target.url, said)
 
     def _after_fork(self) -> None:
-        self._lock, self._clock = threading.RLock(), Clock(self._clock)
-        delivery, self._delivery = self._delivery, None
+        self._lock, self._clock, self._delivery = threading.RLock(), Clock(self._clock), None
         self._forget_executor()
-        if delivery is not None:
-            delivery.abandon()
 
 
 def _made(url: str, said: Mapping[str, Any]) -> TrialReporter:

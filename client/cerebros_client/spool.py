@@ -37,16 +37,18 @@ def new_file(folder: Path, target: str, max_mib: int) -> SpoolFile:
     return SpoolFile.create(folder / name, target, max_mib * 1024 * 1024)
 
 
-def orphans(folder: Path, target: str | None, max_mib: int = MAX_MIB) -> Iterator[SpoolFile]:
+def orphans(folder: Path, target: str | None, max_mib: int = MAX_MIB, *, refused: bool = False) -> Iterator[SpoolFile]:
     """The files that dead processes left with something to send, oldest first, each locked by this process.
 
-    `target`: only those for it; None: all. One that is damaged is told and set aside.
+    `target`: only those for it; None: all. `refused`: also those that hold nothing but refused reports.
+    One that is damaged is told and set aside.
     """
     for path in sorted(folder.glob(f"*{SUFFIX}")):
         try:
             if (found := _taken(path, max_mib)) is None:
                 continue
-            if found.counts().waiting and (target is None or found.target == target):
+            waiting = found.counts().waiting or (refused and found.counts().refused)
+            if waiting and (target is None or found.target == target):
                 yield found
                 continue
             _tell_other_target(found)

@@ -124,12 +124,18 @@ class SpoolFile:
         return [Kept(row[0], Report(row[1], row[2], row[3], row[4], bool(row[5]))) for row in rows]
 
     def forget(self, seqs: Iterable[int]) -> None:
-        """They are confirmed."""
+        """They are confirmed. This need not reach the disk: what a power cut brings back is sent once more."""
         reach("confirmed")
         with _lock:
-            self._database.execute("begin")
-            self._database.executemany("delete from reports where seq = ?", [(seq,) for seq in seqs])
-            self._database.execute("commit")
+            self._database.execute("pragma synchronous = normal")
+            try:
+                self._database.execute("begin")
+                self._database.executemany("delete from reports where seq = ?", [(seq,) for seq in seqs])
+                self._database.execute("commit")
+            finally:
+                if self._database.in_transaction:
+                    self._database.execute("rollback")
+                self._database.execute("pragma synchronous = full")
         reach("forgotten")
 
     def refuse(self, seq: int, reason: str) -> Report:

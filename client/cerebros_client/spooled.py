@@ -40,9 +40,17 @@ class Spooled:
     """Accepts what `Direct` accepts, and where the disk fails leaves it to that one."""
 
     def __init__(
-        self, target: Target, transport: Transport, folder: Path, max_mib: int, *, foreign: bool = False
+        self,
+        target: Target,
+        transport: Transport,
+        folder: Path,
+        max_mib: int,
+        *,
+        foreign: bool = False,
+        again: bool = False,
     ) -> None:
-        """`foreign`: also sends what dead processes left for another target."""
+        """`foreign`: also sends what dead processes left for another target, `again`: also what was refused."""
+        self._again = again
         self._wanted = None if foreign else target.name
         self._target, self._transport, self._folder, self._max_mib = target, transport, folder, max_mib
         self._direct = Direct(transport)
@@ -54,7 +62,7 @@ class Spooled:
         self._bytes = 0  # of what is in flight
         self._confirmed: dict[SpoolFile, list[int]] = {}
         self._told_refused: list[Undelivered] = []
-        self.refused = 0
+        self.sent = self.refused = 0
         self._unusable_until = self._paused_until = self._look_at = 0.0
         self._told, self._stopping = False, False
         self._sender = threading.Thread(target=self._send_all, name="cerebros-spool", daemon=True)
@@ -75,7 +83,9 @@ class Spooled:
             if self._own is None or not self._own.is_there():
                 if time.monotonic() < self._unusable_until:
                     raise OSError("the spool could not be used a moment ago")
-                self._own = new_file(self._folder, self._target.name, self._max_mib)
+                gone, self._own = self._own, new_file(self._folder, self._target.name, self._max_mib)
+                if gone is not None:  # its name is; what is in it can still be read
+                    self._adopted.append(gone)
                 self._told = False
             return self._own
 
@@ -118,9 +128,11 @@ class Spooled:
     def _look_for_orphans(self) -> None:
         if time.monotonic() < self._look_at:
             return
-        for found in orphans(self._folder, self._wanted, self._max_mib):
+        for found in orphans(self._folder, self._wanted, self._max_mib, refused=self._again):
             reach("adopted")
             log.info("spool: sends %d reports that another process left in %s", found.counts().waiting, found.path)
+            if self._again:
+                found.offer_again()
             self._adopted.append(found)
         self._look_at = time.monotonic() + _LOOK_S
 
@@ -130,6 +142,7 @@ class Spooled:
             file, seq, trouble = self._settled.popleft()
             self._bytes -= self._in_flight.pop((file, seq), 0)
             if trouble is None:
+                self.sent += 1
                 self._confirmed.setdefault(file, []).append(seq)
             elif trouble.final:
                 self._refuse(file, seq, trouble)

@@ -15,7 +15,7 @@ _PLAIN = frozenset((str, int, float, bool, type(None)))
 _NESTING = _PLAIN | {dict, list, tuple}
 _TEXT = {str}
 #: keys and values that the short look goes through: what holds itself or is large is walked through step by step
-_MOST_AT_A_GLANCE = 5_000
+_MOST_AT_A_GLANCE, _DEEPEST_AT_A_GLANCE = 5_000, 20
 #: steps from an object to JSON: a frame of tensors takes three; some never get there
 _STEPS = 8
 #: characters of a repr: enough to recognise what it was
@@ -25,37 +25,36 @@ _BITS = 14_000
 
 
 class Bounds(NamedTuple):
-    """How much of a report is kept: `values` counts keys, items and scalars, `text` is in characters."""
+    """How much of a field is kept: `items` is of one list, `values` counts all, `text` is in characters."""
 
     depth: int = 190  # the processor's limit is 200, a report's own levels included
+    items: int = 50_000
     values: int = 50_000  # ten thousand epochs of five metrics
     text: int = 200_000  # a long stack trace
     warnings: int = 20
 
 
-def is_plain(*values: Any) -> bool:
+def is_plain(*values: dict[str, Any]) -> bool:
     """Whether JSON has a form for each as it is, seen without a look at every scalar; False where that takes long."""
-    left, waiting, number = _MOST_AT_A_GLANCE, list(values), 0
-    while number < len(waiting):
-        value = waiting[number]
-        number += 1
-        if type(value) is dict:
-            if value and set(map(type, value)) != _TEXT:
+    left, level = _MOST_AT_A_GLANCE, list(values)
+    for _ in range(_DEEPEST_AT_A_GLANCE):
+        below: list[Any] = []
+        for value in level:
+            inside: Any = value
+            if type(value) is dict:
+                if value and set(map(type, value)) != _TEXT:
+                    return False
+                inside = value.values()
+            left -= len(value) + 1
+            kinds = set(map(type, inside))
+            if left < 0 or not kinds <= _NESTING:
                 return False
-            inside: Any = value.values()
-        elif type(value) is list or type(value) is tuple:
-            inside = value
-        else:
-            return False
-        left -= len(value) + 1
-        if left < 0:
-            return False
-        kinds = set(map(type, inside))
-        if not kinds <= _PLAIN:
-            if not kinds <= _NESTING:
-                return False
-            waiting.extend(one for one in inside if type(one) not in _PLAIN)
-    return True
+            if not kinds <= _PLAIN:
+                below.extend(one for one in inside if type(one) not in _PLAIN)
+        if not below:
+            return True
+        level = below
+    return False
 
 
 class Walk:
@@ -112,7 +111,7 @@ class Walk:
     def _map(self, value: Any, place: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         pairs = list(value.items()) if type(value) is dict else value  # one step: another thread may change it
-        for key, held in pairs[: self._room(len(pairs), place, getattr(value, "more", False))]:
+        for key, held in pairs[: self._room(len(pairs), place, getattr(value, "more", False), len(pairs))]:
             name = key if type(key) is str else self._key(key, place)
             if len(name) > self._bounds.text or name in found:
                 name = self._other_name(name, found, place)
@@ -120,15 +119,16 @@ class Walk:
         return found
 
     def _list(self, value: Any, place: str) -> Any:
-        items = value[: self._room(len(value), place, getattr(value, "whole", None) or isinstance(value, Pieces))]
+        more = getattr(value, "whole", None) or isinstance(value, Pieces)
+        items = value[: self._room(len(value), place, more, self._bounds.items)]
         if set(map(type, items)) <= {float, bool, type(None)}:
             self._left -= len(items)
             return items
         return [self.plain(item, f"{place}[{number}]") for number, item in enumerate(items)]
 
-    def _room(self, count: int, place: str, more: Any) -> int:
+    def _room(self, count: int, place: str, more: Any, most: int) -> int:
         """How many of `count` values may follow; `more`: there were more, how many if it is a number."""
-        room = max(0, min(count, self._left))
+        room = max(0, min(count, self._left, most))
         if more or room < count:
             known = more if type(more) is int else count
             said = f"{known} values" if type(more) is int or not more else "too many values"
