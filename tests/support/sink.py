@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
-from cerebros_client import TrialReporter
+from cerebros_client import TrialReporter, Undelivered, UndeliveredError
 
 
 class SinkReporter:
@@ -17,6 +17,7 @@ class SinkReporter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self.away = False  # flush does not succeed
         self.fails = 0  # so many reports raise, as where a queue is full for good
 
     def report(self, run_id: str, trial_id: str | int, **fields: Any) -> None:
@@ -29,7 +30,12 @@ class SinkReporter:
     def start_trial(self, run_id: str, trial_id: str, **fields: Any) -> None:
         self._append({"event": "ml.trial.start", "run_id": run_id, "trial_id": trial_id, **fields})
 
-    def flush(self) -> None:
+    def send(self, run_id: str, trial_id: str, value: bytes, *, timestamp_ms: int | None = None) -> None:
+        self._append({**json.loads(value), "sent_as": [run_id, trial_id], "at": timestamp_ms})
+
+    def flush(self, timeout_s: float = 60.0) -> None:
+        if self.away:
+            raise UndeliveredError([Undelivered("run", "trial", "no confirmation yet", b"{}")])
         self._append({"event": "flush"})
 
     def start_run(self, run_id: str, **fields: Any) -> None:
