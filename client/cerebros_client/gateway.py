@@ -24,6 +24,7 @@ _PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 _JOIN_S = 2.0
 #: what the gateway says of the bytes themselves; 401, 403, 404 and the like are about the set-up, and may be mended
 _OF_THE_REPORT = frozenset((400, 413, 422))
+_WORST_FIRST = ("unconfirmed", "rejected", "accepted")
 _AVRO = (b"\x00", b"\xc3\x01")
 
 
@@ -94,7 +95,7 @@ class GatewayTransport:
             answer = self._poster.post(PATH, body, {**self._headers, "Content-Type": kind, TIMES: times})
         except UnreachableError as error:
             return self._wait(str(error), None)
-        verdicts = _verdicts(answer, len(batch) if batch[0].report.single else 1)
+        verdicts = _verdicts(answer, len(batch) if batch[0].report.single else None)
         if verdicts is None and answer.status in _OF_THE_REPORT:
             if len(batch) > 1:  # one of them is at fault, and the answer does not say which
                 self._alone = len(batch)
@@ -157,19 +158,21 @@ def _body_of(batch: Sequence[_Queued]) -> tuple[bytes, str]:
     return values[0], "avro/binary" if values[0].startswith(_AVRO) else "application/json"
 
 
-def _verdicts(answer: Answer, count: int) -> list[dict[str, Any]] | None:
-    """One verdict a queued report; None where the answer has none. Of a body that holds several, the worst counts."""
+def _verdicts(answer: Answer, count: int | None) -> list[dict[str, Any]] | None:
+    """The verdicts of `count` reports, None where the answer has not just as many.
+
+    Without a count it is the one of a record that may hold several reports: the worst of theirs.
+    """
     try:
         verdicts = json.loads(answer.body)["reports"]
         words = [verdict["status"] for verdict in verdicts]
     except (ValueError, TypeError, KeyError):
         return None
-    if len(verdicts) == count and count > 1:
-        return list(verdicts)
-    for word in ("unconfirmed", "rejected", "accepted"):
-        if word in words:
-            return [verdicts[words.index(word)]] if count == 1 else None
-    return None
+    if not set(words) <= set(_WORST_FIRST):
+        return None
+    if count is not None:
+        return list(verdicts) if len(verdicts) == count else None
+    return [verdicts[words.index(word)] for word in _WORST_FIRST if word in words][:1] or None
 
 
 def _words(answer: Answer) -> str:
