@@ -15,6 +15,7 @@ STAMP  := $(VENV)/.installed
 help:
 	@echo "make demo   a real search reports through a real Kafka into a real PostgreSQL, is replayed and reconciled"
 	@echo "make test   all tests, on a real broker and a real database started for them; make coverage measures them"
+	@echo "make test-frameworks  the tests on real Keras models, in an environment of their own"
 	@echo "make check  format, lint, types, import contracts, schema compatibility"
 	@echo "make docs   the documentation as HTML into build/docs; a dead link fails"
 	@echo "make bench  throughput and latency beside the ceilings      make soak  minutes of random kills"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from optuna import Study
 from optuna.distributions import distribution_to_json
@@ -48,6 +49,16 @@ def describe(study: Study, trial: FrozenTrial) -> dict[str, Any]:
         report["error_message"] = "failed in Optuna, which keeps no reason"
     report["extra"] = {"optuna": _optuna(study, trial, warnings)}
     return report | {"warnings": warnings, "at": ended_at(trial)}
+
+
+_names: WeakKeyDictionary[Study, str] = WeakKeyDictionary()
+
+
+def name_of(study: Study) -> str:
+    """The study's name, which never changes; Optuna asks the database each time."""
+    if (name := _names.get(study)) is None:
+        name = _names[study] = study.study_name
+    return name
 
 
 def ended_at(trial: FrozenTrial) -> datetime | None:
@@ -102,7 +113,7 @@ def _metrics(study: Study, trial: FrozenTrial, warnings: list[str]) -> dict[str,
 def _optuna(study: Study, trial: FrozenTrial, warnings: list[str]) -> dict[str, Any]:
     """What makes the trial again in another study (`warm_start`): states, distributions, times as Optuna has them."""
     return {
-        "study_name": study.study_name,
+        "study_name": name_of(study),
         "number": trial.number,
         "state": trial.state.name,
         "directions": [direction.name.lower() for direction in study.directions],

@@ -18,7 +18,7 @@ from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
 from cerebros_client.optuna.attributes import ORIGIN
-from cerebros_client.optuna.describing import FINISHED, describe
+from cerebros_client.optuna.describing import FINISHED, describe, name_of
 from cerebros_client.optuna.watching import Objective, watch
 from cerebros_client.reporter import TrialReporter
 
@@ -48,7 +48,7 @@ def callback(reporter: TrialReporter, *, run_id: str | None = None) -> Callback:
         try:
             _report(study, trial, reporter, run_id)
         except Exception as error:  # noqa: BLE001
-            log.error("%s/%d is not reported, reconcile the study: %s", run_id or study.study_name, trial.number, error)
+            log.error("%s/%d is not reported, reconcile the study: %s", run_id or name_of(study), trial.number, error)
 
     return report
 
@@ -75,7 +75,7 @@ def optimize(
         try:
             _report_rest(study, reporter, run_id)
         except Exception as error:  # noqa: BLE001
-            log.error("%s: not all trials are reported, reconcile the study: %s", run_id or study.study_name, error)
+            log.error("%s: not all trials are reported, reconcile the study: %s", run_id or name_of(study), error)
         raise
     _report_rest(study, reporter, run_id)
 
@@ -116,10 +116,10 @@ def _fail_stale(study: Study) -> None:
 
 
 def _report(study: Study, trial: FrozenTrial, reporter: TrialReporter, run_id: str | None) -> None:
-    reporter.report(run_id or study.study_name, **describe(study, trial))
+    reporter.report(run_id or name_of(study), **describe(study, trial))
     _sent.setdefault(reporter, set()).add(_mark(study, trial, run_id))
 
 
 def _mark(study: Study, trial: FrozenTrial, run_id: str | None) -> Hashable:
     """A study that was deleted and made again numbers from 0 again: the time tells its trials apart."""
-    return run_id or study.study_name, trial.number, trial.datetime_complete
+    return run_id or name_of(study), trial.number, trial.datetime_complete
