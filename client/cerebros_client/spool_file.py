@@ -12,7 +12,8 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -21,10 +22,10 @@ from cerebros_client.kafka import leak
 from cerebros_client.transport import Report
 
 SUFFIX, DAMAGED = ".db", ".damaged"
-#: FULL: a commit has reached the disk, so that a power cut loses nothing either. NORMAL would survive a kill only
+#: a commit has reached the disk, so that a power cut loses nothing either; normal would survive a kill only
+SYNCHRONOUS = "full"
 _SET_UP = """
 pragma journal_mode = wal;
-pragma synchronous = full;
 pragma busy_timeout = 5000;
 create table if not exists target (name text not null);
 create table if not exists reports (
@@ -54,6 +55,14 @@ class Counts(NamedTuple):
     refused: int
 
 
+class _Asked:
+    """A report that is to be written, and what became of it."""
+
+    def __init__(self, report: Report) -> None:
+        self.report, self.done = report, False
+        self.error: Exception | None = None
+
+
 class SpoolFile:
     """Threads of its process share it. Every call raises `sqlite3.Error` or `OSError` where the disk does not do it."""
 
@@ -65,11 +74,14 @@ class SpoolFile:
         with _lock:
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=16)
             self._database.executescript(_SET_UP)
+            self._database.execute(f"pragma synchronous = {SYNCHRONOUS}")
             self._database.execute(f"pragma max_page_count = {max(64, max_bytes // _PAGE)}")
             row = self._database.execute("select name from target").fetchone()
             if row is None:
                 self._database.execute("insert into target values (?)", (target,))
         self.target: str = row[0] if row else target
+        self._asked: deque[_Asked] = deque()
+        self.is_open = True
         self.cursor = 0  # of the sender: what is beyond it has not been handed over
 
     @classmethod
@@ -90,15 +102,43 @@ class SpoolFile:
     def put(self, report: Report) -> None:
         """On disk when it returns.
 
-        1. The row is written and the commit waits for the disk.
+        1. The row is written, and the commit waits for the disk: one wait for all threads that came meanwhile.
         2. `report` returns; whatever happens now, the report will be sent.
         """
         reach("report.begun")
+        self._asked.append(asked := _Asked(report))
         with _lock:
+            if not asked.done:
+                self._write()
+        if asked.error:
+            raise asked.error
+        reach("report.kept")
+
+    def _write(self) -> None:
+        """All that was asked for, in its order."""
+        asked = [self._asked.popleft() for _ in range(len(self._asked))]
+        error: Exception | None = InterruptedError("interrupted while it was written")  # Ctrl-C in this thread
+        try:
             if not self.is_there():
                 raise FileNotFoundError(f"{self.path} was taken away")
-            self._database.execute(_INSERT, report)
-        reach("report.kept")
+            with self._transaction():
+                self._database.executemany(_INSERT, [one.report for one in asked])
+            error = None
+        except (sqlite3.Error, OSError) as failed:
+            error = failed
+        finally:
+            for one in asked:
+                one.done, one.error = True, error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("begin")
+        try:
+            yield
+            self._database.execute("commit")
+        finally:
+            if self._database.in_transaction:
+                self._database.execute("rollback")
 
     def is_there(self) -> bool:
         """SQLite would go on writing into a file that somebody has removed."""
@@ -129,13 +169,10 @@ class SpoolFile:
         with _lock:
             self._database.execute("pragma synchronous = normal")
             try:
-                self._database.execute("begin")
-                self._database.executemany("delete from reports where seq = ?", [(seq,) for seq in seqs])
-                self._database.execute("commit")
+                with self._transaction():
+                    self._database.executemany("delete from reports where seq = ?", [(seq,) for seq in seqs])
             finally:
-                if self._database.in_transaction:
-                    self._database.execute("rollback")
-                self._database.execute("pragma synchronous = full")
+                self._database.execute(f"pragma synchronous = {SYNCHRONOUS}")
         reach("forgotten")
 
     def refuse(self, seq: int, reason: str) -> Report:
@@ -167,7 +204,7 @@ class SpoolFile:
 
     def set_aside(self) -> Path:
         """It is damaged: under another name nobody takes it for a spool, and nothing of it is lost."""
-        aside = self.path.with_suffix(DAMAGED)
+        self.is_open, aside = False, self.path.with_suffix(DAMAGED)
         with _lock:
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()

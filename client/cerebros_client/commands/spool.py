@@ -86,11 +86,11 @@ def _printable(text: str) -> str:
 def send(given: argparse.Namespace) -> int:
     folder = _chosen(given)
     target = target_of(checked_url(given.url or os.environ.get("CEREBROS_URL")))
-    sender = Spooled(target, connected(target), folder, 1, foreign=given.all, again=given.refused)
+    spooled = Spooled(target, connected(target), folder, 1, foreign=given.all, again=given.refused)
     began = time.monotonic()
-    done = sender.wait(given.timeout, adopted=True)
-    sender.close(0.0)
-    print(f"{sender.sent} reports sent in {time.monotonic() - began:.1f} s, {sender.refused} refused")
+    done = spooled.wait(given.timeout, adopted=True)
+    spooled.close(0.0)
+    print(f"{spooled.sender.sent} reports sent in {time.monotonic() - began:.1f} s, {spooled.sender.refusals} refused")
     if not done:
         print(f"not all within {given.timeout:g} s; the rest stays in {folder}", file=sys.stderr)
-    return 0 if done and not sender.refused else 1
+    return 0 if done and not spooled.sender.refusals else 1

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from cerebros_client import TrialReporter, UndeliveredError
-from cerebros_client import spooled as module
+from cerebros_client import spool_sender as module
 from cerebros_client.spool import listing, new_file, orphans
 from cerebros_client.spool_file import SpoolFile
 from cerebros_client.transport import Report, Trouble
