@@ -24,7 +24,7 @@ def main() -> None:
     sys.path.insert(0, str(arguments.checkout.resolve()))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if not arguments.keep:
-        os.chdir(tempfile.mkdtemp(prefix="cerebros-"))
+        os.chdir(tempfile.mkdtemp(prefix="example-search-"))
     began = time.monotonic()
     search = make_search(arguments)
     print(f"imports: {time.monotonic() - began:.1f} s; the project is in {Path.cwd()}", flush=True)
