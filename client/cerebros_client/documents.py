@@ -77,7 +77,8 @@ def trial_report(said: Mapping[str, Any]) -> Build:
         for name, form in (("error_message", fields.text), ("error_type", fields.text), ("stacktrace", fields.trace)):
             if said[name] is not None:
                 document[name] = _field(form, said[name], name, walk)
-        return document
+        further = {str(name): walk.plain(value, str(name)) for name, value in said.get("extra", {}).items()}
+        return further | document
 
     return build
 

@@ -1,7 +1,8 @@
 """Every exception of the client::
 
     ClientError
-    └── UndeliveredError   reports that are not confirmed: each with its bytes
+    ├── UndeliveredError   reports that are not confirmed: each with its bytes
+    └── SourceError        an import's source can't be read (`backfill.items`)
 
 Wrong ids, words and settings are a `ValueError` or a `TypeError` at once, naming the field.
 """

@@ -12,6 +12,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -95,6 +96,8 @@ class TrialReporter(Offloaded):
         error_message: Any = None,
         error_type: Any = None,
         stacktrace: Any = None,
+        extra: Mapping[str, Any] | None = None,
+        at: datetime | int | None = None,
     ) -> None:
         """Keeps or queues one trial's result and returns; it blocks only while the queue is full.
 
@@ -105,6 +108,9 @@ class TrialReporter(Offloaded):
 
         `metrics` and `parameters` are maps of anything: numbers, NaN, arrays, tensors, dates, objects. What JSON has
         no form for is kept as its `repr`, cut, and told by a warning in the report; so is what is too large.
+
+        `extra`: further fields, kept beside the row. `at`: when the trial ended, for reports of the past, as a
+        datetime (local, where it has no zone) or in milliseconds since 1970; an older report never replaces a newer.
 
         Raises `ValueError` or `TypeError` for a wrong id or status, naming the field, `RuntimeError` once closed,
         `UndeliveredError` where this report can't even be queued; `flush` tells what failed later.
@@ -127,8 +133,10 @@ class TrialReporter(Offloaded):
             "error_message": error_message,
             "error_type": error_type,
             "stacktrace": stacktrace,
+            "extra": extra or {},
         }
-        self._accept(said["run_id"], said["trial_id"], documents.encode(documents.trial_report(said)), single=True)
+        value = documents.encode(documents.trial_report(said))
+        self._accept(said["run_id"], said["trial_id"], value, single=True, timestamp_ms=words.moment(at, "at"))
 
     def trial(self, run_id: str | int | UUID, trial_id: str | int | UUID, **described: Any) -> TrialBlock:
         """`with reporter.trial(run, trial, parameters=...) as trial:` see `TrialBlock`."""

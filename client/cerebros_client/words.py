@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+from datetime import datetime
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -51,6 +52,22 @@ def mlflow_id(value: Any) -> str | None:
     if value is None or isinstance(value, (str, UUID)):
         return optional_id(value.hex if isinstance(value, UUID) else value, "mlflow_run_id")
     raise TypeError(f"mlflow_run_id is a text, not {type(value).__name__}")
+
+
+def moment(value: Any, field: str) -> int | None:
+    """Milliseconds since 1970 of a datetime (local, where it has no zone) or of such a number; None is none.
+
+    Raises `TypeError` for anything else, `ValueError` for a time before 1970, which Kafka takes for none.
+    """
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        value = round(value.timestamp() * 1000)
+    if isinstance(value, bool) or not hasattr(type(value), "__index__"):
+        raise TypeError(f"{field} is a datetime or milliseconds since 1970, not {type(value).__name__}")
+    if (found := operator.index(value)) < 0:
+        raise ValueError(f"{field} lies before 1970")
+    return found
 
 
 def ended_as(value: Any) -> str:

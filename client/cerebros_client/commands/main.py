@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cerebros_client import __version__
-from cerebros_client.commands import spool
+from cerebros_client.commands import backfill, spool
 from cerebros_client.errors import ClientError
 
 #: each adds its command to the parser; what it is to call is the default `run`, which returns the exit code
-COMMANDS: tuple[Callable[[Any], None], ...] = (spool.add,)
+COMMANDS: tuple[Callable[[Any], None], ...] = (spool.add, backfill.add)
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 
 

@@ -94,8 +94,9 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
 
 
 def test_every_command_is_listed_in_the_documentation() -> None:
-    assert len(COMMANDS) == 1
-    assert {"`cerebros-client spool list`", "`cerebros-client spool send`"} <= {
+    assert len(COMMANDS) == 2
+    imports = {f"`cerebros-client import {source}`" for source in ("optuna", "mlflow", "oracle-csv", "jsonl")}
+    assert {"`cerebros-client spool list`", "`cerebros-client spool send`", *imports} <= {
         row.split("|")[1].strip() for row in PAGE.splitlines() if row.startswith("|")
     }
 
