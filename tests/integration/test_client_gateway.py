@@ -1,9 +1,9 @@
-"""The client and the real gateway understand each other: what is reported over HTTP is a row, what is refused is told."""
+"""The client and the real gateway: what is reported over HTTP is a row, what is refused is told."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,10 +22,10 @@ if find_spec("processor.gateway") is None:
 
 
 @pytest.fixture
-def url(start: Callable[..., Process], settings: Settings) -> Iterator[str]:
+def url(start: Callable[..., Process], settings: Settings) -> str:
     port = free_ports(1)[0]
     start("gateway", PROCESSOR_GATEWAY_LISTEN=f"127.0.0.1:{port}")
-    yield f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{port}"
 
 
 def test_reports_over_http_are_rows(
