@@ -62,7 +62,8 @@ def main() -> None:
 
 
 def create_topic(servers: str) -> None:
-    [made] = AdminClient({"bootstrap.servers": servers}).create_topics([NewTopic("reporting", 4, 1)]).values()
+    admin = AdminClient({"bootstrap.servers": servers})  # it must outlive the answer
+    [made] = admin.create_topics([NewTopic("reporting", 4, 1)]).values()
     made.result(30)
 
 

@@ -69,7 +69,7 @@ class TrialReporter(Offloaded):
             queue_max_reports=queue_max_reports,
             queue_max_kib=queue_max_kib,
         )
-        self._spool = Spool(Path(spool), spool_max_mib) if spool is not None else None
+        self._spool = Spool(Path(spool).expanduser().absolute(), spool_max_mib) if spool is not None else None
         default = 60.0 if spool is None else _SPOOLED_CLOSE_S
         self._close_timeout_s = default if close_timeout_s is None else close_timeout_s
         self._clock, self._lock = Clock(), threading.RLock()

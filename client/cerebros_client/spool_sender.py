@@ -35,7 +35,7 @@ _JOIN_S = 10.0
 
 
 class Sender:
-    """`files` are of dead processes, `own` answers with this process's, `failed` is told what a disk does not do."""
+    """`files` are those of dead processes, `own` answers with this process's."""
 
     def __init__(
         self,
@@ -45,7 +45,10 @@ class Sender:
         find: Callable[[], Iterable[SpoolFile]],
         failed: Callable[[Exception], None],
     ) -> None:
-        """`find` finds what dead processes left; reports of `direct` are confirmed in this thread too."""
+        """`find` finds what dead processes left, `failed` is told what a disk does not do.
+
+        Reports of `direct` are confirmed in this thread too.
+        """
         self._transport, self._direct, self._own, self._find, self._failed = transport, direct, own, find, failed
         self.files: list[SpoolFile] = []
         self.refused: deque[Undelivered] = deque()  # until somebody is told
