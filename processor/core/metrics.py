@@ -89,5 +89,5 @@ GATEWAY_INFLIGHT = Gauge(
     "processor_gateway_inflight_bytes", "bytes of bodies being read, judged or sent", registry=REGISTRY
 )
 GATEWAY_UNCONFIRMED = Gauge(
-    "processor_gateway_outage", "1 where Kafka has not confirmed in time and nothing since", registry=REGISTRY
+    "processor_gateway_outage", "1 where Kafka has not confirmed in time and has not answered since", registry=REGISTRY
 )

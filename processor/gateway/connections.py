@@ -43,14 +43,17 @@ class Connections:
 
     def __init__(self, most: int, times: Times) -> None:
         self._most, self._times = most, times
-        #: those without a request that is worked on, the one that has been so for longest first
+        #: those without a request that is worked on, the one that has been so for longest first: those that never had
+        #: one, and those between two
+        self._new: dict[BoundedProtocol, float] = {}
         self._idle: dict[BoundedProtocol, float] = {}
         self._busy: dict[BoundedProtocol, float] = {}
         self._closing: dict[BoundedProtocol, float] = {}
+        self._all = (self._new, self._idle, self._busy, self._closing)
         self._told = False
 
     def __len__(self) -> int:
-        return len(self._idle) + len(self._busy) + len(self._closing)
+        return sum(map(len, self._all))
 
     def admit(self, one: BoundedProtocol) -> bool:
         """False where there is no room, and nobody idle who would make some."""
@@ -58,16 +61,17 @@ class Connections:
             if not self._told:
                 self._told = True
                 log.warning("connections_full", connections=self._most)
-            if not self._idle:
+            oldest = next(iter(self._new or self._idle), None)
+            if oldest is None:
                 return False
-            oldest = next(iter(self._idle))
             self.gone(oldest)
             GATEWAY_CLOSED.labels("full").inc()
             oldest.transport.abort()
-        self.rest(one)
+        self._move(one, self._new)
         return True
 
     def rest(self, one: BoundedProtocol) -> None:
+        """Its requests are answered."""
         self._move(one, self._idle)
 
     def work(self, one: BoundedProtocol) -> None:
@@ -84,7 +88,7 @@ class Connections:
         GATEWAY_CONNECTIONS.set(len(self))
 
     def gone(self, one: BoundedProtocol) -> None:
-        for holders in (self._idle, self._busy, self._closing):
+        for holders in self._all:
             holders.pop(one, None)
         GATEWAY_CONNECTIONS.set(len(self))
 
@@ -92,9 +96,9 @@ class Connections:
         """About once a second: ends what takes too long, whatever it still sends."""
         now = time.monotonic()
         self._told = self._told and len(self) >= self._most
-        for one in [one for one in (*self._idle, *self._busy) if one.transport.is_closing()]:
+        for one in [one for one in (*self._new, *self._idle, *self._busy) if one.transport.is_closing()]:
             self._move(one, self._closing)
-        for one, since in list(self._idle.items()):
+        for one, since in [*self._new.items(), *self._idle.items()]:
             begun = one.head_since
             if begun is not None and now - begun > self._times.head:
                 self._end(one, "head_timeout", 408)

@@ -107,10 +107,16 @@ class Dispatch:
         if failure is not None and not self.in_outage:
             self.in_outage = True
             log.warning("kafka_unconfirmed", cause=failure.words)
-        elif failure is None and self.in_outage and any(isinstance(one, Receipt) for one in outcomes):
-            self.in_outage = False
-            log.info("kafka_confirms_again")
+        elif failure is None and any(isinstance(one, Receipt) for one in outcomes):
+            self.end_outage()
         GATEWAY_UNCONFIRMED.set(self.in_outage)
+
+    def end_outage(self) -> None:
+        """Kafka confirms again, or at least answers when it is asked. Any thread may say so."""
+        if self.in_outage:
+            self.in_outage = False
+            GATEWAY_UNCONFIRMED.set(0)
+            log.info("kafka_back")
 
 
 def _call(loop: asyncio.AbstractEventLoop, work: Callable[[], None]) -> None:

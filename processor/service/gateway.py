@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import socket
 import sys
@@ -36,14 +37,42 @@ log = structlog.get_logger(__name__)
 
 #: for an answer to be read by its caller; what takes longer is cut off
 WRITE_SECONDS = 10.0
+#: how often Kafka is looked for in an outage
+LOOK_SECONDS = 1.0
 
 
-class _Start:
-    """Whether Kafka has been found as it must be; looked for while requests are answered already."""
+class _Watch:
+    """Whether Kafka is as it must be: looked for at start, and in an outage, while requests are answered.
 
-    def __init__(self) -> None:
-        self.done = False
+    Nobody sends to a gateway that is not ready: so it can't wait for somebody's report to find out that it is again.
+    """
+
+    def __init__(self, settings: GatewaySettings, health: Health, stop: Stop) -> None:
+        self._settings, self._health, self._stop = settings, health, stop
+        self.found = False
         self.failure: ProcessorError | None = None
+        self.dispatch: Dispatch | None = None
+
+    def start(self) -> None:
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(self._run,), name="watch-kafka", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            wait_for_start(self._look, self._health, self._stop)
+        except ProcessorError as error:
+            self.failure = error
+            self._stop.set("it can't be started")
+            return
+        self.found = not self._stop.is_set()
+        while not self._stop.wait(LOOK_SECONDS):
+            if self.dispatch is not None and self.dispatch.in_outage:
+                with contextlib.suppress(ProcessorError):
+                    self._look()
+                    self.dispatch.end_outage()
+
+    def _look(self) -> None:
+        check_topics(self._settings, self._settings.raw_topic)
 
 
 class _Parts(NamedTuple):
@@ -82,17 +111,18 @@ def run_gateway(settings: GatewaySettings, *, with_stdin: bool = False) -> None:
             delivery_s=settings.gateway_delivery_timeout_ms / 1000,
             queue_bytes=settings.gateway_inflight_bytes,
         )
-        start = _look_for_kafka(settings, health, stop)
+        watch = _Watch(settings, health, stop)
+        watch.start()
         parts = _Parts(judge, guard, openapi, producer)
         try:
-            _in_context(thread, lambda: run(lambda: _serve(settings, parts, opened, stop, health, start))).result()
+            _in_context(thread, lambda: run(lambda: _serve(settings, parts, opened, stop, health, watch))).result()
         finally:
             stop.set("the server has ended")
             producer.close()
             opened.close()
     stop.tell()
     log.info("gateway_stopped")
-    if failure := start.failure or producer.failure:
+    if failure := watch.failure or producer.failure:
         raise failure
 
 
@@ -112,32 +142,16 @@ def make_guard(settings: GatewaySettings) -> Guard:
     return Guard(None)
 
 
-def _look_for_kafka(settings: GatewaySettings, health: Health, stop: Stop) -> _Start:
-    start = _Start()
-
-    def look() -> None:
-        try:
-            wait_for_start(lambda: check_topics(settings, settings.raw_topic), health, stop)
-            start.done = not stop.is_set()
-        except ProcessorError as error:
-            start.failure = error
-            stop.set("it can't be started")
-
-    context = contextvars.copy_context()
-    threading.Thread(target=context.run, args=(look,), name="start", daemon=True).start()
-    return start
-
-
 def _in_context(thread: ThreadPoolExecutor, work: Callable[[], Any]) -> Future[Any]:
     """With what every log line of this process says."""
     return thread.submit(contextvars.copy_context().run, work)
 
 
 async def _serve(
-    settings: GatewaySettings, parts: _Parts, opened: socket.socket, stop: Stop, health: Health, start: _Start
+    settings: GatewaySettings, parts: _Parts, opened: socket.socket, stop: Stop, health: Health, watch: _Watch
 ) -> None:
     delivery_s = settings.gateway_delivery_timeout_ms / 1000
-    dispatch = Dispatch(parts.producer, delivery_s=delivery_s)
+    dispatch = watch.dispatch = Dispatch(parts.producer, delivery_s=delivery_s)
     limits = Limits(settings.gateway_max_body_bytes, settings.gateway_body_timeout_ms / 1000, delivery_s)
     budget = Budget(settings.gateway_inflight_bytes)
     gateway = Gateway(parts.judge, dispatch, parts.guard, budget, limits, settings.raw_topic)
@@ -147,7 +161,7 @@ async def _serve(
     connections = Connections(most_connections(settings.gateway_max_connections), times)
 
     def ready() -> bool:
-        return start.done and not dispatch.in_outage and parts.producer.failure is None
+        return watch.found and not dispatch.in_outage and parts.producer.failure is None
 
     app = make_app(gateway, alive=health.alive, ready=ready, openapi=parts.openapi, write_s=WRITE_SECONDS)
 
