@@ -67,11 +67,11 @@ def gateway_token(
 
 
 def run() -> None:
-    """`ingest` and `relay` together, each as its own process."""
+    """`ingest`, `relay` and, where PROCESSOR_GATEWAY_LISTEN is set, `gateway` together, each as its own process."""
     from processor.core.settings import Settings
-    from processor.service.both import run_both
+    from processor.service.together import run_together
 
-    sys.exit(run_both(load(Settings, "run")))
+    sys.exit(run_together(load(Settings, "run")))
 
 
 def migrate(
