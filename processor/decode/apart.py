@@ -69,4 +69,5 @@ def _with_envelope(fields: Mapping[str, bytes], reports: Sequence[bytes], max_re
 
 def _as_record(report: bytes) -> bytes:
     """In a list of its own where it would be taken for something else without one: for an envelope, or no report."""
-    return report if report[:1] == b"{" and b"trials" not in report else b"[" + report + b"]"
+    may_be_other = report[:1] != b"{" or b'"trials"' in report or b"\\u" in report
+    return b"[" + report + b"]" if may_be_other else report

@@ -32,9 +32,9 @@ STATES = ("completed", "failed", "cancelled")
 _FIELDS = ("event", "correlation_id", "trials", *sorted({name for names in REQUIRED.values() for name in names}))
 #: what a field is said to hold that is only looked at where it must be there
 _SHAPES: dict[str, tuple[str, Any]] = {
-    "search_space_version": ("an integer above 0", lambda held: type(held) is int and held > 0),
-    "requested_trials": ("an integer", lambda held: type(held) is int),
-    "completed_trials": ("an integer", lambda held: type(held) is int),
+    "search_space_version": ("an integer above 0", lambda held: _is_whole(held) and held > 0),
+    "requested_trials": ("an integer", lambda held: _is_whole(held)),
+    "completed_trials": ("an integer", lambda held: _is_whole(held)),
     "state": (f"one of {', '.join(STATES)}", lambda held: type(held) is str and held in STATES),
     "metric_name": ("a string that is not empty", lambda held: type(held) is str and held != ""),
     "metric_value": ("a number", lambda held: type(held) in (int, float)),
@@ -77,7 +77,8 @@ def _check(place: int, piece: Piece) -> Refusal | tuple[str, str]:
     def refused(error: str, details: str | list[str], path: str = "", received: str | None = None) -> Refusal:
         return Refusal(place, error, details, path=path, line=piece.line, received=received)
 
-    fields = _read(piece.value)
+    # one of a list may stand in a list of its own (`decode.apart`)
+    fields = _read(piece.value[1:-1] if piece.value[:1] == b"[" else piece.value)
     if isinstance(fields, str):
         return refused("validation_failed", [fields])
     event = fields.get("event")
@@ -120,6 +121,11 @@ def _read(value: bytes) -> dict[str, Any] | str:
     except ValueError as error:  # no JSON, no UTF-8
         return f"the event is no JSON: {str(error)[:100]}"
     return document if type(document) is dict else f"an event is an object, not {kind_of(document)}"
+
+
+def _is_whole(held: Any) -> bool:
+    """JSON tells 3 and 3.0 apart in nothing."""
+    return type(held) is int or (type(held) is float and held.is_integer())
 
 
 def _integer(digits: str) -> int | float:

@@ -12,11 +12,11 @@ from processor.gateway.bodies import AVRO, LINES, MEDIA_TYPES
 from processor.gateway.mlevents import REQUIRED, STATES
 
 SUBJECT = "trial_report"
-_IDS = {"type": "string", "minLength": 1, "pattern": "^[^\\u0000\\ud800-\\udfff]+$"}
+_IDS = {"type": "string", "minLength": 1, "pattern": "^[^\\x00]+$"}
 _PRIMITIVES: dict[str, dict[str, Any]] = {
     "null": {"type": "null"},
     "boolean": {"type": "boolean"},
-    "int": {"type": "integer"},
+    "int": {"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1},
     "long": {"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1},
     "float": {"type": "number"},
     "double": {"type": "number"},
@@ -25,18 +25,24 @@ _PRIMITIVES: dict[str, dict[str, Any]] = {
 }
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
-_EVENT_FIELDS: dict[str, dict[str, Any]] = {
+#: event -> the schema that its fields are of
+SUBJECTS = {
+    "ml.run.start": "run_report",
+    "ml.run.stop": "run_report",
+    "ml.run.metric": "trial_progress",
+    "ml.trial.start": "trial_progress",
+    "ml.trial.complete": SUBJECT,
+    "ml.trial.failed": SUBJECT,
+}
+#: what an event asks for beyond its field's type
+_NARROWER: dict[str, dict[str, Any]] = {
     "model_run_id": _IDS,
     "trial_id": _IDS,
-    "requested_trials": _COUNT,
-    "completed_trials": _COUNT,
-    "search_space_version": {"type": "integer", "minimum": 1},
     "state": {"type": "string", "enum": list(STATES)},
-    "metric_name": {**_IDS, "maxLength": 200},
-    "metric_value": {"type": "number"},
-    "spectral_norm": {"type": "boolean"},
-    "metrics": {"type": "object"},
-    "error_message": _TEXT,
+    "requested_trials": {"minimum": 0},
+    "completed_trials": {"minimum": 0},
+    "search_space_version": {"minimum": 1},
+    "metric_name": _IDS,
     "correlation_id": {"type": "string", "format": "uuid"},
 }
 
@@ -60,7 +66,7 @@ def make_openapi(catalogue: Catalogue, *, with_tokens: bool) -> dict[str, Any]:
             "/metrics": {"get": _get("Metrics, for Prometheus", {"200": _text("metrics"), **_refusals("401", "403")})},
         },
         "components": {
-            "schemas": {"Report": report_schema(catalogue), **_event_schemas(), **_answers()},
+            "schemas": {"Report": report_schema(catalogue), **_event_schemas(catalogue), **_answers()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -117,13 +123,23 @@ def _json_schema(avro: Any) -> dict[str, Any]:
     return _json_schema(kind)
 
 
-def _event_schemas() -> dict[str, Any]:
+def _event_schemas(catalogue: Catalogue) -> dict[str, Any]:
     schemas = {}
     for event, required in REQUIRED.items():
-        properties = {name: dict(_EVENT_FIELDS[name]) for name in (*required, "correlation_id")}
+        types = {one["name"]: one["type"] for one in catalogue.latest(SUBJECTS[event]).definition["fields"]}
+        properties = {name: _event_field(types, name) for name in (*required, "correlation_id")}
         properties["event"] = {"const": event}
         schemas[_name(event)] = {"type": "object", "required": ["event", *required], "properties": properties}
     return schemas
+
+
+def _event_field(types: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Of the .avsc's type, without its null: what is required is there."""
+    narrower = _NARROWER.get(name, {})
+    if "type" in narrower:
+        return dict(narrower)
+    [type_] = [one for one in types[name] if one != "null"] if isinstance(types[name], list) else [types[name]]
+    return {**_json_schema(type_), **narrower}
 
 
 def _name(event: str) -> str:
@@ -136,8 +152,9 @@ def _reference(name: str) -> dict[str, str]:
 
 def _reports_bodies() -> dict[str, Any]:
     report = _reference("Report")
-    envelope = {"type": "object", "required": ["trials"], "properties": {"trials": {"type": "array", "items": report}}}
-    one_of = {"anyOf": [report, {"type": "array", "items": report, "minItems": 1}, envelope]}
+    several = {"type": "array", "items": report, "minItems": 1}
+    envelope = {"type": "object", "required": ["trials"], "properties": {"trials": several}}
+    one_of = {"anyOf": [report, several, envelope]}
     return _bodies(one_of, MEDIA_TYPES)
 
 

@@ -148,6 +148,19 @@ def test_of_many_each_has_its_verdict_and_the_good_ones_are_sent() -> None:
     assert [json.loads(one.value)["event"] for one in sender.sent] == ["ml.trial.complete", "ml.trial.failed"]
 
 
+@pytest.mark.parametrize("event", FULL)
+@pytest.mark.parametrize("beside", [{}, {"note": "trials"}, {"note": "\u0001"}])
+def test_every_event_is_taken_alone_in_a_list_and_as_a_line(event: str, beside: dict[str, str]) -> None:
+    """Words of an envelope, and escapes, in an event are no envelope."""
+    body = json.dumps({**FULL[event], "event": event, **beside})
+    assert post_json(Sender(), PATH, body).status_code == 202
+    sender = Sender()
+    assert post_json(sender, PATH, f"[{body}, {body}]").status_code == 202
+    assert len(sender.sent) == 2
+    lines = {"content-type": "application/x-ndjson"}
+    assert post(Sender(), PATH, content=f"{body}\n{body}\n", headers=lines).status_code == 202
+
+
 def test_lines_are_many_even_when_there_is_one() -> None:
     lines = {"content-type": "application/x-ndjson"}
     answer = post(Sender(), PATH, content=json.dumps(FAILED), headers=lines)
