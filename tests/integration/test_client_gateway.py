@@ -32,11 +32,11 @@ def test_reports_over_http_are_rows(
     url: str, settings: Settings, start: Callable[..., Process], tmp_path: Path
 ) -> None:
     """More than one request's worth, and the first ones wait in the spool until the gateway is there."""
-    with connect(url, spool=tmp_path, close_timeout_s=30) as reporter:
+    with connect(url, spool=tmp_path / "spool", close_timeout_s=30) as reporter:
         for number in range(450):
             reporter.report("run", number, metrics={"accuracy": number / 1000})
         reporter.flush(30)
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "spool").iterdir()) == []
     start("ingest"), start("relay")
     wait_until(lambda: rows(settings) >= 450, "the rows are there")
     wait_settled(settings)
