@@ -12,6 +12,7 @@ from cerebros_client import TrialReporter
 from rich.console import Console
 
 from processor.demo import show
+from processor.demo.by_optuna import search_with_optuna
 from processor.demo.door import Door
 from processor.demo.ledger import Observed, reconcile
 from processor.demo.scene import Scene, open_scene
@@ -62,7 +63,7 @@ def play(trials: int, keep: bool, console: Console) -> int:
 
 
 def search_all(scene: Scene, trials: int, console: Console) -> None:
-    """Three searches, reported trial by trial, one of them over HTTP; returns when Kafka has every report.
+    """Four searches, trial by trial, one over HTTP, one by Optuna's wrapper; returns when Kafka has every report.
 
     Raises `UndeliveredError`, `DemoError` where it has not.
     """
@@ -86,11 +87,14 @@ def search_all(scene: Scene, trials: int, console: Console) -> None:
 
 
 def _searches(scene: Scene, traffic: Traffic, trials: int) -> Iterator[str]:
-    """Every trial of the three searches, reported; yields the run it belongs to."""
-    old = trials // 7
-    sgd = (trials - old) // 2
+    """Every trial of the four searches, reported; yields the run it belongs to."""
+    old = optuna = trials // 7
+    sgd = (trials - old - optuna) // 2
     yield from _report_all(traffic, scene.runs.sgd, "sgd", sgd)
-    yield from _report_all(traffic, scene.runs.adam, "adam", trials - old - sgd)
+    yield from _report_all(traffic, scene.runs.adam, "adam", trials - old - optuna - sgd)
+    for trial_id, content in search_with_optuna(traffic.reporter, scene.runs.optuna, optuna, seed=SEED + 2):
+        scene.ledger.expect(scene.runs.optuna, trial_id, content)
+        yield scene.runs.optuna
     results = []
     for result in search("adam", old, spectral_norm=False, seed=SEED + 1):
         results.append(result)

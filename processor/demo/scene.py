@@ -40,10 +40,11 @@ _OWN_SETTINGS = {
 
 
 class Runs(NamedTuple):
-    """Ids of the three searches, new each time: the demo may share its servers with others."""
+    """Ids of the four searches, new each time: the demo may share its servers with others."""
 
     sgd: str
     adam: str
+    optuna: str
     old: str
 
     @property
@@ -136,7 +137,7 @@ def open_scene(say: Callable[[str], None]) -> Iterator[Scene]:
         cleanup.enter_context(gateway)
         say("tables and topics are there, ingest and relay are running, and a gateway")
         tag = secrets.token_hex(4)
-        runs = Runs(f"digits-sgd-{tag}", f"digits-adam-{tag}", f"digits-old-{tag}")
+        runs = Runs(*(f"digits-{name}-{tag}" for name in ("sgd", "adam", "optuna", "old")))
         yield Scene(settings, addresses, environment, folder, store, ingest, relay, gateway, door, runs, Ledger())
         say("stopping")
 

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from processor.demo.network import Activation
 from processor.demo.training import Configuration, Prune, Result, run_trial
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # a trial that fails is a result here
 
 
 class Watch(Protocol):
@@ -43,7 +43,7 @@ def search(
             configuration = propose(trial, optimiser, spectral_norm, seed)
             if watch is not None:
                 watch.begins(number, configuration)
-            result = run_trial(number, configuration, _pruner_of(trial, watch))
+            result = run_trial(number, configuration, pruner_of(trial, watch))
             if result.status == "succeeded":
                 study.tell(trial, result.accuracy)
             else:
@@ -74,7 +74,9 @@ def retry(result: Result) -> Result:
     return run_trial(result.number, replace(result.configuration, learning_rate=rate))
 
 
-def _pruner_of(trial: optuna.Trial, watch: Watch | None) -> Prune:
+def pruner_of(trial: optuna.Trial, watch: Watch | None = None) -> Prune:
+    """Tells Optuna of each epoch, and asks it whether to go on."""
+
     def prune(epoch: int, accuracy: float) -> bool:
         if watch is not None:
             watch.measured(trial.number, epoch, accuracy)

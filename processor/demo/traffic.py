@@ -29,7 +29,7 @@ class Traffic:
     """Sends, and writes into the ledger what must become of it; runs named in `by_http` go through the gateway."""
 
     def __init__(self, reporter: TrialReporter, ledger: Ledger, door: Door, by_http: frozenset[str]) -> None:
-        self._reporter, self._ledger = reporter, ledger
+        self.reporter, self._ledger = reporter, ledger
         self._door, self._by_http = door, by_http
 
     def start(self, run_id: str, trials: int) -> None:
@@ -65,7 +65,7 @@ class Traffic:
         if run_id in self._by_http:
             self._door.post(EVENTS, event)
         else:
-            self._reporter.send(run_id, str(event["event"]), json.dumps(event).encode())
+            self.reporter.send(run_id, str(event["event"]), json.dumps(event).encode())
 
     def report(self, run_id: str, result: Result, *, rank: int | None = None) -> None:
         """As a Cerebros of today reports."""
@@ -91,12 +91,12 @@ class Traffic:
             document = {"run_id": run_id, "trial_id": trial_id, "status": result.status, **fields}
             self._door.post(REPORTS, document)
         else:
-            self._reporter.report(run_id, trial_id, status=result.status, **fields)
+            self.reporter.report(run_id, trial_id, status=result.status, **fields)
         self._ledger.expect(run_id, trial_id, {**fields, "status": STATUSES[result.status]})
 
     def report_old_style(self, run_id: str, result: Result) -> None:
         """As before spectral normalisation: one object, whose run is named by the record's key only."""
-        self._reporter.send(run_id, str(result.number), json.dumps(_old_report(result)).encode())
+        self.reporter.send(run_id, str(result.number), json.dumps(_old_report(result)).encode())
         self._expect_old(run_id, result)
 
     def report_envelope(self, run_id: str, results: Sequence[Result]) -> None:
@@ -105,7 +105,7 @@ class Traffic:
         middle = len(reports) // 2
         reports.insert(middle, 42)
         value = json.dumps({"model_run_id": run_id, "trials": reports, "search": "digits"}).encode()
-        self._reporter.send(run_id, f"an envelope of {len(reports)}", value)
+        self.reporter.send(run_id, f"an envelope of {len(reports)}", value)
         self._ledger.expect_rejection(Rejected(value, middle, "report_not_object"))
         for result in results:
             self._expect_old(run_id, result)
@@ -122,7 +122,7 @@ class Traffic:
         self._ledger.expect(run_id, str(result.number), content)
 
     def send_malformed(self, run_id: str, name: str, rejected: Rejected) -> None:
-        self._reporter.send(run_id, name, rejected.value)
+        self.reporter.send(run_id, name, rejected.value)
         self._ledger.expect_rejection(rejected)
 
 

@@ -25,6 +25,7 @@ from processor.gateway.judging import Judge, is_avro
 from processor.gateway.manners import Manners
 from processor.gateway.mlevents import judge_events
 from processor.gateway.sending import Dispatch
+from processor.gateway.times import read_times
 from processor.gateway.tokens import METRICS, REPORT
 from processor.gateway.values import Judged, NotTaken, Outcome, Parcel
 
@@ -69,8 +70,9 @@ class Gateway:
         """POST /v1/reports."""
         run_id = self._query(request, ("run_id",)).get("run_id")
         key = None if run_id is None else run_id.encode("utf-8", "surrogateescape")
+        times = read_times(request.headers)
         settled, _ = await self._through(
-            request, lambda body, lines: (self._judge(body, lines=lines, key=key), True), avro=True
+            request, lambda body, lines: (self._judge(body, lines=lines, key=key, times=times), True), avro=True
         )
         return _response(answers.reports_answer(self._topic, settled))
 

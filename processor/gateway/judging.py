@@ -13,18 +13,20 @@ from processor.core.messages import Outcome as Decoded
 from processor.core.messages import RawRecord, Rejection
 from processor.decode.apart import take_apart
 from processor.decode.decoder import Decoder
+from processor.gateway.times import check_number
 from processor.gateway.values import Ids, Judged, NotTaken, Parcel, Refusal
 
 _BLANK = b" \t\r"
 
 
 class Piece:
-    """A record's value, and where it came from."""
+    """A record's value, where it came from, and when it was reported (None: now)."""
 
-    __slots__ = ("line", "value")
+    __slots__ = ("line", "reported_ms", "value")
 
     def __init__(self, value: bytes, line: int | None) -> None:
         self.value, self.line = value, line
+        self.reported_ms: int | None = None
 
 
 class Judge:
@@ -48,12 +50,20 @@ class Judge:
         ]
         return self._checked(found)
 
-    def __call__(self, body: bytes, *, lines: bool, key: bytes | None) -> list[Judged]:
-        """Every report of the body, in its order; empty where it holds none.
+    def __call__(
+        self, body: bytes, *, lines: bool, key: bytes | None, times: Sequence[int] | None = None
+    ) -> list[Judged]:
+        """Every report of the body, in its order; empty where it holds none. `times`: of each of its pieces.
 
-        Raises `NotTaken` where it is too large, `TransientError` where a schema registry has to be asked and is down.
+        Raises `NotTaken` where it is too large or has another number of times, `TransientError` where a schema
+        registry has to be asked and is down.
         """
-        return list(self.judge(self.pieces(body, lines=lines), key))
+        pieces = self.pieces(body, lines=lines)
+        if times is not None:
+            check_number(times, len(pieces))
+            for piece, reported_ms in zip(pieces, times, strict=True):
+                piece.reported_ms = reported_ms
+        return list(self.judge(pieces, key))
 
     def judge(self, pieces: Sequence[Piece], key: bytes | None) -> Iterator[Judged]:
         """Each piece, decoded as the record it would be."""
@@ -84,7 +94,8 @@ def _judged(place: int, piece: Piece, outcomes: Sequence[Decoded]) -> Iterator[J
     rejected = any(isinstance(one, Rejection) for one in outcomes)
     if outcomes and not rejected:
         ids = [Ids(one.run_id, getattr(one, "trial_id", "")) for one in outcomes if not isinstance(one, Rejection)]
-        yield Parcel(place, piece.value, ids[0].run_id.encode(), ids, line=piece.line)
+        key, reported_ms = ids[0].run_id.encode(), piece.reported_ms
+        yield Parcel(place, piece.value, key, ids, line=piece.line, reported_ms=reported_ms)
         return
     for at, one in enumerate(outcomes):
         if isinstance(one, Rejection):

@@ -58,7 +58,7 @@ def make_openapi(catalogue: Catalogue, *, with_tokens: bool) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": {
-            "/v1/reports": {"post": _post("Reports in any form of the raw topic", _reports_bodies(), _run_id())},
+            "/v1/reports": {"post": _post("Reports in any form of the raw topic", _reports_bodies(), _parameters())},
             "/api/events/ml": {"post": _post("Events, as Thunderline takes them", _events_bodies(), [])},
             "/openapi.json": {"get": _get("This document", {"200": _said("the document", {"type": "object"})})},
             "/live": {"get": _get("Whether the process works", _probe())},
@@ -174,10 +174,18 @@ def _bodies(json_schema: Mapping[str, Any], media_types: Mapping[str, str]) -> d
     return {media: told.get(kind, {"schema": json_schema}) for media, kind in media_types.items()}
 
 
-def _run_id() -> list[dict[str, Any]]:
+def _parameters() -> list[dict[str, Any]]:
     description = "the run of reports that name none, as a record's key would"
     schema = {"type": "string", "minLength": 1}
-    return [{"name": "run_id", "in": "query", "required": False, "description": description, "schema": schema}]
+    run_id = {"name": "run_id", "in": "query", "required": False, "description": description, "schema": schema}
+    times = {
+        "name": "Cerebros-Reported-At",
+        "in": "header",
+        "required": False,
+        "description": "when each was reported, in milliseconds since the epoch, comma-separated",
+        "schema": {"type": "string", "pattern": "^[0-9]{1,15}(,[0-9]{1,15})*$"},
+    }
+    return [run_id, times]
 
 
 def _post(summary: str, bodies: Mapping[str, Any], parameters: list[dict[str, Any]]) -> dict[str, Any]:

@@ -47,8 +47,8 @@ class Dispatch:
     async def send(self, parcels: Sequence[Parcel]) -> list[Outcome]:
         """What became of each, in their order. `Failure`: not confirmed, though it may arrive all the same.
 
-        1. all are queued, with one timestamp: this machine's clock, kept from running backwards; 2. Kafka confirms
-        each, or the delivery time is over; 3. only then is anybody told.
+        1. all are queued, each at the time that its caller names, or else at one for all: this machine's clock, kept
+        from running backwards; 2. Kafka confirms each, or the delivery time is over; 3. only then is anybody told.
         """
         if not parcels:
             return []
@@ -57,7 +57,8 @@ class Dispatch:
         for number, parcel in enumerate(parcels):
             settle = partial(self._settle, shipment, number)
             try:
-                self._sender.send(parcel.key, parcel.value, now, parcel.headers, settle)
+                at = now if parcel.reported_ms is None else parcel.reported_ms
+                self._sender.send(parcel.key, parcel.value, at, parcel.headers, settle)
             except TransientError as error:
                 self._give_up(shipment, number, Failure(str(error)))
                 break

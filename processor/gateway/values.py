@@ -24,7 +24,8 @@ class Ids(NamedTuple):
 class Parcel(msgspec.Struct, frozen=True):
     """One Kafka message that the decoder takes whole: `place` is that of its first report among all of the request.
 
-    Nearly always it holds one report. `event` is what an event calls itself, `line` the line it came on, from 1.
+    Nearly always it holds one report. `reported_ms` is when it was made, None for now. `event` is what an event calls
+    itself, `line` the line it came on, from 1.
     """
 
     place: int
@@ -35,6 +36,7 @@ class Parcel(msgspec.Struct, frozen=True):
     line: int | None = None
     event: str = ""
     correlation_id: str = ""
+    reported_ms: int | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -92,6 +92,23 @@ def test_the_run_may_be_named_beside_the_body_as_a_record_s_key_would() -> None:
     assert (answer.status_code, answer.json()["reports"][0]["reason"]) == (422, "missing_run_id")
 
 
+def test_a_report_that_comes_late_or_again_keeps_the_time_that_its_caller_names() -> None:
+    sender = Sender()
+    times = {"Cerebros-Reported-At": "1700000000000, 1700000000001,0"}
+    body = json.dumps([GOOD, BAD, {**GOOD, "trial_id": "t3"}])
+    answer = post(sender, PATH, content=body, headers={"content-type": "application/json", **times})
+    assert answer.status_code == 207
+    assert [one.timestamp_ms for one in sender.sent] == [1700000000000, 0]
+
+
+@pytest.mark.parametrize("said", ["", "1", "1,2,3", "1,x", "-1,2", "1.5,2", "1,", "1,253402300800000", "١,٢", "1e3,2"])
+def test_times_that_are_none_or_not_one_for_each_report_are_refused_and_nothing_is_sent(said: str) -> None:
+    sender = Sender()
+    headers = {b"content-type": b"application/json", b"Cerebros-Reported-At": said.encode()}
+    answer = post(sender, PATH, content=json.dumps([GOOD, GOOD]), headers=headers)
+    assert (answer.status_code, answer.json()["error"], sender.sent) == (400, "invalid_times", [])
+
+
 def test_avro_is_sent_as_it_came() -> None:
     sender = Sender()
     good = {"run_id": "run", "trial_id": "1", "status": "failed", "metrics": {}, "parameters": {}, "warnings": []}
