@@ -45,8 +45,10 @@ METADATA_SLICE_SECONDS = 2.0
 MOST_PREFETCH_KBYTES = 2_097_151
 #: one answer of a broker, compressed: more than fits into a round trip, and below the default receive.message.max.bytes
 MOST_FETCH_BYTES = 64 * 1024 * 1024
-#: of one partition in it: what headers and compression hide is multiplied by as little as possible
-PARTITION_FETCH_BYTES = 512 * 1024
+#: librdkafka refuses less than message.max.bytes, which is 1,000,000 unless somebody sets it
+LEAST_FETCH_BYTES = 1024 * 1024
+#: of one partition in it: what compression hides is multiplied by it, and half of it cost a quarter of the throughput
+PARTITION_FETCH_BYTES = 1024 * 1024
 #: librdkafka fetches on below this number of records, whatever they hold: the only bound that headers do not escape
 QUEUED_RECORDS = 100
 logging.getLogger("processor.librdkafka").setLevel(logging.CRITICAL)
@@ -67,6 +69,9 @@ def client_properties(settings: KafkaSettings, **own: Any) -> dict[str, Any]:
         **own,
         **settings.kafka_options,
     }
+    largest = str(settings.kafka_options.get("message.max.bytes", ""))
+    if "fetch.max.bytes" in properties and largest.isdecimal():
+        properties["fetch.max.bytes"] = max(properties["fetch.max.bytes"], int(largest))
     if settings.kafka_options:
         _try_out(properties)
     return properties
@@ -82,7 +87,7 @@ def prefetch_properties(prefetch_bytes: int) -> dict[str, Any]:
     return {
         "queued.max.messages.kbytes": min(prefetch_bytes // 1024, MOST_PREFETCH_KBYTES),
         "queued.min.messages": QUEUED_RECORDS,
-        "fetch.max.bytes": min(prefetch_bytes // 8, MOST_FETCH_BYTES),
+        "fetch.max.bytes": min(max(prefetch_bytes // 16, LEAST_FETCH_BYTES), MOST_FETCH_BYTES),
         "fetch.message.max.bytes": min(prefetch_bytes // 8, PARTITION_FETCH_BYTES),
         # how soon it looks again after the queue was full: with 100 records left, at the default of a second it would
         # be empty most of the time (measured beside 10 ms: three times the records)

@@ -39,6 +39,7 @@ class Standing:
         self._astray: dict[Partition, int | None] = {}
         self._anew: set[Partition] = set()
         self._ask_at = 0.0
+        self._seen_id = self._told_id = ""
 
     def assigned(self, places: set[Partition]) -> None:
         self._unknown |= places
@@ -128,10 +129,13 @@ class Standing:
                 self._remembered[place] = remembered._replace(topic_id=now)
             elif remembered.topic_id != now and place not in self._anew:
                 anew.add(place)
-        if anew:
+        if (anew or self._seen_id not in ("", now)) and self._told_id != now:  # it may hold no partition just now
+            self._told_id = now
             metrics.TOPICS_MADE_ANEW.inc()
             were_at = {partition: self._committed.get((topic, partition)) for topic, partition in sorted(anew)}
-            log.warning("topic_made_anew", topic=next(iter(anew))[0], were_at=were_at)
+            log.warning("topic_made_anew", topic=self._watch.topic, were_at=were_at)
+        self._seen_id = now
+        if anew:
             self._consumer.pause([TopicPartition(*place) for place in anew])
             self._anew |= anew
 

@@ -26,7 +26,7 @@ class TopicWatch:
     """`look` never waits; `topic_id` is the latest answer, "" while nobody knows."""
 
     def __init__(self, settings: KafkaSettings, topic: str) -> None:
-        self._topic = topic
+        self.topic = topic
         self._admin = AdminClient(client_properties(settings))
         self._asked: Any = None
         self._next = 0.0
@@ -52,8 +52,8 @@ class TopicWatch:
         return True
 
     def _ask(self) -> Any:
-        wanted = TopicCollection([self._topic])
-        return self._admin.describe_topics(wanted, request_timeout=ANSWER_SECONDS)[self._topic]
+        wanted = TopicCollection([self.topic])
+        return self._admin.describe_topics(wanted, request_timeout=ANSWER_SECONDS)[self.topic]
 
     def _take(self, answer: Any) -> None:
         try:
@@ -66,7 +66,7 @@ class TopicWatch:
         self._missing_since = None
         if self.missing:
             self._show(missing=False)
-            log.info("topic_back", topic=self._topic)
+            log.info("topic_back", topic=self.topic)
 
     def _note_missing(self) -> None:
         self._missing_since = self._missing_since or time.monotonic()
@@ -74,7 +74,7 @@ class TopicWatch:
         if not self.missing and away_s >= MISSING_SECONDS:
             self._show(missing=True)
             metrics.OUTAGES.labels("raw_topic").inc()
-            log.warning("topic_missing", topic=self._topic, for_s=round(away_s))
+            log.warning("topic_missing", topic=self.topic, for_s=round(away_s))
 
     def _show(self, *, missing: bool) -> None:
         self.missing = missing

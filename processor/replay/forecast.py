@@ -65,10 +65,12 @@ class Forecaster:
         self._create_runs = create_runs
         self._life = LifeForecaster(tables, LifeFold(fold), create_runs=create_runs)
         self._letters: dict[Letter, bool] = {}
+        self._in_part: set[tuple[int, int]] = set()  # partition and offset of records that are rejected at -1 and more
         self.forecast = Forecast()
 
     def take(self, records: Sequence[RawRecord]) -> None:
         self._letters = self._comparison.letters(records)
+        self._in_part.clear()
         self.forecast.records += len(records)
         for part in self._parts(records):
             self._take_life([one for one in part if not isinstance(one, TrialReport)])
@@ -101,6 +103,8 @@ class Forecaster:
         """The record's valid reports, each with its share of the record's bytes."""
         outcomes = self._decode(record)
         share = record.size // max(1, len(outcomes))
+        if len(outcomes) > 1 and any(one.index < 0 for one in outcomes):
+            self._in_part.add((record.partition, record.offset))
         for outcome in outcomes:
             if isinstance(outcome, Rejection):
                 self._reject(outcome)
@@ -142,7 +146,8 @@ class Forecaster:
 
     def _reject(self, outcome: Outcome) -> None:
         self.forecast.results["rejected"] += 1
-        self.forecast.dead_letters += not letters_of(self._letters, outcome)
+        beside = outcome.index >= 0 and (outcome.record.partition, outcome.record.offset) in self._in_part
+        self.forecast.dead_letters += not letters_of(self._letters, outcome, beside_whole=beside)
 
 
 def _beside(row: Compared, report: TrialReport) -> tuple[Verdict, Trial | None]:

@@ -188,7 +188,7 @@ def test_large_headers_stay_within_the_memory_while_the_database_waits(
         ingest, _relay = start("ingest"), start("relay")
         ingest.wait_said("waiting_for_database")  # after seconds: what it reads ahead it has read by then
     wait_settled(settings, 60)
-    assert peak_mib(ingest) < MOST_MIB + 100
+    assert peak_mib(ingest) < MOST_MIB + 200  # one answer of 1 MB holds 250 MB of them where it is compressed
     check_ledger(settings)
 
 

@@ -142,6 +142,27 @@ def test_a_run_starts_progresses_and_stops(store: Session) -> None:
     assert fetch(store, "select * from cerebros_model_trials") == []
 
 
+#: numbers that JSON, jsonb and Python write each in a way of its own
+_NUMBERS = [10**25, -(10**25), 2**63, 2**64, 1e300, 5e-324, -0.0, 1e22, 0.1, 10**400, 0.5, float("inf")]
+
+
+def test_a_replay_knows_again_whatever_numbers_and_texts_were_said(store: Session) -> None:
+    odd = {"numbers": _NUMBERS, "text": "a\0\ud800\u2028ü", "deep": [{"x": [None, True, 1.0, 1]}]}
+    records = told(
+        *({**START, "run_id": f"r{number}", "budget": value, "tau": [value], "own": odd} for number, value in
+          enumerate(_NUMBERS)),
+        *({**STOP, "run_id": f"r{number}", "best_metric": value, "own": odd} for number, value in enumerate(_NUMBERS)),
+        *({**METRIC, "trial_id": str(step), "metric_value": value, "step": step, "own": odd} for step, value in
+          enumerate(_NUMBERS)),
+        *({**TRIAL, "trial_id": str(number), "parameters": {"a": value, **odd}} for number, value in
+          enumerate(_NUMBERS)),
+    )  # fmt: skip
+    assert verdicts(write(store, records)) == {"inserted": 4 * len(_NUMBERS)}
+    expected = tables(store)
+    assert verdicts(write(store, records, 7)) == {"unchanged": 4 * len(_NUMBERS)}
+    assert tables(store) == expected
+
+
 def test_a_start_that_comes_after_its_stop_fills_in_what_it_says_and_the_run_stays_stopped(store: Session) -> None:
     start, stop = told({**START, "requested_trials": 9}, {**STOP, "completed_trials": 4})
     write(store, [stop])

@@ -12,6 +12,7 @@ from processor.core.errors import UsageError
 from processor.core.settings import IngestSettings, load_settings
 from processor.kafka.client import client_properties
 from processor.kafka.membership import Subscription, consumer_properties
+from processor.kafka.ranges import open_consumer
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +32,13 @@ def test_every_memory_that_the_settings_take_makes_a_client(memory_mb: int, prot
         "raw", "g", protocol=protocol, session_timeout_ms=300_000, prefetch_bytes=settings.prefetch_bytes
     )
     Consumer(consumer_properties(settings, subscription)).close()
+
+
+@pytest.mark.parametrize("options", [{}, {"message.max.bytes": 8_000_000}, {"message.max.bytes": "1000000000"}])
+def test_the_largest_message_that_a_person_sets_makes_every_client(options: dict[str, Any]) -> None:
+    settings = settings_of(kafka_options=options, kafka_bootstrap_servers="127.0.0.1:1")
+    Consumer(consumer_properties(settings, Subscription("raw", "g"))).close()
+    open_consumer(settings, "g").close()
 
 
 @pytest.mark.parametrize(
