@@ -15,6 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Iterator
+from typing import cast
 
 import uvloop
 
@@ -33,9 +34,8 @@ class Caller(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        asyncio.get_running_loop().call_soon(self._next)  # uvloop waits for ever for what is closed in here
+        self._transport = cast(asyncio.Transport, transport)
+        self._next()
 
     def _next(self) -> None:
         self._began = time.perf_counter()

@@ -319,6 +319,7 @@ def test_serving_tells_the_addresses_until_it_is_stopped(reachable: Path) -> Non
             os.kill(os.getpid(), signal.SIGTERM)
 
     serve(reachable / "data", echo)
-    assert sum(line.startswith("export PROCESSOR_") for line in told) == 2
+    exported = [line.removeprefix("export ").partition("=")[0] for line in told if line.startswith("export ")]
+    assert exported == ["PROCESSOR_KAFKA_BOOTSTRAP_SERVERS", "PROCESSOR_DATABASE_URL", "PROCESSOR_GATEWAY_LISTEN"]
     assert told[-1] == "stopping"
     assert (reachable / "data" / "postgres" / "data" / "PG_VERSION").exists()

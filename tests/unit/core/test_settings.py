@@ -146,6 +146,11 @@ WRONG = [
     ("LOG_FORMAT", "xml"),
     ("LOG_LEVEL", "loud"),
     ("EVENTS_FORMAT", "avro"),  # without a registry
+    ("GATEWAY_LISTEN", "8080"),
+    ("GATEWAY_LISTEN", "::1:8080"),
+    ("GATEWAY_LISTEN", "localhost:http"),
+    ("GATEWAY_MAX_CONNECTIONS", "0"),
+    ("GATEWAY_INFLIGHT_BYTES", "1048576"),  # less than one body
 ]
 
 
