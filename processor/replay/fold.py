@@ -7,11 +7,9 @@ the same one exactly when Postgres finds their rows equal (a property test holds
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +18,9 @@ import msgspec
 
 from processor.core.messages import Order, TrialReport
 from processor.core.parts import in_parts
+from processor.core.sameness import DIGEST_BYTES, digest_of
 from processor.core.verdict import Verdict, judge
 
-DIGEST_BYTES = 16
-_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 #: what SQLite keeps of its file in memory, in KiB
 CACHE_KIB = 32 * 1024
 
@@ -73,35 +70,8 @@ def succeed(held: Trial | None, report: TrialReport) -> tuple[Verdict, Trial]:
 
 
 def content_digest(report: TrialReport) -> bytes:
-    """16 bytes that are equal exactly where the content is, by the rules of jsonb: 1 = 1.0 = 1e0, 0.0 = -0.0."""
-    content = _canonical([report.content, dict(report.extra or {}), dict(report.envelope or {})])
-    return blake2b(msgspec.json.encode(content, order="deterministic"), digest_size=DIGEST_BYTES).digest()
-
-
-def _canonical(value: Any) -> Any:
-    """Each number as Postgres would compare it: doubles by their shortest decimal form, JSON text digit by digit."""
-    kind = type(value)
-    if kind is float:
-        return _number(Decimal(repr(value))) if value.is_integer() else value
-    if kind is Decimal:
-        return _number(value)
-    if kind is msgspec.Raw:
-        return _canonical(json.loads(bytes(value), parse_float=Decimal))
-    if kind is dict:
-        return {name: _canonical(one) for name, one in value.items()}
-    if kind is list:
-        return [_canonical(one) for one in value]
-    return value
-
-
-def _number(value: Decimal) -> int | float | msgspec.Raw:
-    """Whole numbers as integers, the others as doubles where a double says all of it."""
-    if value == value.to_integral_value() and -(2**63) <= value < 2**64:
-        return int(value)
-    double = float(value)
-    if Decimal(repr(double)) == value:
-        return double
-    return msgspec.Raw(str(_EXACT.normalize(value)).encode())
+    """16 bytes that are equal exactly where the content is."""
+    return digest_of([report.content, dict(report.extra or {}), dict(report.envelope or {})])
 
 
 class Fold:

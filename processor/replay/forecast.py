@@ -83,7 +83,7 @@ class Forecaster:
         for outcome in outcomes:
             if isinstance(outcome, Rejection):
                 self._reject(outcome)
-            else:
+            elif isinstance(outcome, TrialReport):
                 yield outcome, share
 
     def _take_wave(self, wave: Sequence[TrialReport]) -> None:
