@@ -72,6 +72,7 @@ lock: setup
 	@$(COMPILE) --upgrade --group dev --group docs --all-extras -o requirements/dev.txt pyproject.toml requirements/build.in
 	@$(COMPILE) -c requirements/dev.txt --extra registry -o requirements/runtime.txt pyproject.toml
 	@printf 'uv\n' | $(COMPILE) -o requirements/uv.txt -
+	@$(COMPILE) --upgrade -o requirements/mlflow.txt requirements/mlflow.in
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

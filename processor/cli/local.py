@@ -14,11 +14,12 @@ app = typer.Typer(help="A real Kafka and a real PostgreSQL on this machine, with
 @app.command("up")
 def local_up(
     data: Annotated[Path | None, typer.Option(help="keep the data here; without it, it goes when you stop")] = None,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="an MLflow tracking server too")] = False,
 ) -> None:
     """Start both, print their addresses, stop both on Ctrl-C."""
     from processor.local import serve
 
-    serve(data, lambda line: print(line, flush=True))
+    serve(data, lambda line: print(line, flush=True), mlflow=mlflow)
 
 
 def demo(

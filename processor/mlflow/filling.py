@@ -28,7 +28,7 @@ class Filler:
         """A run of ours, in this order: params and metrics, files, tags (with the revision), status and end.
 
         So a run that has the tag of a revision has all of it but the status, which is written once more. `again`: it
-        was filled before, and ended then.
+        was filled before, and ended then: a trial that only gets a rank did not end anew.
         """
         run_id = run.run_id
         parts = list(_parts(list(content.metrics), list(content.params.items()), list(content.tags.items())))
@@ -39,8 +39,7 @@ class Filler:
             self._tracking.log(run_id, metrics, params, tags)
             if not last:
                 reach("mlflow.between_batches")
-        end_ms = run.end_ms if again and content.end_ms is not None and run.end_ms else content.end_ms
-        self._tracking.update_run(run_id, content.status, end_ms)
+        self._tracking.update_run(run_id, content.status, None if again else content.end_ms)
 
     def add_to(self, run: Run, content: Content, link: Link) -> list[str]:
         """The trainer's own run: tags, and metrics under keys that it lacks or that we wrote; the keys that are ours.

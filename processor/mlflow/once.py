@@ -175,7 +175,7 @@ class Mirror:
         elif _is_newer(job):
             if not fits(link.shape, content.shape):
                 raise TransientError(f"run {run.run_id} was found with another revision: it is to be superseded")
-            self._filler.fill(run, content, again=link.moment is not None)
+            self._filler.fill(run, content, again=bool(link.trial_id) and link.moment is not None)
         if link.superseded and run is not None:
             self._tracking.log(link.superseded, (), (), [(SUPERSEDED_TAG, run.run_id)])
             self._tracking.delete_run(link.superseded)
