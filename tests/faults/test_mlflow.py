@@ -112,3 +112,116 @@ def test_a_replay_of_everything_changes_nothing_in_mlflow(
     wait_until(lambda: sum(one.lag for one in offsets.bounds().values()) == 0, "all is read again", 60)
     assert fingerprint(mirrored(settings, tracking, template(settings))) == before
     check_mirrored(settings, tracking, template(settings))
+
+
+def offsets_of(settings: Settings, tracking: RestTracking) -> GroupOffsets:
+    group = settings.model_copy(update={"group_id": group_of(settings, identify(tracking))})
+    return GroupOffsets(group, settings.events_topic)
+
+
+def test_two_mirrors_at_the_same_trials_leave_each_one_run(
+    settings: Settings, start: Start, mirror: Start, tracking: RestTracking
+) -> None:
+    """One is halted with a run that it has made and not remembered; its partitions go to another; then it goes on."""
+    fill(settings, start, 60, seed=43)
+    first = mirror(PROCESSOR_TEST_HALT_AT="mlflow.after_create#9")
+    first.wait_halted("mlflow.after_create")
+    mirror().wait_said("mlflow_started")
+    first.resume()
+    more(settings, 100, seed=44)
+    wait_mirrored(settings)
+    assert check_mirrored(settings, tracking, template(settings)) > 60
+
+
+HOW = {
+    "500": {"status": 500},
+    "429": {"status": 429},
+    "some 500": {"status": 500, "share": 0.2},
+    "slow": {"wait_s": 0.3},
+    "lost answers": {"lose": 0.1},
+    "silent": {"wait_s": 8.0},
+}
+
+
+@pytest.mark.parametrize("how", HOW)
+def test_a_tracking_server_in_trouble_is_an_outage_and_loses_doubles_and_refuses_nothing(
+    how: str, settings: Settings, start: Start, mirror: Start, server: MlflowServer, tracking: RestTracking
+) -> None:
+    fill(settings, start, 60, seed=45)
+    with HttpProxy(server.port) as proxy:
+        running = mirror(PROCESSOR_MLFLOW_TRACKING_URI=proxy.url, PROCESSOR_MLFLOW_BATCH_MAX_EVENTS="20")
+        running.wait_said("mlflow_started")
+        for name, value in HOW[how].items():
+            setattr(proxy, name, value)
+        more(settings, 60, seed=46)
+        time.sleep(6)
+        proxy.status, proxy.wait_s, proxy.lose = 0, 0.0, 0.0
+        wait_mirrored(settings, 90)
+        assert check_mirrored(settings, tracking, template(settings)) > 60
+        assert running.running
+        assert "mlflow_not_linked" not in running.log.read_text()
+
+
+@pytest.mark.parametrize("which", ["mlflow", "postgres", "kafka"])
+def test_a_server_that_is_down_meanwhile_is_waited_for(
+    which: str,
+    settings: Settings,
+    start: Start,
+    mirror: Start,
+    server: MlflowServer,
+    tracking: RestTracking,
+    own_servers: OwnServers,
+) -> None:
+    fill(settings, start, 60, seed=47)
+    running = mirror(PROCESSOR_MLFLOW_BATCH_MAX_EVENTS="10")
+    running.wait_said("mlflow_started")
+    down = {"mlflow": server, "postgres": own_servers.postgres, "kafka": own_servers.kafka}[which]
+    down.kill()
+    time.sleep(3)
+    down.start()
+    more(settings, 60, seed=48)
+    wait_mirrored(settings, 90)
+    check_ledger(settings)
+    assert check_mirrored(settings, tracking, template(settings)) > 60
+    assert running.running
+
+
+def test_a_server_that_comes_back_with_another_database_gets_every_trial(
+    settings: Settings, start: Start, mirror: Start, server: MlflowServer, tracking: RestTracking
+) -> None:
+    fill(settings, start, 60, seed=49)
+    running = mirror()
+    wait_mirrored(settings)
+    former, backend = identify(tracking), server.backend
+    try:
+        server.stop()
+        server.backend = f"sqlite:///{server.folder / 'another.db'}"
+        server.start()
+        more(settings, 30, seed=50)
+        running.wait_said("mlflow_server_changed", 60)
+        wait_mirrored(settings, 90, identify(tracking))
+        assert identify(tracking) != former
+        assert check_mirrored(settings, tracking, template(settings), identify(tracking)) > 60
+    finally:
+        server.stop()
+        server.backend = backend
+        server.start()
+
+
+@pytest.mark.soak
+def test_twenty_kills_leave_each_trial_one_run(
+    settings: Settings, start: Start, mirror: Start, tracking: RestTracking
+) -> None:
+    seed = int(os.environ.get("SOAK_SEED", "1"))
+    chance = random.Random(seed)
+    fill(settings, start, 1200, seed=seed)
+    for _ in range(20):
+        point = chance.choice([one for one in POINTS if one != "mlflow.between_batches"])
+        nth = chance.randrange(1, 20 if "create" in point else 3)
+        victim = mirror(PROCESSOR_TEST_HALT_AT=f"{point}#{nth}", PROCESSOR_MLFLOW_BATCH_MAX_EVENTS="15")
+        victim.wait_halted(point, 60)
+        victim.kill()
+    mirror()
+    wait_mirrored(settings, 180)
+    check_ledger(settings)
+    assert check_mirrored(settings, tracking, template(settings)) > 500

@@ -60,14 +60,16 @@ def mirrored(settings: Settings, tracking: RestTracking, template: str = "cerebr
     return all_runs(tracking, [one.id for one in found if one is not None])
 
 
-def check_mirrored(settings: Settings, tracking: RestTracking, template: str = "cerebros/{run_id}") -> int:
+def check_mirrored(
+    settings: Settings, tracking: RestTracking, template: str = "cerebros/{run_id}", server: str = ""
+) -> int:
     """Every succeeded and failed trial has exactly one run with exactly its values; how many."""
     expected = newest_events(settings)
     runs: dict[str, list[Run]] = {}
     for run in mirrored(settings, tracking, template):
         if run.tags.get(TRIAL_TAG):
             runs.setdefault(run.tags[KEY_TAG], []).append(run)
-    links = {(row["run_id"], row["trial_id"]): row for row in link_rows(settings)}
+    links = {(row["run_id"], row["trial_id"]): row for row in link_rows(settings, server)}
     assert sorted(key for key, found in runs.items() if len(found) > 1) == []
     for trial, body in expected.items():
         link = links[trial]
@@ -85,18 +87,19 @@ def check_mirrored(settings: Settings, tracking: RestTracking, template: str = "
     return len(expected)
 
 
-def link_rows(settings: Settings) -> list[dict[str, Any]]:
-    queries = {**load_queries(), "all_links": "select * from mlflow_links"}
+def link_rows(settings: Settings, server: str = "") -> list[dict[str, Any]]:
+    """Of one tracking server, or of all."""
+    queries = {**load_queries(), "all_links": "select * from mlflow_links where $1 in (server, '')"}
     with Session(settings.database_url.get_secret_value(), queries=queries) as store:
-        return store.fetch("all_links")
+        return store.fetch("all_links", server)
 
 
-def wait_mirrored(settings: Settings, seconds: float = 60.0) -> None:
+def wait_mirrored(settings: Settings, seconds: float = 60.0, server: str = "") -> None:
     """Until every event's revision is settled in its link."""
     expected = {trial: body["revision"] for trial, body in newest_events(settings).items()}
 
     def done() -> bool:
-        links = {(row["run_id"], row["trial_id"]): row["synced_revision"] for row in link_rows(settings)}
+        links = {(row["run_id"], row["trial_id"]): row["synced_revision"] for row in link_rows(settings, server)}
         return all(links.get(trial) == revision for trial, revision in expected.items())
 
     wait_until(done, "every revision is mirrored", seconds)
