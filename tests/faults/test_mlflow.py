@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import os
+import random
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from processor.core.settings import Settings
+from processor.kafka.offsets import GroupOffsets
 from processor.local.mlflow import MlflowServer
+from processor.mlflow.experiments import identify
 from processor.mlflow.rest import RestTracking
+from processor.service.mlflow import group_of
 from tests.factories import load, produce
+from tests.support.backends import OwnServers
+from tests.support.http_proxy import HttpProxy
+from tests.support.ledger import check_ledger
 from tests.support.mlflow import check_mirrored, fingerprint, mirrored, open_mlflow, wait_mirrored
-from tests.support.processes import Process
+from tests.support.processes import Process, wait_until
 from tests.support.settle import wait_settled
 
 Start = Callable[..., Process]
@@ -70,24 +81,21 @@ def test_a_mirror_killed_at_any_point_leaves_each_trial_one_run(
     fill(settings, start, 60, seed=41)
     extra = {"PROCESSOR_MLFLOW_BATCH_MAX_EVENTS": "20"}
     if point == "mlflow.between_batches":
-        many = {
-            "run_id": "run-0",
-            "trial_id": "wide",
-            "status": "ok",
-            "parameters": {f"p{n}": {"v": n} for n in range(250)},
-        }
-        produce(
-            settings.kafka_bootstrap_servers, settings.raw_topic, [("run-0", __import__("json").dumps(many).encode())]
-        )
-        wait_settled(settings)
-    nth = "" if point in ("mlflow.between_batches",) else "#7" if "create" in point else "#2"
+        send_wide(settings)
+    nth = "" if point == "mlflow.between_batches" else "#7" if "create" in point else "#2"
     victim = mirror(PROCESSOR_TEST_HALT_AT=f"{point}{nth}", **extra)
     victim.wait_halted(point)
     victim.kill()
     mirror(**extra)
     wait_mirrored(settings)
-    if point != "mlflow.between_batches":
-        assert check_mirrored(settings, tracking, template(settings)) > 40
+    assert check_mirrored(settings, tracking, template(settings)) > 40
+
+
+def send_wide(settings: Settings) -> None:
+    """A trial with more params than one request takes."""
+    wide = {"run_id": "run-0", "trial_id": "wide", "status": "ok", "parameters": {f"p{n}": n for n in range(250)}}
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("run-0", json.dumps(wide).encode())])
+    wait_settled(settings)
 
 
 def test_a_replay_of_everything_changes_nothing_in_mlflow(
@@ -98,17 +106,10 @@ def test_a_replay_of_everything_changes_nothing_in_mlflow(
     wait_mirrored(settings)
     before = fingerprint(mirrored(settings, tracking, template(settings)))
     assert first.stop() == 0
-    from processor.kafka.offsets import GroupOffsets
-    from processor.mlflow.experiments import identify
-    from processor.service.mlflow import group_of
-
-    group = settings.model_copy(update={"group_id": group_of(settings, identify(tracking))})
-    offsets = GroupOffsets(group, settings.events_topic)
+    offsets = offsets_of(settings, tracking)
     assert sum(one.lag for one in offsets.bounds().values()) == 0
     offsets.move({one: bound.earliest for one, bound in offsets.bounds().items()})
     mirror()
-    from tests.support.processes import wait_until
-
     wait_until(lambda: sum(one.lag for one in offsets.bounds().values()) == 0, "all is read again", 60)
     assert fingerprint(mirrored(settings, tracking, template(settings))) == before
     check_mirrored(settings, tracking, template(settings))
@@ -133,7 +134,7 @@ def test_two_mirrors_at_the_same_trials_leave_each_one_run(
     assert check_mirrored(settings, tracking, template(settings)) > 60
 
 
-HOW = {
+HOW: dict[str, dict[str, Any]] = {
     "500": {"status": 500},
     "429": {"status": 429},
     "some 500": {"status": 500, "share": 0.2},
@@ -175,7 +176,8 @@ def test_a_server_that_is_down_meanwhile_is_waited_for(
     fill(settings, start, 60, seed=47)
     running = mirror(PROCESSOR_MLFLOW_BATCH_MAX_EVENTS="10")
     running.wait_said("mlflow_started")
-    down = {"mlflow": server, "postgres": own_servers.postgres, "kafka": own_servers.kafka}[which]
+    servers: dict[str, Any] = {"mlflow": server, "postgres": own_servers.postgres, "kafka": own_servers.kafka}
+    down = servers[which]
     down.kill()
     time.sleep(3)
     down.start()

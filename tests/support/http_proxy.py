@@ -46,7 +46,8 @@ class HttpProxy:
         time.sleep(self.wait_s)
         if self.status and self._random.random() < self.share:
             self.refused += 1
-            return self._send(asked, self.status, b"the proxy says no", {"retry-after": "1"})
+            self._send(asked, self.status, b"the proxy says no", {"retry-after": "1"})
+            return
         connection = http.client.HTTPConnection("127.0.0.1", self.target, timeout=60)
         try:
             headers = {name: value for name, value in asked.headers.items() if name.lower() != "host"}
@@ -54,14 +55,16 @@ class HttpProxy:
             reply = connection.getresponse()
             content, kept = reply.read(), {k: v for k, v in reply.getheaders() if k.lower() not in _DROPPED}
         except OSError:
-            return self._send(asked, 502, b"nobody behind the proxy", {})
+            self._send(asked, 502, b"nobody behind the proxy", {})
+            return
         finally:
             connection.close()
         if self._random.random() < self.lose:
             self.lost += 1
             asked.close_connection = True
-            return asked.connection.close()
-        return self._send(asked, reply.status, content, kept)
+            asked.connection.close()
+            return
+        self._send(asked, reply.status, content, kept)
 
     def _send(self, asked: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]) -> None:
         asked.send_response(status)

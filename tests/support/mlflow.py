@@ -107,13 +107,9 @@ def wait_mirrored(settings: Settings, seconds: float = 60.0, server: str = "") -
 
 def fingerprint(runs: list[Run]) -> list[Any]:
     """All that a server holds of runs, to compare with later."""
-    return sorted(
-        (
-            one.run_id,
-            one.status,
-            one.start_ms,
-            one.end_ms,
-            *map(sorted, map(dict.items, (one.tags, one.params, one.metrics))),
-        )  # type: ignore[arg-type]
-        for one in runs
-    )
+
+    def held(run: Run) -> tuple[Any, ...]:
+        parts: tuple[Any, ...] = (run.tags, run.params, run.metrics)
+        return (run.run_id, run.status, run.start_ms, run.end_ms, *(sorted(part.items()) for part in parts))
+
+    return sorted(map(held, runs))

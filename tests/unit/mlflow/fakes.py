@@ -17,7 +17,7 @@ from processor.mlflow.once import Mirror
 from processor.mlflow.ports import Experiment, Link, LinkState, Refused, Run, Trial
 
 
-class Down(TransientError):
+class Down(TransientError):  # noqa: N818 - what happened, not an error of ours
     """What a request meets whose answer is lost."""
 
 

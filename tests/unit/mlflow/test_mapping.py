@@ -130,7 +130,7 @@ def test_what_is_no_number_is_a_tag_and_what_is_not_finite_is_told() -> None:
 
 
 def test_a_curve_comes_before_the_final_value_of_its_name_which_is_what_mlflow_shows() -> None:
-    curve = {"accuracy": [(None, 0.1, 5), (1, 0.2, 6), (7, math.nan, 7)], "val loss": [(1, 9.0, 6)]}
+    curve: Progress = {"accuracy": [(None, 0.1, 5), (1, 0.2, 6), (7, math.nan, 7)], "val loss": [(1, 9.0, 6)]}
     made = content(curve, metrics={"accuracy": 0.15}, duration_ms=None)
     found = [(one.key, one.value, one.step) for one in made.metrics]
     assert max(found) == ("val loss", 9.0, 1)

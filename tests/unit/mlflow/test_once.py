@@ -1,4 +1,4 @@
-"""The once-protocol against faults that can't be made for real: answers lost after the deed, two mirrors at one trial."""
+"""The once-protocol against faults that can't be made for real: lost answers, two mirrors at one trial."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_any_request_whose_answer_is_lost_is_made_up_for(
 def test_a_mirror_that_was_slower_deletes_its_own_run(tracking: FakeTracking, links: FakeLinks) -> None:
     """Two at one trial: both have seen no run, both have made one; the memory takes the first."""
     other = make_mirror(tracking, links)
-    raced = []
+    raced: list[bool] = []
 
     def race(name: str, _: Any) -> None:
         if name == "create_run" and not raced:
