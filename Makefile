@@ -70,7 +70,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-heade
   --python-version 3.11 --no-emit-package cerebros-processor
 lock: setup
 	@$(COMPILE) --upgrade --group dev --group docs --all-extras -o requirements/dev.txt pyproject.toml requirements/build.in
-	@$(COMPILE) -c requirements/dev.txt --extra registry -o requirements/runtime.txt pyproject.toml
+	@$(COMPILE) -c requirements/dev.txt --extra registry --extra mlflow -o requirements/runtime.txt pyproject.toml
 	@printf 'uv\n' | $(COMPILE) -o requirements/uv.txt -
 	@$(COMPILE) --upgrade -o requirements/mlflow.txt requirements/mlflow.in
 

@@ -21,15 +21,13 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from processor.core.errors import ProcessorError, SetupError, TransientError
+from processor.mlflow.answers import as_pairs, own_words, read_experiment, read_run, retry_after, why
 from processor.mlflow.content import Metric
 from processor.mlflow.ports import Busy, Doubtful, Experiment, Refused, Run
 
 API = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 CONNECT_SECONDS = 10.0
-#: an answer is at most a thousand runs of a few KB; what is larger is not MLflow's
-MAX_ANSWER_BYTES = 256 * 1024 * 1024
-MAX_AFTER_SECONDS = 60.0
 _WAIT = frozenset({408, 425, 429, 502, 503, 504})
 _FOR_A_PERSON = frozenset({401, 403})
 
@@ -111,11 +109,11 @@ class RestTracking:
             if error.status != 404:
                 raise
             return None
-        return _experiment(found)
+        return read_experiment(found)
 
     def create_experiment(self, name: str, tags: Mapping[str, str]) -> Experiment:
         try:
-            made = self._post("experiments/create", name=name, tags=_pairs(tags.items()))
+            made = self._post("experiments/create", name=name, tags=as_pairs(tags.items()))
         except Refused as error:
             found = self.experiment(name)  # somebody was quicker, or it is there and deleted
             if found is None:
@@ -128,13 +126,13 @@ class RestTracking:
 
     def create_run(self, experiment_id: str, name: str, start_ms: int, tags: Mapping[str, str]) -> Run:
         answer = self._post(
-            "runs/create", experiment_id=experiment_id, run_name=name, start_time=start_ms, tags=_pairs(tags.items())
+            "runs/create", experiment_id=experiment_id, run_name=name, start_time=start_ms, tags=as_pairs(tags.items())
         )
-        return _run(answer["run"])
+        return read_run(answer["run"])
 
     def run(self, run_id: str) -> Run | None:
         try:
-            return _run(self._get("runs/get", run_id=run_id)["run"])
+            return read_run(self._get("runs/get", run_id=run_id)["run"])
         except Refused as error:
             if error.status != 404:
                 raise
@@ -158,13 +156,13 @@ class RestTracking:
             run_view_type="ALL" if deleted else "ACTIVE_ONLY",
             **({"page_token": page} if page else {}),
         )
-        return [_run(one) for one in answer.get("runs", ())], answer.get("next_page_token", "")
+        return [read_run(one) for one in answer.get("runs", ())], answer.get("next_page_token", "")
 
     def log(
         self, run_id: str, metrics: Sequence[Metric], params: Sequence[tuple[str, str]], tags: Sequence[tuple[str, str]]
     ) -> None:
         points = [{"key": one.key, "value": one.value, "timestamp": one.time_ms, "step": one.step} for one in metrics]
-        self._post("runs/log-batch", run_id=run_id, metrics=points, params=_pairs(params), tags=_pairs(tags))
+        self._post("runs/log-batch", run_id=run_id, metrics=points, params=as_pairs(params), tags=as_pairs(tags))
 
     def update_run(self, run_id: str, status: str, end_ms: int | None) -> None:
         ends = {} if end_ms is None else {"end_time": end_ms}
@@ -200,10 +198,10 @@ class RestTracking:
                 answer = self._pool.request(method, url, body=body, headers=headers, redirect=False)
         except urllib3.exceptions.SSLError as error:
             raise SetupError(
-                f"MLflow at {self.where}: TLS fails ({_words(error)}); check PROCESSOR_MLFLOW_CA_FILE"
+                f"MLflow at {self.where}: TLS fails ({why(error)}); check PROCESSOR_MLFLOW_CA_FILE"
             ) from None
         except urllib3.exceptions.HTTPError as error:
-            raise TransientError(f"MLflow at {self.where} does not answer ({_words(error)})") from None
+            raise TransientError(f"MLflow at {self.where} does not answer ({why(error)})") from None
         if answer.status != 200:
             raise self._sorted(answer, path)
         return self._read(answer.data)
@@ -218,10 +216,10 @@ class RestTracking:
         return read
 
     def _sorted(self, answer: Any, path: str) -> ProcessorError:
-        status, said = answer.status, _said(answer.data)
+        status, said = answer.status, own_words(answer.data)
         words = f"MLflow at {self.where}: HTTP {status} to {path.rpartition('/mlflow/')[2]}{said and f': {said}'}"
         if status in _WAIT:
-            return Busy(words, _after(answer.headers.get("retry-after")))
+            return Busy(words, retry_after(answer.headers.get("retry-after")))
         if status >= 500:
             return Doubtful(words)
         if status in _FOR_A_PERSON:
@@ -237,48 +235,3 @@ def _authorization(access: Access) -> dict[str, str]:
     if access.username:
         return dict(urllib3.make_headers(basic_auth=f"{access.username}:{access.password or ''}"))
     return {}
-
-
-def _pairs(items: Any) -> list[dict[str, str]]:
-    """Values are strings always: MLflow answers 200 to a number here, and drops it with all that follows."""
-    return [{"key": key, "value": value} for key, value in items]
-
-
-def _experiment(found: Any) -> Experiment:
-    tags = {one["key"]: one.get("value", "") for one in found.get("tags", ())}
-    return Experiment(str(found["experiment_id"]), found.get("lifecycle_stage") == "active", tags)
-
-
-def _run(found: Any) -> Run:
-    info, data = found["info"], found.get("data", {})
-    return Run(
-        run_id=info["run_id"],
-        experiment_id=str(info["experiment_id"]),
-        status=info.get("status", ""),
-        active=info.get("lifecycle_stage") == "active",
-        start_ms=int(info.get("start_time") or 0),
-        end_ms=int(info["end_time"]) if info.get("end_time") else None,
-        artifact_uri=info.get("artifact_uri", ""),
-        tags={one["key"]: one.get("value", "") for one in data.get("tags", ())},
-        params={one["key"]: one.get("value", "") for one in data.get("params", ())},
-        metrics={one["key"]: float(one.get("value", "nan")) for one in data.get("metrics", ())},
-    )
-
-
-def _said(data: bytes) -> str:
-    """The server's own words, in one short line; what a proxy says is no JSON."""
-    try:
-        read = msgspec.json.decode(data)
-        text = f"{read.get('error_code', '')} {read.get('message', '')}" if isinstance(read, dict) else ""
-    except msgspec.DecodeError:
-        text = data[:200].decode("utf-8", "replace")
-    return " ".join(text.split())[:300]
-
-
-def _after(header: str | None) -> float:
-    return min(float(header), MAX_AFTER_SECONDS) if header and header.isdigit() else 0.0
-
-
-def _words(error: Exception) -> str:
-    reason = getattr(error, "reason", None) or error
-    return type(reason).__name__ if not str(reason) else str(reason).rpartition(">: ")[2][:200]

@@ -29,7 +29,7 @@ from processor.mlflow.ports import Tracking
 from processor.mlflow.reconcile import Reconciler
 from processor.service.health import Health, serve_health
 from processor.service.start import STUCK_SECONDS, wait_for_start
-from processor.service.wiring import make_registry, open_migrated, open_session
+from processor.service.wiring import make_registry, mlflow_group, open_migrated, open_session
 from processor.store.mlflow_links import MlflowLinks
 
 if TYPE_CHECKING:
@@ -42,11 +42,6 @@ PREFETCH_BYTES = 8 * 1024 * 1024
 SHUTDOWN_SECONDS = 10.0
 #: a request that got no answer may be carried out for this long beyond its timeout: the server's own database stalls
 MARGIN_SECONDS = 30.0
-
-
-def group_of(settings: MlflowSettings, server: str) -> str:
-    """The consumer group of a tracking server: one with another database begins at the beginning, by itself."""
-    return f"{settings.group_id}-mlflow-{server[:8]}"
 
 
 def open_tracking(settings: MlflowSettings) -> RestTracking:
@@ -103,17 +98,21 @@ def open_mirror(
         crew.close()
 
 
+def wants(settings: MlflowSettings) -> Callable[[Happening], bool]:
+    """Which trials are mirrored; Cerebros runs always are."""
+    statuses = {"all": ("completed", "failed"), "succeeded": ("completed",), "failed": ("failed",)}
+    wanted = statuses[settings.mlflow_mirror]
+    return lambda event: not event.trial_id or event.body["status"] in wanted
+
+
 def make_reader(settings: MlflowSettings) -> Reader:
     registry = make_registry(settings)
     reader = EventReader(Catalogue.load(settings.schemas_dir), registry.writer_schema if registry else None)
-    statuses = {"all": ("completed", "failed"), "succeeded": ("completed",), "failed": ("failed",)}
-    wanted = statuses[settings.mlflow_mirror]
+    wanted = wants(settings)
 
     def read(record: RawRecord) -> Happening | Unreadable | None:
         found = reader(record)
-        if isinstance(found, Happening) and found.trial_id and found.body["status"] not in wanted:
-            return None
-        return found
+        return None if isinstance(found, Happening) and not wanted(found) else found
 
     return read
 
@@ -179,7 +178,7 @@ def _serve(
                 shutdown_s=SHUTDOWN_SECONDS,
                 stop=stop,
             )
-            group = group_of(settings, started.server)
+            group = mlflow_group(settings.group_id, started.server)
             subscription = Subscription(
                 settings.events_topic, group, protocol=started.protocol, prefetch_bytes=PREFETCH_BYTES
             )

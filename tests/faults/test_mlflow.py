@@ -16,7 +16,7 @@ from processor.kafka.offsets import GroupOffsets
 from processor.local.mlflow import MlflowServer
 from processor.mlflow.experiments import identify
 from processor.mlflow.rest import RestTracking
-from processor.service.mlflow import group_of
+from processor.service.wiring import mlflow_group
 from tests.factories import load, produce
 from tests.support.backends import OwnServers
 from tests.support.http_proxy import HttpProxy
@@ -116,7 +116,7 @@ def test_a_replay_of_everything_changes_nothing_in_mlflow(
 
 
 def offsets_of(settings: Settings, tracking: RestTracking) -> GroupOffsets:
-    group = settings.model_copy(update={"group_id": group_of(settings, identify(tracking))})
+    group = settings.model_copy(update={"group_id": mlflow_group(settings.group_id, identify(tracking))})
     return GroupOffsets(group, settings.events_topic)
 
 

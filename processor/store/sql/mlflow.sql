@@ -107,6 +107,10 @@ left join mlflow_links link on link.server = $1 and link.run_id = run.run_id and
 where trial.id > $2::text::uuid and trial.status in ('succeeded', 'failed') and trial.revision > 0
 order by trial.id limit $3
 
+-- name: trials_to_mirror_count
+-- How many trials MLflow shall hold.
+select count(*) as number from cerebros_model_trials where status in ('succeeded', 'failed') and revision > 0
+
 -- name: linked_runs
 -- Which of these MLflow runs are linked on a server.
 select mlflow_run_id from mlflow_links where server = $1 and mlflow_run_id = any($2::text[])
