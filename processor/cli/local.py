@@ -25,10 +25,11 @@ def local_up(
 def demo(
     trials: Annotated[int, typer.Option(min=10, help="how many trials the search runs")] = 60,
     keep: Annotated[bool, typer.Option("--keep", help="leave all running and say how to look around")] = False,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="mirror the trials into a real MLflow, and compare")] = False,
 ) -> None:
     """A real search reports through a real Kafka into a real PostgreSQL; then all is replayed and reconciled."""
     from rich.console import Console
 
     from processor.demo import run_demo
 
-    sys.exit(run_demo(trials=trials, keep=keep, console=Console()))
+    sys.exit(run_demo(trials=trials, keep=keep, mlflow=mlflow, console=Console()))

@@ -33,6 +33,8 @@ _OWN_SETTINGS = {
     f"{PREFIX}EVENTS_FORMAT": "json",
     f"{PREFIX}UNKNOWN_RUN": "create",
     f"{PREFIX}METRICS_PORT": "0",
+    # the search names MLflow runs that nobody made
+    f"{PREFIX}MLFLOW_CREATE_MISSING": "true",
 }
 
 
@@ -60,6 +62,7 @@ class Scene(NamedTuple):
     relay: Worker
     runs: Runs
     ledger: Ledger
+    mirror: Worker | None = None
 
     def counts(self) -> dict[str, int]:
         """See `demo_counts` in demo.sql; raises `DemoError` when a worker has ended by itself."""
@@ -82,6 +85,19 @@ class Scene(NamedTuple):
     def lag(self) -> int:
         """Records that ingest has yet to commit, as `processor status` says."""
         return int(json.loads(run(self.environment, "status", "-f", "json"))["lag_total"])
+
+    def mirrored(self) -> dict[str, Any]:
+        """What `processor mlflow verify` says once the mirror has read all events, or takes too long."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            if self.mirror is not None:
+                self.mirror.check()
+            status = json.loads(run(self.environment, "status", "-f", "json"))
+            if status.get("mlflow_lag") == 0:
+                break
+            time.sleep(REFRESH_SECONDS)
+        found: dict[str, Any] = json.loads(run(self.environment, "mlflow", "verify", "-f", "json", may_fail=True))
+        return found
 
     def observe(self) -> Observed:
         return Observed(
@@ -110,10 +126,10 @@ class Scene(NamedTuple):
 
 
 @contextmanager
-def open_scene(say: Callable[[str], None]) -> Iterator[Scene]:
+def open_scene(say: Callable[[str], None], *, mlflow: bool = False) -> Iterator[Scene]:
     """Servers, tables, topics, ingest and relay; stopped in reverse order. Raises `ProcessorError`."""
     with ExitStack() as cleanup:
-        settings, addresses = _find_servers(cleanup, say)
+        settings, addresses = _find_servers(cleanup, say, mlflow)
         environment = {**os.environ, **addresses, **_OWN_SETTINGS}
         run(environment, "migrate")
         run(environment, "topics", "create")
@@ -122,14 +138,16 @@ def open_scene(say: Callable[[str], None]) -> Iterator[Scene]:
         store = cleanup.enter_context(Session(settings.database_url.get_secret_value(), queries=queries))
         ingest = cleanup.enter_context(Worker("ingest", environment, folder))
         relay = cleanup.enter_context(Worker("relay", environment, folder))
-        say("tables and topics are there, ingest and relay are running")
+        mirror = cleanup.enter_context(Worker("mlflow", environment, folder)) if mlflow else None
+        running = "ingest, relay and mlflow" if mlflow else "ingest and relay"
+        say(f"tables and topics are there, {running} are running")
         tag = secrets.token_hex(4)
         runs = Runs(f"digits-sgd-{tag}", f"digits-adam-{tag}", f"digits-old-{tag}")
-        yield Scene(settings, addresses, environment, folder, store, ingest, relay, runs, Ledger())
+        yield Scene(settings, addresses, environment, folder, store, ingest, relay, runs, Ledger(), mirror)
         say("stopping")
 
 
-def _find_servers(cleanup: ExitStack, say: Callable[[str], None]) -> tuple[Settings, dict[str, str]]:
+def _find_servers(cleanup: ExitStack, say: Callable[[str], None], mlflow: bool) -> tuple[Settings, dict[str, str]]:
     """The settings, and the variables that tell other processes of them: none where they come from outside."""
     settings = load_settings(Settings)
     given = settings.model_fields_set.intersection(_SERVERS)
@@ -139,8 +157,10 @@ def _find_servers(cleanup: ExitStack, say: Callable[[str], None]) -> tuple[Setti
     if given:
         names = " and ".join(PREFIX + name.upper() for name in _SERVERS)
         raise UsageError(f"set both {names}, or neither: then the demo starts its own")
-    stack = cleanup.enter_context(LocalStack(progress=say))
+    stack = cleanup.enter_context(LocalStack(progress=say, mlflow=mlflow))
     say(f"Apache Kafka at {stack.bootstrap_servers}, PostgreSQL at {stack.database_url}")
+    if stack.mlflow:
+        say(f"MLflow at {stack.mlflow.url}")
     own = {
         "kafka_bootstrap_servers": stack.bootstrap_servers,
         "database_url": SecretStr(stack.database_url),
