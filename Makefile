@@ -23,11 +23,11 @@ help:
 setup: $(STAMP)
 
 # uv comes from the package index when it is not there; pip checks the hash of the one wheel it installs
-$(STAMP): $(LOCK) requirements/uv.txt pyproject.toml
+$(STAMP): $(LOCK) requirements/uv.txt pyproject.toml client/pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK) requirements/uv.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e client
 	@touch $@
 
 demo: setup
@@ -64,12 +64,13 @@ bench: setup
 wheel: setup
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build -t wheel -d dist
+	@cd client && ../$(BIN)/python -m hatchling build -t wheel -d ../dist
 
 # dev first: production then runs what was tested
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
-  --python-version 3.11 --no-emit-package cerebros-processor
+  --python-version 3.11 --no-emit-package cerebros-processor --no-emit-package cerebros-client
 lock: setup
-	@$(COMPILE) --upgrade --group dev --group docs --all-extras -o requirements/dev.txt pyproject.toml requirements/build.in
+	@$(COMPILE) --upgrade --group dev --group docs --group values --all-extras -o requirements/dev.txt pyproject.toml requirements/build.in
 	@$(COMPILE) -c requirements/dev.txt --extra registry --extra mlflow -o requirements/runtime.txt pyproject.toml
 	@printf 'uv\n' | $(COMPILE) -o requirements/uv.txt -
 	@$(COMPILE) --upgrade -o requirements/mlflow.txt requirements/mlflow.in

@@ -44,7 +44,9 @@ def run_demo(*, trials: int = 60, keep: bool = False, mlflow: bool = False, cons
 
 
 def _check_installed() -> None:
-    missing = [name for name in ("numpy", "optuna", "sklearn") if importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in ("cerebros_client", "numpy", "optuna", "sklearn") if importlib.util.find_spec(name) is None
+    ]
     if missing:
         raise SetupError(f"the demo needs {', '.join(missing)}: pip install 'cerebros-processor[demo]'")
 

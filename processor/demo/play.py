@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from cerebros_client import TrialReporter
 from rich.console import Console
 
 from processor.demo import show
@@ -17,7 +18,6 @@ from processor.demo.search import retry, search
 from processor.demo.traffic import Traffic, malformed
 from processor.demo.training import Result
 from processor.local.postgres import find_programs
-from processor.reporter import TrialReporter
 
 DELIVERY_SECONDS = 20.0
 MALFORMED_EVERY = 4  # trials

@@ -9,9 +9,10 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cerebros_client import TrialReporter
+
 from processor.demo.ledger import Ledger, Rejected
 from processor.demo.training import Result
-from processor.reporter import TrialReporter
 
 STATUSES = {"succeeded": "succeeded", "failed": "failed", "pruned": "skipped"}
 _OLD_STATUSES = {"succeeded": "COMPLETE", "failed": "error", "pruned": "Pruned"}
