@@ -22,7 +22,7 @@ from tests.support.backends import OwnServers
 from tests.support.http_proxy import HttpProxy
 from tests.support.ledger import check_ledger
 from tests.support.mlflow import check_mirrored, fingerprint, mirrored, open_mlflow, wait_mirrored
-from tests.support.processes import Process, wait_until
+from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import wait_settled
 
 Start = Callable[..., Process]
@@ -57,6 +57,26 @@ def mirror(start: Start, server: MlflowServer, settings: Settings) -> Callable[.
     return lambda **extra: start("mlflow", **{**own, **extra})
 
 
+@pytest.fixture
+def ends_well(
+    settings: Settings, environment: dict[str, str], server: MlflowServer, tracking: RestTracking
+) -> Callable[[], int]:
+    """Every trial has one run with its values, by our own look and by `processor mlflow verify`; how many trials."""
+
+    def look() -> int:
+        trials = check_mirrored(settings, tracking, template(settings), identify(tracking))
+        own = {
+            "PROCESSOR_MLFLOW_TRACKING_URI": server.url,
+            "PROCESSOR_MLFLOW_EXPERIMENT": template(settings),
+        }
+        done = run_command({**environment, **own}, "mlflow", "verify", "-f", "json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert json.loads(done.stdout)["runs"] == trials
+        return trials
+
+    return look
+
+
 def template(settings: Settings) -> str:
     return f"{settings.group_id}/{{run_id}}"
 
@@ -76,7 +96,7 @@ def more(settings: Settings, count: int, seed: int) -> None:
 
 @pytest.mark.parametrize("point", POINTS)
 def test_a_mirror_killed_at_any_point_leaves_each_trial_one_run(
-    point: str, settings: Settings, start: Start, mirror: Start, tracking: RestTracking
+    point: str, settings: Settings, start: Start, mirror: Start, tracking: RestTracking, ends_well: Callable[[], int]
 ) -> None:
     fill(settings, start, 60, seed=41)
     extra = {"PROCESSOR_MLFLOW_BATCH_MAX_EVENTS": "20"}
@@ -88,7 +108,7 @@ def test_a_mirror_killed_at_any_point_leaves_each_trial_one_run(
     victim.kill()
     mirror(**extra)
     wait_mirrored(settings)
-    assert check_mirrored(settings, tracking, template(settings)) > 40
+    assert ends_well() > 40
 
 
 def send_wide(settings: Settings) -> None:
@@ -99,7 +119,7 @@ def send_wide(settings: Settings) -> None:
 
 
 def test_a_replay_of_everything_changes_nothing_in_mlflow(
-    settings: Settings, start: Start, mirror: Start, tracking: RestTracking
+    settings: Settings, start: Start, mirror: Start, tracking: RestTracking, ends_well: Callable[[], int]
 ) -> None:
     fill(settings, start, 60, seed=42)
     first = mirror()
@@ -112,7 +132,7 @@ def test_a_replay_of_everything_changes_nothing_in_mlflow(
     mirror()
     wait_until(lambda: sum(one.lag for one in offsets.bounds().values()) == 0, "all is read again", 60)
     assert fingerprint(mirrored(settings, tracking, template(settings))) == before
-    check_mirrored(settings, tracking, template(settings))
+    ends_well()
 
 
 def offsets_of(settings: Settings, tracking: RestTracking) -> GroupOffsets:
@@ -121,7 +141,7 @@ def offsets_of(settings: Settings, tracking: RestTracking) -> GroupOffsets:
 
 
 def test_two_mirrors_at_the_same_trials_leave_each_one_run(
-    settings: Settings, start: Start, mirror: Start, tracking: RestTracking
+    settings: Settings, start: Start, mirror: Start, tracking: RestTracking, ends_well: Callable[[], int]
 ) -> None:
     """One is halted with a run that it has made and not remembered; its partitions go to another; then it goes on."""
     fill(settings, start, 60, seed=43)
@@ -131,7 +151,7 @@ def test_two_mirrors_at_the_same_trials_leave_each_one_run(
     first.resume()
     more(settings, 100, seed=44)
     wait_mirrored(settings)
-    assert check_mirrored(settings, tracking, template(settings)) > 60
+    assert ends_well() > 60
 
 
 HOW: dict[str, dict[str, Any]] = {
@@ -146,7 +166,13 @@ HOW: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("how", HOW)
 def test_a_tracking_server_in_trouble_is_an_outage_and_loses_doubles_and_refuses_nothing(
-    how: str, settings: Settings, start: Start, mirror: Start, server: MlflowServer, tracking: RestTracking
+    how: str,
+    settings: Settings,
+    start: Start,
+    mirror: Start,
+    server: MlflowServer,
+    tracking: RestTracking,
+    ends_well: Callable[[], int],
 ) -> None:
     fill(settings, start, 60, seed=45)
     with HttpProxy(server.port) as proxy:
@@ -158,7 +184,7 @@ def test_a_tracking_server_in_trouble_is_an_outage_and_loses_doubles_and_refuses
         time.sleep(6)
         proxy.status, proxy.wait_s, proxy.lose = 0, 0.0, 0.0
         wait_mirrored(settings, 90)
-        assert check_mirrored(settings, tracking, template(settings)) > 60
+        assert ends_well() > 60
         assert running.running
         assert "mlflow_not_linked" not in running.log.read_text()
 
@@ -172,6 +198,7 @@ def test_a_server_that_is_down_meanwhile_is_waited_for(
     server: MlflowServer,
     tracking: RestTracking,
     own_servers: OwnServers,
+    ends_well: Callable[[], int],
 ) -> None:
     fill(settings, start, 60, seed=47)
     running = mirror(PROCESSOR_MLFLOW_BATCH_MAX_EVENTS="10")
@@ -184,12 +211,17 @@ def test_a_server_that_is_down_meanwhile_is_waited_for(
     more(settings, 60, seed=48)
     wait_mirrored(settings, 90)
     check_ledger(settings)
-    assert check_mirrored(settings, tracking, template(settings)) > 60
+    assert ends_well() > 60
     assert running.running
 
 
 def test_a_server_that_comes_back_with_another_database_gets_every_trial(
-    settings: Settings, start: Start, mirror: Start, server: MlflowServer, tracking: RestTracking
+    settings: Settings,
+    start: Start,
+    mirror: Start,
+    server: MlflowServer,
+    tracking: RestTracking,
+    ends_well: Callable[[], int],
 ) -> None:
     fill(settings, start, 60, seed=49)
     running = mirror()
@@ -203,7 +235,7 @@ def test_a_server_that_comes_back_with_another_database_gets_every_trial(
         running.wait_said("mlflow_server_changed", 60)
         wait_mirrored(settings, 90, identify(tracking))
         assert identify(tracking) != former
-        assert check_mirrored(settings, tracking, template(settings), identify(tracking)) > 60
+        assert ends_well() > 60
     finally:
         server.stop()
         server.backend = backend
@@ -212,7 +244,7 @@ def test_a_server_that_comes_back_with_another_database_gets_every_trial(
 
 @pytest.mark.soak
 def test_twenty_kills_leave_each_trial_one_run(
-    settings: Settings, start: Start, mirror: Start, tracking: RestTracking
+    settings: Settings, start: Start, mirror: Start, tracking: RestTracking, ends_well: Callable[[], int]
 ) -> None:
     seed = int(os.environ.get("SOAK_SEED", "1"))
     chance = random.Random(seed)
@@ -226,4 +258,4 @@ def test_twenty_kills_leave_each_trial_one_run(
     mirror()
     wait_mirrored(settings, 180)
     check_ledger(settings)
-    assert check_mirrored(settings, tracking, template(settings)) > 500
+    assert ends_well() > 500
