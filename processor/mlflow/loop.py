@@ -110,13 +110,13 @@ class Loop:
         self._source.pause(())
 
     def _commit(self, *, wait: bool) -> None:
-        reach("mlflow.before_commit")
         offsets: dict[TopicPartition, int] = {}
         for record in self._records:
             place = (record.topic, record.partition)
             if place not in self._gone:
                 offsets[place] = max(offsets.get(place, 0), record.offset + 1)
         if offsets:
+            reach("mlflow.before_commit")
             self._source.commit(offsets, wait=wait)
         self._records, self._later = self._later, []
         self._gone = set()
