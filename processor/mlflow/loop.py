@@ -10,7 +10,7 @@ import structlog
 
 from processor.core import metrics
 from processor.core.checkpoints import reach
-from processor.core.errors import TransientError
+from processor.core.errors import ProcessorError, TransientError
 from processor.core.messages import RawRecord, TopicPartition
 from processor.core.stopping import Stop
 from processor.core.times import Backoff
@@ -53,7 +53,7 @@ class Loop:
         self._work: Future[bool] | None = None
         self._records: list[RawRecord] = []
         self._later: list[RawRecord] = []
-        self._gone: set[TopicPartition] = set()
+        self._failure: ProcessorError | None = None
         self._reconciled_at = 0.0
         self._given_up = False
         self.changed = False
@@ -75,19 +75,19 @@ class Loop:
 
     def _turn(self) -> None:
         self.last_poll = time.monotonic()
+        if self._failure is not None:
+            raise self._failure
         if self._work is None:
-            self._records += self._source.poll(self._limit, POLL_SECONDS) or ()
+            more = self._source.poll(self._limit, POLL_SECONDS) or ()  # it may call `release`
+            self._records = [*self._records, *more]
             if self._records or time.monotonic() > self._reconciled_at:
                 self._begin()
             return
         self._await(SHORT_SECONDS if not self.in_outage else POLL_SECONDS)
         if self._work is not None:
             self._source.pause(None)
-            self._kept(self._source.poll(1, POLL_SECONDS) or ())
-
-    def _kept(self, more: Sequence[RawRecord]) -> None:
-        """A record that comes while all is paused counts as read all the same."""
-        self._later += more
+            more = self._source.poll(1, POLL_SECONDS) or ()
+            self._later = [*self._later, *more]  # what comes while all is paused counts as read all the same
 
     def _begin(self) -> None:
         self._given_up = False
@@ -113,19 +113,21 @@ class Loop:
         offsets: dict[TopicPartition, int] = {}
         for record in self._records:
             place = (record.topic, record.partition)
-            if place not in self._gone:
-                offsets[place] = max(offsets.get(place, 0), record.offset + 1)
+            offsets[place] = max(offsets.get(place, 0), record.offset + 1)
         if offsets:
             reach("mlflow.before_commit")
             self._source.commit(offsets, wait=wait)
         self._records, self._later = self._later, []
-        self._gone = set()
 
     def release(self, partitions: Collection[TopicPartition], *, lost: bool) -> None:
         """Before partitions go to another mirror: what is in hand ends, or is given up; to be called by `poll`."""
-        self._finish(0.0 if lost else self._shutdown_s)
-        self._gone |= set(partitions)
-        self._records = [one for one in self._records if (one.topic, one.partition) not in self._gone]
+        try:
+            self._finish(0.0 if lost else self._shutdown_s)
+        except ProcessorError as error:  # in a callback it would lose its way
+            self._failure = error
+        gone = set(partitions)
+        self._records = [one for one in self._records if (one.topic, one.partition) not in gone]
+        self._later = [one for one in self._later if (one.topic, one.partition) not in gone]
 
     def _finish(self, timeout_s: float) -> None:
         work, deadline = self._work, time.monotonic() + timeout_s
