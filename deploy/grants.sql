@@ -17,7 +17,10 @@ grant select on processor_migrations to :"role";
 
 -- runs are created when a report names an unknown one, locked while their trials are written, and changed by their
 -- own starts and stops
-grant select, insert, update on cerebros_model_runs to :"role";
+grant select, insert, update (
+    state, started_at, finished_at, search_space_version, max_params, requested_trials, completed_trials, best_metric,
+    error_message, metadata, bridge_result, updated_at
+) on cerebros_model_runs to :"role";
 grant select, insert, update on cerebros_model_trials to :"role";
 
 -- the newest start and stop of a run (a stop goes when the run starts again), and what trials say before they end

@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from processor.core.numbers import LONG_MAX, LONG_MIN
+
 DIGEST_BYTES = 16
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 
@@ -26,8 +28,8 @@ def _canonical(value: Any) -> Any:
     kind = type(value)
     if kind is float:
         return _number(Decimal(repr(value))) if value.is_integer() else value
-    if kind is Decimal:
-        return _number(value)
+    if kind is Decimal or (kind is int and not LONG_MIN <= value <= LONG_MAX):
+        return _number(Decimal(value))
     if kind is msgspec.Raw:
         return _canonical(json.loads(bytes(value), parse_float=Decimal))
     if kind is dict:

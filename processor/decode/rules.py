@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from processor.contracts.catalogue import NO_NEEDS, Needs
 from processor.core.fields import FIELDS, Field
 from processor.core.messages import Reason
-from processor.core.text import UNSTORABLE, TooDeep, as_text, brief, kind_of
+from processor.core.text import UNSTORABLE, TooDeep, as_text, brief, kind_of, storable
 from processor.decode.endings import STATUSES as STATUSES
 from processor.decode.endings import ended_as, stopped_as, under_way
 from processor.decode.numeric import count, finite, metric_value, number_in, seconds, small_count, step
@@ -113,7 +113,8 @@ def told_boolean(value: Any) -> Any:
 
 
 def any_json(value: Any) -> Any:
-    return value
+    """Whatever it is; a bare number is mended here, because the names that have a rule are left to it."""
+    return storable(value) if type(value) in (int, float) else value
 
 
 def optional_text(value: Any) -> str | None:

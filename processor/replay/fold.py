@@ -28,7 +28,8 @@ _SCHEMA = """
 create table trials (
     id integer primary key, key blob not null unique, timestamp_ms integer not null, partition integer not null,
     offset integer not null, place integer not null, digest blob not null, versions integer not null,
-    ordered integer not null, row blob not null)
+    ordered integer not null, row blob not null);
+create table life (id integer primary key, key blob not null unique, kind text not null, state blob not null)
 """
 _SELECT = "select timestamp_ms, partition, offset, place, digest, versions, ordered, row from trials where key = ?"
 _SAVE = """
@@ -38,6 +39,9 @@ on conflict (key) do update set
     timestamp_ms = excluded.timestamp_ms, partition = excluded.partition, offset = excluded.offset,
     place = excluded.place, digest = excluded.digest, versions = excluded.versions, ordered = excluded.ordered,
     row = excluded.row
+"""
+_SAVE_STATE = """
+insert into life (key, kind, state) values (?, ?, ?) on conflict (key) do update set state = excluded.state
 """
 _ALL = "select timestamp_ms, partition, offset, place, digest, versions, ordered, row from trials order by id"
 
@@ -82,7 +86,8 @@ class Fold:
         self._file = sqlite3.connect(Path(self._folder.name) / "trials", isolation_level=None)
         for pragma in ("journal_mode = off", "synchronous = off", f"cache_size = -{CACHE_KIB}"):
             self._file.execute(f"pragma {pragma}")
-        self._file.execute(_SCHEMA)
+        for statement in _SCHEMA.split(";"):
+            self._file.execute(statement)
         self._file.execute("begin")  # never committed: nobody reads the file again
 
     def __enter__(self) -> Fold:
@@ -107,6 +112,19 @@ class Fold:
         """All trials as they first came, at most so many and so many bytes of rows a page (one always fits)."""
         trials = (_trial(row) for row in self._file.execute(_ALL))
         return in_parts(trials, lambda trial: len(trial.row), max_bytes, max_trials)
+
+    def get_state(self, key: tuple[Any, ...]) -> bytes | None:
+        """What was put under a key that is no trial's."""
+        found = self._file.execute("select state from life where key = ?", (msgspec.msgpack.encode(key),)).fetchone()
+        return found[0] if found else None
+
+    def put_state(self, kind: str, key: tuple[Any, ...], state: bytes) -> None:
+        self._file.execute(_SAVE_STATE, (msgspec.msgpack.encode(key), kind, state))
+
+    def states(self, kind: str) -> Iterator[bytes]:
+        """All of the kind, as they first came."""
+        rows = self._file.execute("select state from life where kind = ? order by id", (kind,))
+        return (row[0] for row in rows)
 
 
 def _trial(row: tuple[Any, ...]) -> Trial:

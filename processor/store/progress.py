@@ -25,10 +25,10 @@ Key = tuple[Any, ...]
 
 
 class Last(NamedTuple):
-    """What a row holds: where it came from, and something that is equal where the content is."""
+    """What a row holds: where it came from, and bytes that are equal exactly where the content is."""
 
     order: Order
-    content: Any
+    content: bytes
 
 
 Look = Callable[[asyncpg.Connection, Sequence[Key]], Awaitable[dict[Key, Last]]]
@@ -52,7 +52,7 @@ class ProgressApplier:
         if not given:
             return []
         reports = [((run, one.trial_id), one) for run, one in given]
-        verdicts, last = settle(reports, await self._look(connection, "look_at_starts", reports, _held_start))
+        verdicts, last = settle(reports, await self._look(connection, "look_at_starts", reports, start_content))
         rows = ((*key, *_start_row(one)) for key, one in last.items())
         for part in in_parts(rows, lambda row: len(row[3]) + len(row[4]), MAX_STATEMENT_BYTES):
             await connection.execute(self._queries["write_starts"], *zip(*part, strict=True))
@@ -62,7 +62,7 @@ class ProgressApplier:
         if not given:
             return []
         reports = [((run, one.trial_id, one.content["metric_name"], one.content["step"]), one) for run, one in given]
-        verdicts, last = settle(reports, await self._look(connection, "look_at_metrics", reports, _held_metric))
+        verdicts, last = settle(reports, await self._look(connection, "look_at_metrics", reports, metric_content))
         rows = ((*key, *_metric_row(one)) for key, one in last.items())
         for part in in_parts(rows, lambda row: len(row[5] or b""), MAX_STATEMENT_BYTES):
             await connection.execute(self._queries["write_metrics"], *zip(*part, strict=True))
@@ -78,7 +78,7 @@ class ProgressApplier:
         connection: asyncpg.Connection,
         name: str,
         reports: Sequence[tuple[Key, Progress]],
-        content: Callable[[Mapping[str, Any]], Any],
+        content: Callable[[Mapping[str, Any]], bytes],
     ) -> dict[Key, Last]:
         keys = list(dict.fromkeys(key for key, _ in reports))
         rows = await connection.fetch(self._queries[name], *zip(*keys, strict=True))
@@ -90,29 +90,37 @@ def settle(reports: Iterable[tuple[Key, Progress]], held: dict[Key, Last]) -> tu
     verdicts: list[Verdict] = []
     last: dict[Key, Progress] = {}
     for key, report in reports:
-        order, content, there = report.order, content_of(report), held.get(key)
-        verdict = Verdict.INSERTED if there is None else judge(order, there.order, content == there.content)
+        verdict, held[key] = follow(held.get(key), last_of(report))
         verdicts.append(verdict)
         if verdict <= Verdict.TOUCHED:
-            held[key] = Last(order, content)
             last[key] = report
     return verdicts, last
 
 
-def content_of(report: Progress) -> Any:
-    """Something that is equal where the content is."""
+def follow(held: Last | None, new: Last) -> tuple[Verdict, Last]:
+    """The verdict on one more report of a row, and what is then held."""
+    if held is None:
+        return Verdict.INSERTED, new
+    verdict = judge(new.order, held.order, new.content == held.content)
+    return verdict, new if verdict <= Verdict.TOUCHED else held
+
+
+def last_of(report: Progress) -> Last:
+    """What a row holds whose newest report this is."""
+    content = report.content
     if report.starts:
-        return _held_start({**report.content, "rest": report.rest})
-    return _held_metric({"value": report.content["metric_value"], "rest": report.rest})
+        return Last(report.order, start_content({**content, "rest": report.rest}))
+    return Last(report.order, metric_content({"value": content["metric_value"], "rest": report.rest}))
 
 
-def _held_start(row: Mapping[str, Any]) -> Any:
+def start_content(row: Mapping[str, Any]) -> bytes:
     return digest_of([row["spectral_norm"], row["parameters"], dict(row["rest"])])
 
 
-def _held_metric(row: Mapping[str, Any]) -> Any:
+def metric_content(row: Mapping[str, Any]) -> bytes:
     """The value as text: NaN equals itself there."""
-    return repr(float(row["value"])), digest_of(dict(row["rest"])) if row["rest"] else b""
+    value = repr(float(row["value"])).encode()
+    return value + b" " + digest_of(dict(row["rest"])) if row["rest"] else value
 
 
 def _start_row(one: Progress) -> tuple[Any, ...]:

@@ -39,17 +39,18 @@ class Run(msgspec.Struct):
     life: Life
     said: dict[str, Mapping[str, Any]]
     rest: dict[str, Mapping[str, Any]]
+    revisions: dict[str, int]
     written: dict[str, RunReport] = msgspec.field(default_factory=dict)
     moved: bool = False
+    changed: bool = False
 
     @classmethod
     def of(cls, row: Mapping[str, Any], reports: Mapping[str, Mapping[str, Any]]) -> Run:
         """From rows of `look_at_runs` and, by kind, of `look_at_run_reports`."""
-        held = {kind: Held(order_of(one), digest_of([one["said"], one["rest"]])) for kind, one in reports.items()}
-        life = Life(held.get(START), held.get(STOP), row["revision"])
         said = {kind: one["said"] for kind, one in reports.items()}
         rest = {kind: one["rest"] for kind, one in reports.items()}
-        return cls(dict(row), life, said, rest)
+        revisions = {kind: one["revision"] for kind, one in reports.items()}
+        return cls(dict(row), life_of(reports), said, rest, revisions)
 
     def lead(self, report: RunReport) -> Verdict:
         """One more report; the row is what it leaves."""
@@ -62,6 +63,8 @@ class Run(msgspec.Struct):
                 self._withdraw(STOP)
                 self.written.pop(STOP, None)
             self._say(report)
+            self.revisions[START if report.starts else STOP] = self.life.revision
+            self.changed = True
         self._set_time(report)
         self.written[START if report.starts else STOP] = report
         self.moved = True
@@ -98,11 +101,12 @@ class Run(msgspec.Struct):
         best = self.row["best_metric"]
         if best is not None and not math.isfinite(best):  # another program's
             best = str(best)
-        return to_json({**self.row, "revision": self.life.revision, "best_metric": best})
+        return to_json({**self.row, "changed": self.changed, "best_metric": best})
 
     def reports_json(self) -> list[bytes]:
         """Elements of the parameter of `write_run_reports`."""
-        return [report_json(self.row["id"], report) for report in self.written.values()]
+        revisions = self.revisions
+        return [report_json(self.row["id"], report, revisions[kind]) for kind, report in self.written.items()]
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -114,12 +118,19 @@ def order_of(row: Mapping[str, Any]) -> Order:
     return Order(row["timestamp_ms"], row["source_partition"], row["source_offset"], row["source_index"])
 
 
-def report_json(model_run_id: str, report: RunReport) -> bytes:
+def life_of(reports: Mapping[str, Mapping[str, Any]]) -> Life:
+    """From rows of `look_at_run_reports` by kind: the run's revision is that of its latest change."""
+    held = {kind: Held(order_of(one), digest_of([one["said"], one["rest"]])) for kind, one in reports.items()}
+    return Life(held.get(START), held.get(STOP), max((one["revision"] for one in reports.values()), default=0))
+
+
+def report_json(model_run_id: str, report: RunReport, revision: int) -> bytes:
     record = report.record
     return to_json(
         {
             "id": model_run_id,
             "kind": START if report.starts else STOP,
+            "revision": revision,
             "said": said_by(report),
             "rest": rest_of(report),
             "schema_version": report.schema_version,

@@ -20,7 +20,10 @@ from processor.core.messages import Batch, Event, RawRecord, Reason, Rejection, 
 from processor.core.verdict import VERDICTS
 from processor.decode.decoder import Decoder
 from processor.events.bodies import EventWriter
+from processor.replay.redrive import Tally, redrive
+from processor.store.dead_letters import DeadLetters, Selection
 from processor.store.outbox import Outbox
+from processor.store.redrive import RedriveStore
 from processor.store.session import Session
 from processor.store.trials import TrialStore
 from tests.factories import record, report
@@ -28,16 +31,18 @@ from tests.factories import record, report
 CATALOGUE = Catalogue.load()
 DECODE = Decoder(CATALOGUE)
 RUNS = """
-select run_id, state, revision, finished_at::text, requested_trials, search_space_version, max_params, completed_trials,
+select run_id, state,
+       (select max(revision) from cerebros_run_reports made where made.model_run_id = run.id) as revision,
+       finished_at::text, requested_trials, search_space_version, max_params, completed_trials,
        best_metric, error_message, metadata, bridge_result,
        case when exists (select from cerebros_run_reports said where said.model_run_id = run.id and kind = 'start')
             then started_at::text end as started_at
 from cerebros_model_runs run order by run_id
 """
 SAID = """
-select run.run_id, kind, said, rest, source_topic, source_partition, source_offset, source_index,
-       source_timestamp::text, schema_version
-from cerebros_run_reports said join cerebros_model_runs run on run.id = said.model_run_id order by run_id, kind
+select run.run_id, kind, told.revision, told.said, told.rest, source_topic, source_partition, source_offset,
+       source_index, source_timestamp::text, schema_version
+from cerebros_run_reports told join cerebros_model_runs run on run.id = told.model_run_id order by run_id, kind
 """
 PROGRESS = """
 select run.run_id, trial_id, progress.started_at::text, last_seen::text, spectral_norm, parameters, rest,
@@ -135,6 +140,27 @@ def test_a_run_starts_progresses_and_stops(store: Session) -> None:
         "error_message": None, "result": {"best_trial_id": "t", "artifacts": ["a"]}, "revision": 2,
     }  # fmt: skip
     assert fetch(store, "select * from cerebros_model_trials") == []
+
+
+#: numbers that JSON, jsonb and Python write each in a way of its own
+_NUMBERS = [10**25, -(10**25), 2**63, 2**64, 1e300, 5e-324, -0.0, 1e22, 0.1, 10**400, 0.5, float("inf")]
+
+
+def test_a_replay_knows_again_whatever_numbers_and_texts_were_said(store: Session) -> None:
+    odd = {"numbers": _NUMBERS, "text": "a\0\ud800\u2028ü", "deep": [{"x": [None, True, 1.0, 1]}]}
+    records = told(
+        *({**START, "run_id": f"r{number}", "budget": value, "tau": [value], "own": odd} for number, value in
+          enumerate(_NUMBERS)),
+        *({**STOP, "run_id": f"r{number}", "best_metric": value, "own": odd} for number, value in enumerate(_NUMBERS)),
+        *({**METRIC, "trial_id": str(step), "metric_value": value, "step": step, "own": odd} for step, value in
+          enumerate(_NUMBERS)),
+        *({**TRIAL, "trial_id": str(number), "parameters": {"a": value, **odd}} for number, value in
+          enumerate(_NUMBERS)),
+    )  # fmt: skip
+    assert verdicts(write(store, records)) == {"inserted": 4 * len(_NUMBERS)}
+    expected = tables(store)
+    assert verdicts(write(store, records, 7)) == {"unchanged": 4 * len(_NUMBERS)}
+    assert tables(store) == expected
 
 
 def test_a_start_that_comes_after_its_stop_fills_in_what_it_says_and_the_run_stays_stopped(store: Session) -> None:
@@ -285,7 +311,7 @@ def by_subject(store: Session) -> dict[tuple[str, str | None], list[dict[str, An
 
 
 def without_revisions(found: list[list[dict[str, Any]]]) -> list[list[dict[str, Any]]]:
-    return [[{name: row[name] for name in row if name != "revision"} for row in found[0]], *found[1:]]
+    return [[{name: row[name] for name in row if name != "revision"} for row in rows] for rows in found]
 
 
 def test_revisions_of_a_run_are_counted_without_a_gap_and_each_has_its_event(store: Session) -> None:
@@ -299,6 +325,31 @@ def test_revisions_of_a_run_are_counted_without_a_gap_and_each_has_its_event(sto
         run: max(all_) for run, all_ in made.items()
     }
     assert all(after - before == 1 for all_ in made.values() for before, after in pairwise([0, *all_]))
+
+
+def test_what_was_rejected_is_redriven_into_its_own_place_and_resolved(store: Session) -> None:
+    records = told(STOP, {**METRIC, "metric_value": 1, "step": 0}, START, {**METRIC, "metric_value": 2, "step": 0})
+    write(store, records[:2], create_runs=False)
+    write(store, records[2:])
+    letters = DeadLetters(store)
+
+    def redriven() -> Tally:
+        pages = letters.pages(letters.bounded(Selection()), 100, 1024 * 1024)
+        return redrive(pages, DECODE, RedriveStore(store, EventWriter()))
+
+    tally = redriven()
+    assert (tally.resolved, tally.reports["stale"], tally.events) == (2, 2, 0)  # the start and the value are newer
+    [[run], _, _, [metric]] = tables(store)
+    assert (run["state"], metric["value"]) == ("running", "2")
+    assert redriven().taken == 0
+
+
+def test_a_stop_that_was_rejected_alone_stops_its_run_once_it_is_redriven(store: Session) -> None:
+    write(store, told({**STOP, "run_id": "q"}), create_runs=False)
+    letters = DeadLetters(store)
+    tally = redrive(letters.pages(Selection(), 100, 1024), DECODE, RedriveStore(store, EventWriter()))
+    assert (tally.resolved, tally.reports["inserted"], tally.events) == (1, 1, 1)
+    assert [(row["run_id"], row["state"]) for row in fetch(store, RUNS)] == [("q", "succeeded")]
 
 
 def test_an_event_of_a_run_has_the_runs_key_and_subject(store: Session) -> None:

@@ -124,6 +124,39 @@ def test_what_a_trial_says_before_it_ends_is_read_by_rule_and_the_rest_is_kept(
     assert sorted(bent) == sorted(report.bent)
 
 
+@given(
+    st.fixed_dictionaries(
+        {
+            "trial_id": st.sampled_from(["t", "", 7, "x" * 300]),
+            "metric_name": st.sampled_from(["loss", "", 5, "m" * 251, "\u00fc"]),
+            "metric_value": st.one_of(st.floats(), st.integers(-(2**70), 2**70), st.sampled_from(["1", None, True])),
+        },
+        optional={
+            "run_id": st.sampled_from(["r", "", None]),
+            "model_run_id": st.sampled_from(["q", None]),
+            "step": st.one_of(st.integers(-1, 2**64), st.sampled_from([None, 3.0, "3"])),
+            "own": st.just(1),
+        },
+    ),
+    st.sampled_from([b"key", b'"key"', None]),
+)
+def test_the_fast_way_of_a_metric_makes_what_the_thorough_way_makes(fields: Fields, key: bytes | None) -> None:
+    """An event in a box never goes the fast way."""
+    outcome = only({"event": "ml.run.metric", **fields}, key=key)
+    expected = only({"event": ["ml.run.metric"], **fields}, key=key)
+    assert type(outcome) is type(expected)
+    if isinstance(expected, Progress):
+        assert isinstance(outcome, Progress)
+        made = [(*(one.content[name] for name in ("run_id", "trial_id", "metric_name", "step")),
+                 repr(float(one.content["metric_value"])), one.rest, one.schema_version)
+                for one in (outcome, expected)]  # fmt: skip
+        assert made[0] == made[1]
+    else:
+        assert isinstance(outcome, Rejection)
+        assert isinstance(expected, Rejection)
+        assert (outcome.reason, outcome.path) == (expected.reason, expected.path)
+
+
 def test_not_a_number_is_a_value_of_a_metric() -> None:
     for written in (b"NaN", b'"nan"', b"[NaN]"):
         value = json.dumps(METRIC).encode().replace(b"0.5", written)

@@ -22,7 +22,14 @@ from processor.decode.endings import NOT_FINAL, STATUSES
 from processor.decode.numeric import count
 from tests.factories import record
 
-MISSING: Any = Enum("Given", "MISSING").MISSING  # its name is the same in each of the processes that run the tests
+
+class Given(Enum):
+    """Its name is the same in each of the processes that run the tests."""
+
+    MISSING = 1
+
+
+MISSING: Any = Given.MISSING
 DECODE = Decoder(Catalogue.load())
 NAN, INFINITY = float("nan"), float("inf")
 

@@ -1,15 +1,13 @@
--- The life of runs and the progress of trials. The runs' own row gets a number of revisions; what a start or a stop
--- said, and where it stood, is beside it: other programs write that row too.
-
--- step: revisions of the runs
-alter table cerebros_model_runs
-    add column if not exists revision bigint not null default 0;
+-- The life of runs and the progress of trials. What a start or a stop said, where it stood and which revision it made
+-- is beside the run's row, which other programs read and write: that table stays as it is.
 
 -- step: what runs said of their life
--- The newest start and the newest stop of a run; a stop goes when a newer start comes.
+-- The newest start and the newest stop of a run; a stop goes when a newer start comes. The run's revision is the
+-- greater of theirs.
 create table if not exists cerebros_run_reports (
     model_run_id     uuid not null references cerebros_model_runs (id) on delete cascade,
     kind             text not null check (kind in ('start', 'stop')),
+    revision         bigint not null,
     said             jsonb not null,
     rest             jsonb not null,
     schema_version   integer not null,
@@ -53,5 +51,5 @@ create table if not exists cerebros_trial_metrics (
     source_index     integer not null,
     rest             jsonb
 );
-create unique index if not exists cerebros_trial_metrics_one_row_a_step
+create unique index if not exists cerebros_trial_metrics_steps
     on cerebros_trial_metrics (model_run_id, trial_id, metric, coalesce(step, -1::bigint));
