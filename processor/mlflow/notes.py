@@ -26,6 +26,6 @@ def note(body: Mapping[str, Any]) -> str:
 
 
 def _flat(text: Any) -> str:
-    """One line, in which nothing is a link, an image or HTML."""
+    """One line, in which nothing is a link, an image or HTML; of `>` MLflow would show the backslash."""
     line = " ".join(str(text).split())[:500]
-    return "".join(f"\\{one}" if one in "\\`*_{}[]<>#|!" else one for one in line)
+    return "".join(f"\\{one}" if one in "\\`*_{}[]<#!" else one for one in line)
