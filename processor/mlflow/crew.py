@@ -50,7 +50,7 @@ class Crew:
             elif isinstance(result, Doubtful) and not self._is_broken_by(job):
                 trouble = trouble or result
             elif isinstance(result, (Refused, Doubtful, Unlinkable)):
-                self._put_aside(job, result)
+                self.put_aside(job, result)
             elif result is not None:
                 trouble = result
         return done, trouble
@@ -79,7 +79,8 @@ class Crew:
             return False
         return True
 
-    def _put_aside(self, job: Job, error: ProcessorError) -> None:
+    def put_aside(self, job: Job, error: ProcessorError) -> None:
+        """Tells of a trial that has no run, or none that can be written, and remembers why."""
         link, detail = job.link, str(error)
         state = error.state if isinstance(error, Unlinkable) else LinkState.REFUSED
         self._links.refuse(link, state, detail)

@@ -88,7 +88,7 @@ class Mirror:
         progress = self._links.progress([one.trial for one in due if one.trial_id])
         jobs = [Job(one, _content(one, progress.get(one.trial, NOTHING)), links[one.trial]) for one in due]
         found, trouble = self._crew.each(self._find_or_make, [self._freed(job) for job in jobs])
-        linked = self._remember(found)
+        linked = self._remember(self._claimed(found))
         reach("mlflow.after_link")
         filled, later = self._crew.each(self._fill, linked)
         self._links.settle([job.link for job in filled])
@@ -138,6 +138,20 @@ class Mirror:
         made = self._finder.make(job.content, link, self._parents.get(event.run_id) if event.trial_id else None)
         metrics.MLFLOW_RUNS.labels("made").inc()
         return msgspec.structs.replace(job, run=made)
+
+    def _claimed(self, jobs: Sequence[Job]) -> list[Job]:
+        """A run that several trials of the round name is the first one's: the tags that tell it come later."""
+        owners: dict[str, Job] = {}
+        kept = []
+        for job in jobs:
+            run_id = job.run.run_id if job.run is not None and job.link.reported else ""
+            owner = owners.setdefault(run_id, job)
+            if run_id and owner is not job:
+                why = f"run {run_id} belongs to trial {owner.event.trial_id!r:.100} of {owner.event.run_id!r:.100}"
+                self._crew.put_aside(job, Unlinkable(LinkState.FOREIGN, why))
+            else:
+                kept.append(job)
+        return kept
 
     def _own(self, run_id: str) -> Run:
         run = self._tracking.run(run_id)

@@ -267,3 +267,10 @@ def test_without_parents_a_run_is_said_of_its_experiment(tracking: FakeTracking,
     make_mirror(tracking, links).apply([of_run("stopped", "succeeded", 1)])
     assert "tag_experiment" in tracking.calls
     assert tracking.runs == {}
+
+
+def test_a_run_that_two_trials_name_at_once_is_the_first_ones(tracking: FakeTracking, links: FakeLinks) -> None:
+    with_runs(tracking)
+    make_mirror(tracking, links).apply([trial("t1", mlflow_run_id=GOOD), trial("t2", mlflow_run_id=GOOD)])
+    assert tracking.runs[GOOD].tags["cerebros.trial_id"] == "t1"
+    assert [one[:2] for one in links.refused] == [(("run", "t2"), LinkState.FOREIGN)]
