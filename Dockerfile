@@ -14,6 +14,7 @@ RUN uv pip install --require-hashes --only-binary :all: -r requirements/runtime.
 COPY requirements/dev.txt requirements/
 COPY pyproject.toml LICENSE README.md ./
 COPY schemas schemas
+COPY requirements/mlflow.txt requirements/
 COPY processor processor
 RUN uv build --wheel --require-hashes --build-constraints requirements/dev.txt --out-dir dist . \
  && uv pip install --no-deps --no-index dist/*.whl

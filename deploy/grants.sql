@@ -38,4 +38,7 @@ grant select, insert, update (wanted_at), delete on outbox_parked to :"role";
 -- who publishes them
 grant select, insert, update on relay_identity to :"role";
 
+-- which MLflow run belongs to which trial (`processor mlflow`)
+grant select, insert, update on mlflow_links, mlflow_servers to :"role";
+
 commit;

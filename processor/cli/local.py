@@ -14,20 +14,22 @@ app = typer.Typer(help="A real Kafka and a real PostgreSQL on this machine, with
 @app.command("up")
 def local_up(
     data: Annotated[Path | None, typer.Option(help="keep the data here; without it, it goes when you stop")] = None,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="an MLflow tracking server too")] = False,
 ) -> None:
     """Start both, print their addresses, stop both on Ctrl-C."""
     from processor.local import serve
 
-    serve(data, lambda line: print(line, flush=True))
+    serve(data, lambda line: print(line, flush=True), mlflow=mlflow)
 
 
 def demo(
     trials: Annotated[int, typer.Option(min=10, help="how many trials the search runs")] = 60,
     keep: Annotated[bool, typer.Option("--keep", help="leave all running and say how to look around")] = False,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="mirror the trials into a real MLflow, and compare")] = False,
 ) -> None:
     """A real search reports through a real Kafka into a real PostgreSQL; then all is replayed and reconciled."""
     from rich.console import Console
 
     from processor.demo import run_demo
 
-    sys.exit(run_demo(trials=trials, keep=keep, console=Console()))
+    sys.exit(run_demo(trials=trials, keep=keep, mlflow=mlflow, console=Console()))

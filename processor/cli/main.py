@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from processor.cli import dead_letters, local, parked, processes, replay, schemas, topics
+from processor.cli import dead_letters, local, mlflow, parked, processes, replay, schemas, topics
 from processor.cli.output import fail
 from processor.core.errors import ProcessorError, UsageError
 
@@ -23,6 +23,7 @@ app.command()(processes.ingest)
 app.command()(processes.relay)
 app.command()(processes.gateway)
 app.command("gateway-token")(processes.gateway_token)
+app.add_typer(mlflow.app, name="mlflow")
 app.command()(processes.run)
 app.command()(processes.migrate)
 app.add_typer(topics.app, name="topics")

@@ -61,4 +61,23 @@ def status_table(document: Mapping[str, Any]) -> Table:
             add_row(table, "dead letters", "none")
         for reason, count in document["dead_letters"].items():
             add_row(table, f"dead letters: {reason}", count)
+    if mirror := document.get("mlflow"):
+        table.add_section()
+        add_row(table, "MLflow", f"{mirror['tracking_uri']} (server {mirror['server'][:8]})")
+        for state, count in mirror["links"].items():
+            add_row(table, f"MLflow links: {state}", count)
+        add_row(table, "MLflow links in doubt", mirror["doubtful"])
+    if "mlflow_lag" in document:
+        add_row(table, "MLflow, events behind", document["mlflow_lag"])
     return table
+
+
+def mlflow_findings(document: Mapping[str, Any]) -> list[str | Table]:
+    """One sentence, and a table of what differs."""
+    said = f"{document['trials']:,} trials, {document['runs']:,} linked runs at {document['where']}"
+    if not document["differences"]:
+        return [f"{said}: nothing differs"]
+    cells = [tuple(one.values()) for one in document["shown"]]
+    names = ("what", "run", "trial", "MLflow run", "detail")
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(document["kinds"].items()))
+    return [make_table(names, cells, title="differences"), f"{said}: {kinds}"]

@@ -24,6 +24,11 @@ POINTS = (
     "relay.after_produce",
     "relay.after_kafka_commit",
     "relay.after_mark",
+    "mlflow.before_create",
+    "mlflow.after_create",
+    "mlflow.after_link",
+    "mlflow.between_batches",
+    "mlflow.before_commit",
 )
 
 _target: str | None = None

@@ -67,6 +67,33 @@ PARKED = Counter("processor_parked", "messages that the broker will not take", r
 OUTBOX_MESSAGES = Gauge("processor_outbox_messages", "messages waiting in the outbox", registry=REGISTRY)
 OUTBOX_AGE = Gauge("processor_outbox_age_seconds", "age of the oldest waiting message", registry=REGISTRY)
 RELAY_ACTIVE = Gauge("processor_relay_active", "1 where this relay publishes, 0 on standby", registry=REGISTRY)
+MLFLOW_TRIALS = Counter(
+    "processor_mlflow_trials", "revisions mirrored into MLflow, by what became of them", ["result"], registry=REGISTRY
+)
+MLFLOW_RUNS = Counter(
+    "processor_mlflow_runs", "MLflow runs made, found again, superseded, deleted", ["what"], registry=REGISTRY
+)
+MLFLOW_BENT = Counter(
+    "processor_mlflow_bent", "names and values that MLflow can't hold as they came", registry=REGISTRY
+)
+MLFLOW_UNREADABLE = Counter(
+    "processor_mlflow_unreadable", "records of the events topic that are no event", registry=REGISTRY
+)
+MLFLOW_BATCH_SECONDS = Histogram(
+    "processor_mlflow_batch_seconds",
+    "one batch of events, from the first request to MLflow to the last",
+    buckets=_LATENCY_BUCKETS,
+    registry=REGISTRY,
+)
+MLFLOW_LATENCY_SECONDS = Histogram(
+    "processor_mlflow_latency_seconds",
+    "from a report's record timestamp to its run in MLflow; the first event of each batch",
+    buckets=_LATENCY_BUCKETS,
+    registry=REGISTRY,
+)
+MLFLOW_DOUBTFUL = Gauge(
+    "processor_mlflow_doubtful_links", "links that are to be looked at again for runs made twice", registry=REGISTRY
+)
 REDRIVES = Counter("processor_redrives", "dead letters redriven, by result", ["result"], registry=REGISTRY)
 
 GATEWAY_REQUESTS = Counter(

@@ -400,7 +400,67 @@ class GatewaySettings(TopicSettings, DecodeSettings, HealthSettings):
         return self
 
 
-class Settings(IngestSettings, RelaySettings, GatewaySettings):
+class MlflowSettings(TopicSettings, DatabaseSettings, SchemaSettings, HaltSettings, HealthSettings):
+    """Of `processor mlflow`."""
+
+    mlflow_tracking_uri: str | None = Field(
+        None, description="MLflow tracking server to mirror trials into: http://host:port[/path]", repr=False
+    )
+    mlflow_experiment: str = Field(
+        "cerebros/{run_id}",
+        min_length=1,
+        max_length=400,
+        description="experiment of a trial, {run_id} stands for its run's id; a fixed name makes each Cerebros run a "
+        "parent run",
+    )
+    mlflow_parent_runs: Literal["auto", "always", "never"] = Field(
+        "auto", description="a parent run for each Cerebros run; auto: where MLFLOW_EXPERIMENT lacks {run_id}"
+    )
+    mlflow_mirror: Literal["all", "succeeded", "failed"] = Field("all", description="which trials become runs")
+    mlflow_event_files: Literal["bent", "always", "never"] = Field(
+        "bent",
+        description="the whole event as a file of its run: only where MLflow can't hold all of it, always, or never",
+    )
+    mlflow_create_missing: bool = Field(
+        False, description="a trial that names an MLflow run that can't be linked gets a run of its own"
+    )
+    mlflow_username: str | None = Field(None, description="user of the tracking server", repr=False)
+    mlflow_password: SecretStr | None = Field(None, description="password of that user")
+    mlflow_token: SecretStr | None = Field(None, description="bearer token, instead of user and password")
+    mlflow_ca_file: Path | None = Field(None, description="PEM file of the authorities that its certificate may be of")
+    mlflow_cert_file: Path | None = Field(None, description="PEM file of a client certificate")
+    mlflow_key_file: Path | None = Field(None, description="PEM file of its key")
+    mlflow_connections: int = Field(4, ge=1, le=64, description="requests to MLflow at the same time")
+    mlflow_timeout_ms: int = Field(
+        30_000, ge=100, le=600_000, description="a request to MLflow that takes longer is an outage, and tried again"
+    )
+    mlflow_batch_max_events: int = Field(
+        200, ge=1, le=10_000, description="events that are mirrored before their offsets are committed"
+    )
+
+    @field_validator("mlflow_tracking_uri")
+    @classmethod
+    def _is_a_server(cls, value: str | None) -> str | None:
+        if value is not None:
+            match = re.fullmatch(r"https?://(\[[^\]]+\]|[^:/?#@]+)(:(\d+))?(/[^?#]*)?", value)
+            if match is None or (match[3] is not None and not _is_port(match[3])):
+                raise ValueError("must be http://host:port or https://host:port; user and password have settings")
+        return value
+
+    @model_validator(mode="after")
+    def _has_one_way_in(self) -> Self:
+        if self.mlflow_token and self.mlflow_username:
+            raise ValueError(f"{PREFIX}MLFLOW_TOKEN and {PREFIX}MLFLOW_USERNAME: one of them")
+        return self
+
+    @property
+    def mlflow_parents(self) -> bool:
+        if self.mlflow_parent_runs == "auto":
+            return "{run_id}" not in self.mlflow_experiment
+        return self.mlflow_parent_runs == "always"
+
+
+class Settings(IngestSettings, RelaySettings, GatewaySettings, MlflowSettings):
     """Every setting there is: of `processor run`, the demo and the documentation."""
 
 

@@ -17,12 +17,14 @@ from processor.core.tables import sentence
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 
 
-def run_demo(*, trials: int = 60, keep: bool = False, console: Console) -> int:
+def run_demo(*, trials: int = 60, keep: bool = False, mlflow: bool = False, console: Console) -> int:
     """Runs the demo and returns its exit code: 0 all is well, 1 something differs or broke, 130 interrupted.
 
     It starts a local stack, or uses the servers of PROCESSOR_KAFKA_BOOTSTRAP_SERVERS and PROCESSOR_DATABASE_URL where
-    both are set. With `keep` everything runs on until Ctrl-C. A second signal ends it at once; its servers and workers
-    notice and stop. Call it in the main thread: it handles signals.
+    both are set. With `mlflow` the trials are mirrored into a tracking server too: that of
+    PROCESSOR_MLFLOW_TRACKING_URI beside given servers, else one of its own. With `keep` everything runs on until
+    Ctrl-C. A second signal ends it at once; its servers and workers notice and stop. Call it in the main thread: it
+    handles signals.
     Raises `UsageError` where the settings are wrong.
     """
     with stop_on_signals(handler=_InterruptOnce()):
@@ -30,7 +32,7 @@ def run_demo(*, trials: int = 60, keep: bool = False, console: Console) -> int:
             _check_installed()
             from processor.demo.play import play
 
-            return play(trials, keep, console)
+            return play(trials, keep, console, mlflow=mlflow)
         except KeyboardInterrupt:
             console.print("stopped")
             return INTERRUPTED

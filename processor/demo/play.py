@@ -27,10 +27,10 @@ RANKED = 3  # the best trials of a run get their rank when the run is over
 SEED = 7
 
 
-def play(trials: int, keep: bool, console: Console) -> int:
+def play(trials: int, keep: bool, console: Console, *, mlflow: bool = False) -> int:
     """Plays it once; the exit code: 0, or 1 where anything differs from what must be. Raises `ProcessorError`."""
     say = show.Steps(console)
-    with open_scene(say) as scene:
+    with open_scene(say, mlflow=mlflow) as scene:
         search_all(scene, trials, console)
         say(
             f"{scene.ledger.sent} reports sent, and {scene.ledger.life.total} starts, stops and metrics: to Kafka, and "
@@ -52,6 +52,7 @@ def play(trials: int, keep: bool, console: Console) -> int:
         console.print(show.replay_table(*facts))
         differences = reconcile(scene.ledger, second)
         differences += [f"the replay changed: {name}" for name in facts[0] if facts[0][name] != facts[1][name]]
+        differences += look_at_mlflow(scene, say, console)
         show.verdict(console, scene.ledger, differences)
         if keep:
             # a stack of our own brings its psql along; with given servers it is the user's
@@ -60,6 +61,16 @@ def play(trials: int, keep: bool, console: Console) -> int:
             show.ways_to_look(console, scene.addresses, psql, str(scene.folder))
             wait_for_interrupt(scene)
     return 1 if differences else 0
+
+
+def look_at_mlflow(scene: Scene, say: show.Steps, console: Console) -> list[str]:
+    """What differs between the tables and MLflow, where there is one; waits until the mirror has read everything."""
+    if scene.mirror is None:
+        return []
+    say("waiting until MLflow has every trial, then comparing")
+    found = scene.mirrored()
+    console.print(show.mlflow_table(found))
+    return [f"MLflow: {kind} {number}" for kind, number in found["kinds"].items()]
 
 
 def search_all(scene: Scene, trials: int, console: Console) -> None:
@@ -145,6 +156,8 @@ def wait_for_interrupt(scene: Scene) -> None:
             scene.ingest.check()
             scene.relay.check()
             scene.gateway.check()
+            if scene.mirror is not None:
+                scene.mirror.check()
             time.sleep(0.5)
     except KeyboardInterrupt:
         return

@@ -36,6 +36,8 @@ _OWN_SETTINGS = {
     f"{PREFIX}UNKNOWN_RUN": "create",
     f"{PREFIX}METRICS_PORT": "0",
     f"{PREFIX}GATEWAY_TOKENS_FILE": "",
+    # the search names MLflow runs that nobody made
+    f"{PREFIX}MLFLOW_CREATE_MISSING": "true",
 }
 
 
@@ -67,6 +69,7 @@ class Scene(NamedTuple):
     door: int
     runs: Runs
     ledger: Ledger
+    mirror: Worker | None = None
 
     def counts(self) -> dict[str, int]:
         """See `demo_counts` in demo.sql; raises `DemoError` when a worker has ended by itself."""
@@ -91,6 +94,19 @@ class Scene(NamedTuple):
     def lag(self) -> int:
         """Records that ingest has yet to commit, as `processor status` says."""
         return int(json.loads(run(self.environment, "status", "-f", "json"))["lag_total"])
+
+    def mirrored(self) -> dict[str, Any]:
+        """What `processor mlflow verify` says once the mirror has read all events, or takes too long."""
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while time.monotonic() < deadline:
+            if self.mirror is not None:
+                self.mirror.check()
+            status = json.loads(run(self.environment, "status", "-f", "json"))
+            if status.get("mlflow_lag") == 0:
+                break
+            time.sleep(REFRESH_SECONDS)
+        found: dict[str, Any] = json.loads(run(self.environment, "mlflow", "verify", "-f", "json", may_fail=True))
+        return found
 
     def observe(self) -> Observed:
         return Observed(
@@ -120,10 +136,10 @@ class Scene(NamedTuple):
 
 
 @contextmanager
-def open_scene(say: Callable[[str], None]) -> Iterator[Scene]:
+def open_scene(say: Callable[[str], None], *, mlflow: bool = False) -> Iterator[Scene]:
     """Servers, tables, topics, ingest and relay; stopped in reverse order. Raises `ProcessorError`."""
     with ExitStack() as cleanup:
-        settings, addresses = _find_servers(cleanup, say)
+        settings, addresses = _find_servers(cleanup, say, mlflow)
         environment = {**os.environ, **addresses, **_OWN_SETTINGS}
         run(environment, "migrate")
         run(environment, "topics", "create")
@@ -135,14 +151,17 @@ def open_scene(say: Callable[[str], None]) -> Iterator[Scene]:
         door = free_ports(1)[0]
         gateway = Worker("gateway", {**environment, f"{PREFIX}GATEWAY_LISTEN": f"127.0.0.1:{door}"}, folder)
         cleanup.enter_context(gateway)
-        say("tables and topics are there, ingest and relay are running, and a gateway")
+        mirror = cleanup.enter_context(Worker("mlflow", environment, folder)) if mlflow else None
+        say(f"tables and topics are there, ingest, relay{', mlflow' if mlflow else ''} and a gateway are running")
         tag = secrets.token_hex(4)
         runs = Runs(*(f"digits-{name}-{tag}" for name in ("sgd", "adam", "optuna", "old")))
-        yield Scene(settings, addresses, environment, folder, store, ingest, relay, gateway, door, runs, Ledger())
+        yield Scene(
+            settings, addresses, environment, folder, store, ingest, relay, gateway, door, runs, Ledger(), mirror
+        )
         say("stopping")
 
 
-def _find_servers(cleanup: ExitStack, say: Callable[[str], None]) -> tuple[Settings, dict[str, str]]:
+def _find_servers(cleanup: ExitStack, say: Callable[[str], None], mlflow: bool) -> tuple[Settings, dict[str, str]]:
     """The settings, and the variables that tell other processes of them: none where they come from outside."""
     settings = load_settings(Settings)
     given = settings.model_fields_set.intersection(_SERVERS)
@@ -152,8 +171,10 @@ def _find_servers(cleanup: ExitStack, say: Callable[[str], None]) -> tuple[Setti
     if given:
         names = " and ".join(PREFIX + name.upper() for name in _SERVERS)
         raise UsageError(f"set both {names}, or neither: then the demo starts its own")
-    stack = cleanup.enter_context(LocalStack(progress=say))
+    stack = cleanup.enter_context(LocalStack(progress=say, mlflow=mlflow))
     say(f"Apache Kafka at {stack.bootstrap_servers}, PostgreSQL at {stack.database_url}")
+    if stack.mlflow:
+        say(f"MLflow at {stack.mlflow.url}")
     own = {
         "kafka_bootstrap_servers": stack.bootstrap_servers,
         "database_url": SecretStr(stack.database_url),

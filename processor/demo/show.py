@@ -88,6 +88,14 @@ def replay_table(before: Mapping[str, Any], after: Mapping[str, Any]) -> Table:
     return table
 
 
+def mlflow_table(found: Mapping[str, Any]) -> Table:
+    table = _table("MLflow", "", "count", right=["count"])
+    add_row(table, "trials that succeeded or failed (Postgres)", found["trials"])
+    add_row(table, f"runs at {found['where']}", found["runs"])
+    add_row(table, "differences in status, params, metrics", found["differences"])
+    return table
+
+
 def verdict(console: Console, ledger: Ledger, differences: Sequence[str]) -> None:
     """One sentence and its sum, or what differs."""
     if differences:

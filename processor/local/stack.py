@@ -1,4 +1,4 @@
-"""Kafka and PostgreSQL together: started, addressed and stopped as one."""
+"""Kafka and PostgreSQL (and MLflow, where it is wanted) together: started, addressed and stopped as one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from processor.local.files import free_ports, last_lines, locked
 from processor.local.guard import remove_tree
 from processor.local.java import Jvm
 from processor.local.kafka import KafkaServer, install_kafka
+from processor.local.mlflow import MlflowServer, install_mlflow
 from processor.local.postgres import PostgresServer
 from processor.local.server import Server
 
@@ -33,6 +34,7 @@ class LocalStack:
     progress: is told in short sentences what takes long.
     kafka_properties, postgres_options: broker properties and `postgres -c` settings that win over the stack's own.
     kafka_heap: the broker's largest heap, as in `java -Xmx`.
+    mlflow: an MLflow tracking server too; its environment is made the first time.
 
     Both servers stop when this process ends, in whatever way.
     Raises: SetupError, on entering, when something is missing or a server does not start.
@@ -40,6 +42,7 @@ class LocalStack:
 
     kafka: KafkaServer
     postgres: PostgresServer
+    mlflow: MlflowServer | None = None
 
     def __init__(
         self,
@@ -49,11 +52,12 @@ class LocalStack:
         kafka_properties: Mapping[str, str] = {},
         postgres_options: Mapping[str, str] = {},
         kafka_heap: str = "512m",
+        mlflow: bool = False,
     ) -> None:
         self._kept = data
         self._progress = progress or (lambda _: None)
         self._kafka_properties, self._postgres_options = kafka_properties, postgres_options
-        self._kafka_heap = kafka_heap
+        self._kafka_heap, self._with_mlflow = kafka_heap, mlflow
         self._cleanup = ExitStack()
 
     @property
@@ -69,10 +73,11 @@ class LocalStack:
     @property
     def environment(self) -> dict[str, str]:
         """The settings that point the processor at this stack."""
-        return {
+        found = {
             "PROCESSOR_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "PROCESSOR_DATABASE_URL": self.database_url,
         }
+        return {**found, "PROCESSOR_MLFLOW_TRACKING_URI": self.mlflow.url} if self.mlflow else found
 
     def kafka_tool(self, tool: str, *args: str) -> subprocess.CompletedProcess[str]:
         """Run one of Kafka's own tools, for example `consumer-groups`, against the broker."""
@@ -85,7 +90,9 @@ class LocalStack:
             busy = f"{folder} is in use by another local stack"
             lock = cleanup.enter_context(locked(folder / "lock", BUSY_SECONDS, busy))
             self._make_servers(folder, lock, install_kafka(self._progress))
-            self._progress("starting Apache Kafka and PostgreSQL")
+            if self._with_mlflow:
+                self._make_mlflow(folder, lock, install_mlflow(self._progress))
+            self._progress("starting Apache Kafka and PostgreSQL" + (" and MLflow" if self.mlflow else ""))
             cleanup.callback(_together, "stop", self.servers)
             _together("start", self.servers)
             self._cleanup = cleanup.pop_all()
@@ -113,10 +120,15 @@ class LocalStack:
             heap=self._kafka_heap,
         )
 
+    def _make_mlflow(self, folder: Path, lock: int, python: Path) -> None:
+        (port,) = free_ports(1)
+        temporary = self._kept is None
+        self.mlflow = MlflowServer(folder / "mlflow", port, python, lock=lock, temporary=temporary)
+
     @property
     def servers(self) -> tuple[Server, ...]:
-        """Both servers."""
-        return (self.kafka, self.postgres)
+        """All of them."""
+        return (self.kafka, self.postgres, *([self.mlflow] if self.mlflow else ()))
 
     def _open_folder(self, cleanup: ExitStack) -> Path:
         if self._kept is None:
@@ -146,18 +158,18 @@ def _together(method: str, servers: Iterable[Server]) -> None:
             raise
 
 
-def serve(data: Path | None, echo: Callable[[str], None]) -> None:
+def serve(data: Path | None, echo: Callable[[str], None], *, mlflow: bool = False) -> None:
     """Run a stack until SIGINT or SIGTERM, telling `echo` where it is.
 
     Raises: SetupError when it does not start, or when one of its servers ends by itself.
     """
-    with LocalStack(data, progress=echo) as stack, stop_on_signals() as stop:
-        for server, address in zip(stack.servers, (stack.bootstrap_servers, stack.database_url), strict=True):
+    with LocalStack(data, progress=echo, mlflow=mlflow) as stack, stop_on_signals() as stop:
+        for server, address in zip(stack.servers, stack.environment.values(), strict=True):
             echo(f"{server.title} at {address}, log {server.log}")
         for name, value in stack.environment.items():
             echo(f"export {name}={value}")
         echo(f"export PROCESSOR_GATEWAY_LISTEN=127.0.0.1:{free_ports(1)[0]}")  # `processor run` then has one too
-        echo("Ctrl-C stops both" + ("" if data else " and removes their data"))
+        echo("Ctrl-C stops all" + ("" if data else " and removes their data"))
         while not stop.wait(1):
             for server in stack.servers:
                 if not server.running:

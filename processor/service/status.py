@@ -8,8 +8,9 @@ from processor.core.errors import TransientError
 from processor.core.settings import StatusSettings
 from processor.kafka.offsets import GroupOffsets, troubles_of
 from processor.kafka.topics import compaction_warning, is_compacted
-from processor.service.wiring import open_migrated
+from processor.service.wiring import mlflow_group, open_migrated
 from processor.store.errors import place
+from processor.store.mlflow_links import mlflow_status
 from processor.store.outbox import Outbox
 
 
@@ -25,7 +26,7 @@ def collect_status(settings: StatusSettings) -> dict[str, Any]:
         "group": settings.group_id,
         "problems": [],
     }
-    for part in (_group, _tables):
+    for part in (_group, _tables, lambda settings: _mirror(settings, document)):
         try:
             document.update(part(settings))
         except TransientError as error:
@@ -57,4 +58,14 @@ def _tables(settings: StatusSettings) -> dict[str, Any]:
             "runs_by_state": {row["state"]: row["count"] for row in store.fetch("status_runs")},
             "outbox": Outbox(store).depth(),
             "dead_letters": {row["reason"]: row["count"] for row in letters},
+            "mlflow": mlflow_status(store),
         }
+
+
+def _mirror(settings: StatusSettings, document: dict[str, Any]) -> dict[str, Any]:
+    """How far the mirror is behind, where there is one."""
+    if not document.get("mlflow"):
+        return {}
+    group = settings.model_copy(update={"group_id": mlflow_group(settings.group_id, document["mlflow"]["server"])})
+    bounds = GroupOffsets(group, settings.events_topic).bounds()
+    return {"mlflow_lag": sum(bound.lag for bound in bounds.values())}

@@ -35,6 +35,14 @@ def open_migrated(settings: DatabaseSettings, application: str) -> Iterator[Sess
         yield session
 
 
+def mlflow_group(group_id: str, server: str) -> str:
+    """The consumer group of a mirror into that tracking server.
+
+    One that comes back with another database is another server, and its group begins at the beginning, by itself.
+    """
+    return f"{group_id}-mlflow-{server[:8]}"
+
+
 def make_registry(settings: SchemaSettings) -> SchemaRegistry | None:
     """The schema registry, where one is set."""
     return SchemaRegistry(settings.schema_registry_url) if settings.schema_registry_url else None

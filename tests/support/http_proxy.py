@@ -1,0 +1,84 @@
+"""An HTTP proxy between a mirror and its tracking server that answers in its place, waits, or loses answers."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Self
+
+_DROPPED = {"connection", "transfer-encoding", "content-length", "date", "server"}
+
+
+class HttpProxy:
+    """`status`: every request (or this `share` of them) is answered so; `wait_s` before each; `lose` this share of
+    answers after the server has done what was asked."""
+
+    def __init__(self, port: int) -> None:
+        self.target, self.status, self.share, self.wait_s, self.lose = port, 0, 1.0, 0.0, 0.0
+        self.refused = self.lost = 0
+        self._random = random.Random(7)
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def answer(self) -> None:
+                proxy.answer(self)
+
+            do_GET = do_POST = do_PUT = answer  # noqa: N815 - http.server's names
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def answer(self, asked: BaseHTTPRequestHandler) -> None:
+        body = asked.rfile.read(int(asked.headers.get("content-length") or 0))
+        time.sleep(self.wait_s)
+        if self.status and self._random.random() < self.share:
+            self.refused += 1
+            self._send(asked, self.status, b"the proxy says no", {"retry-after": "1"})
+            return
+        connection = http.client.HTTPConnection("127.0.0.1", self.target, timeout=60)
+        try:
+            headers = {name: value for name, value in asked.headers.items() if name.lower() != "host"}
+            connection.request(asked.command, asked.path, body, headers)
+            reply = connection.getresponse()
+            content, kept = reply.read(), {k: v for k, v in reply.getheaders() if k.lower() not in _DROPPED}
+        except OSError:
+            self._send(asked, 502, b"nobody behind the proxy", {})
+            return
+        finally:
+            connection.close()
+        if self._random.random() < self.lose:
+            self.lost += 1
+            asked.close_connection = True
+            asked.connection.close()
+            return
+        self._send(asked, reply.status, content, kept)
+
+    def _send(self, asked: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]) -> None:
+        asked.send_response(status)
+        for name, value in {**headers, "content-length": str(len(body))}.items():
+            asked.send_header(name, value)
+        asked.end_headers()
+        asked.wfile.write(body)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()
