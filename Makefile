@@ -69,7 +69,7 @@ wheel: setup
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
   --python-version 3.11 --no-emit-package cerebros-processor
 lock: setup
-	@$(COMPILE) --upgrade --group dev --group docs --all-extras -o requirements/dev.txt pyproject.toml requirements/build.in
+	@$(COMPILE) --upgrade --group dev --group docs --group oracles --all-extras -o requirements/dev.txt pyproject.toml requirements/build.in
 	@$(COMPILE) -c requirements/dev.txt --extra registry -o requirements/runtime.txt pyproject.toml
 	@printf 'uv\n' | $(COMPILE) -o requirements/uv.txt -
 

@@ -158,7 +158,9 @@ REFUSED: list[Case] = [
     ),
     *all_to(Reason.UNKNOWN_STATUS, "status", "done", "", "succeede", "suc ceeded", "failed\0", 1, True, [], {}, ["x"]),
     *all_to(Reason.UNKNOWN_STATUS, "status", "TrialState.", ".FAIL", "3.FAIL", "fail.", "x" * 10**6, "a." * 10**5, NAN),
-    *all_to(Reason.NOT_FINAL, "status", *sorted(NOT_FINAL), "RUNNING", "TrialState.WAITING", ["running"], "in progress"),
+    *all_to(
+        Reason.NOT_FINAL, "status", *sorted(NOT_FINAL), "RUNNING", "TrialState.WAITING", ["running"], "in progress"
+    ),
     *all_to(Reason.INVALID_TYPE, f"mlflow_run_id {TEXTS}", 1.5, True, [], {}, NAN, INFINITY, 1e300),
     *all_to(Reason.NOT_A_MAP, MAPS, [], "a", "", "{}", 1, 1.5, False, NAN),
     *all_to(Reason.INVALID_NUMBER, NUMBERS, -1, -0.1, "-1", True, [], {}, 2**63, 1e19, INFINITY, -INFINITY),
