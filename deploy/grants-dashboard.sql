@@ -9,6 +9,5 @@ grant connect on database :"DBNAME" to :"role";
 grant usage on schema public to :"role";
 grant select on processor_migrations, cerebros_model_runs, cerebros_model_trials, dead_letter_records, dead_letters,
     outbox, outbox_parked to :"role";
-alter role :"role" set default_transaction_read_only = on;
 
 commit;
