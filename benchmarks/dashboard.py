@@ -82,7 +82,7 @@ def main() -> None:
             "rows": arguments.rows,
             "largest": largest,
             "fill_s": round(filling, 1),
-            **asyncio.run(measure(stack.database_url, arguments.reps, console)),
+            **asyncio.run(measure(stack.database_url, arguments.rows, arguments.reps, console)),
         }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "dashboard.json").write_text(json.dumps(document, indent=1) + "\n")
@@ -107,7 +107,7 @@ async def fill(url: str, rows: int, largest: int, runs: int) -> float:
         ((0, number) for number in range(largest)),
         ((1 + number % (runs - 1), largest + number) for number in range(rows - largest)),
     )
-    await copy(connection, [str(row["id"]) for row in ids], places)
+    await copy(connection, [str(row["id"]) for row in ids], places, rows)
     for name, columns in SECONDARY.items():
         await connection.execute(f"create index {name} on cerebros_model_trials {columns}")
     await connection.execute("vacuum analyze cerebros_model_trials")
@@ -116,18 +116,19 @@ async def fill(url: str, rows: int, largest: int, runs: int) -> float:
     return time.monotonic() - began
 
 
-async def copy(connection: asyncpg.Connection, ids: list[str], places: Any) -> None:
-    """COPY of one line a (run, number); times are spread over the days before now, as the numbers grow."""
+async def copy(connection: asyncpg.Connection, ids: list[str], places: Any, rows: int) -> None:
+    """COPY of one line a (run, number); times grow with the numbers, `rows` of which fill the days."""
     draw = random.Random(7)
 
     async def lines() -> AsyncIterator[bytes]:
         while portion := list(itertools.islice(places, PORTION)):
-            yield "".join(line(ids[run], number, draw) for run, number in portion).encode()
+            yield "".join(line(ids[run], number, number / rows, draw) for run, number in portion).encode()
 
     await connection.copy_to_table("cerebros_model_trials", source=lines(), columns=list(COLUMNS), format="text")
 
 
-def line(run: str, number: int, draw: random.Random) -> str:
+def line(run: str, number: int, age: float, draw: random.Random) -> str:
+    """`age` is the share of the days that had passed: rows come in the order of time, as ingest writes them."""
     norm = draw.random() < 0.5
     status = "succeeded" if (dice := draw.random()) < 0.9 else "failed" if dice < 0.97 else "skipped"
     accuracy = '"NaN"' if draw.random() < 0.01 else f"{draw.betavariate(8, 2) + 0.005 * norm:.6f}"
@@ -136,7 +137,7 @@ def line(run: str, number: int, draw: random.Random) -> str:
         f'{{"lr": {10 ** draw.uniform(-5, -1):.8f}, "batch_size": {32 << number % 4}, "dropout": {draw.random():.4f}, '
         f'"optimizer": "{("adam", "sgd", "lion")[number % 3]}", "activation": "gelu", "num_layers": {number % 8}}}'
     )
-    at = START + timedelta(days=DAYS) * draw.random()
+    at = START + timedelta(days=DAYS) * age
     cells = (
         run, f"trial_{number}", status, metrics, parameters, "t" if norm else "f", str(number % 900_000),
         f"{number:032x}" if norm else "\\N", f"s3://models/{number}", "3", "1", "raw", "0", str(number),
@@ -191,16 +192,16 @@ def others() -> list[tuple[str, Path, bool]]:
     return [*numbers, ("optimizer", Path("parameters", ("optimizer",)), False)]
 
 
-async def measure(url: str, reps: int, console: Console) -> dict[str, Any]:
+async def measure(url: str, rows: int, reps: int, console: Console) -> dict[str, Any]:
     plain = await ask_all(url, reps)
     connection = await asyncpg.connect(url)
     ids = [str(row["id"]) for row in await connection.fetch("select id from cerebros_model_runs order by inserted_at")]
-    prices = {"as it is": await price(connection, ids)}
+    prices = {"as it is": await price(connection, ids, rows)}
     sizes = {}
     for name, columns in CANDIDATES.items():
         await connection.execute(f"create index {name} on cerebros_model_trials {columns}")
         sizes[name] = await connection.fetchval("select pg_relation_size($1::regclass) / 1048576", name)
-        prices[f"with {columns}"] = await price(connection, ids)
+        prices[f"with {columns}"] = await price(connection, ids, rows)
     await connection.execute("analyze cerebros_model_trials")
     await connection.close()
     indexed = await ask_all(url, reps)
@@ -218,14 +219,15 @@ def timed(work: Callable[[], Any]) -> float:
     return round(time.monotonic() - began, 3)
 
 
-async def price(connection: asyncpg.Connection, ids: list[str]) -> list[float]:
+async def price(connection: asyncpg.Connection, ids: list[str], rows: int) -> list[float]:
     """Seconds for 100,000 further rows, three times, undone each time."""
     seconds = []
     for _ in range(3):
         transaction = connection.transaction()
         await transaction.start()
         began = time.monotonic()
-        await copy(connection, ids, ((number % len(ids), 10**9 + number) for number in range(100_000)))
+        further = ((number % len(ids), rows + number) for number in range(100_000))
+        await copy(connection, ids, further, rows)
         seconds.append(round(time.monotonic() - began, 2))
         await transaction.rollback()
     return seconds

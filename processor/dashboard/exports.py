@@ -52,7 +52,7 @@ async def export_csv(pool: Pool, scope: Scope) -> AsyncIterator[bytes]:
 
 async def _keys(pool: Pool, scope: Scope) -> list[tuple[str, str]]:
     assembly = Assembly("export_keys", scope)
-    assembly.put("again", assembly.condition(scope.node), "true")
+    assembly.put("again", assembly.condition(scope), "true")
     keys = [(row["place"], row["key"]) for row in await fetch(pool, assembly.query())]
     if len(keys) > MOST_KEYS:
         raise UsageError(f"these trials have more than {MOST_KEYS} metrics and parameters: take JSON lines")

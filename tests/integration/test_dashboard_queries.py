@@ -14,6 +14,7 @@ from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.runs import run_page
 from processor.dashboard.queries.sorting import read_cursor, read_sort
 from processor.dashboard.queries.trials import count_trials, trial_keys, trial_page, trial_with_all
+from processor.events.headers import event_id
 from processor.store.pool import Pool
 from tests.support.trials import ask, fill_tables, trials
 
@@ -132,6 +133,9 @@ def test_one_trial_comes_with_what_else_of_its_record_was_rejected(filled: str) 
     assert rejected["trial"]["trial_id"] == "t005"
     assert [letter["report_index"] for letter in rejected["letters"]] == [1, 2, 3]
     assert other["letters"] == []
+    status = other["trial"]["status"]
+    expected = None if status == "skipped" else event_id("run-1", "t001", 1)
+    assert (other["event"] or {}).get("id") == expected
     assert none is None
 
 

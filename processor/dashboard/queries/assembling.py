@@ -8,17 +8,22 @@ from typing import Any, NamedTuple
 import msgspec
 
 from processor.dashboard.filters.sql import Condition, compile_filter
-from processor.dashboard.filters.tree import EVERYTHING, And, Compare, Node, Path
+from processor.dashboard.filters.tree import EVERYTHING, Node, Path
 from processor.dashboard.queries.pool import queries
 from processor.store.pool import Pool
 
-#: 1.8e308 is a double's end; beyond 320 places it is 0: a cast of such a number would be refused
+#: 1.8e308 is a double's end, and what is below 1e-320 is 0: a cast of such a number would be refused. Nearly all have
+#: few places and are cast as they are
 _NUMBER = (
-    "case jsonb_typeof({value}) when 'number' then case when abs({value}::numeric) < 1.7976931348623157e308 "
-    "then round({value}::numeric, 320)::float8 else 'NaN'::float8 end "
+    "case jsonb_typeof({value}) when 'number' then "
+    "case when {value}::numeric not between -1.7976931348623157e308 and 1.7976931348623157e308 then 'NaN'::float8 "
+    "when scale({value}::numeric) > 300 then round({value}::numeric, 320)::float8 else {value}::float8 end "
     "when 'string' then case when {value} in ('\"NaN\"'::jsonb, '\"Infinity\"'::jsonb, '\"-Infinity\"'::jsonb) "
     "then 'NaN'::float8 end end"
 )
+
+
+_OF_RUN = "trial.model_run_id = (select one.id from cerebros_model_runs one where one.run_id = {run})"
 
 
 class Query(NamedTuple):
@@ -32,11 +37,6 @@ class Scope(NamedTuple):
     run_id: str | None = None
     filter: Node = EVERYTHING
 
-    @property
-    def node(self) -> Node:
-        within = () if self.run_id is None else (Compare(Path("run_id"), "=", self.run_id),)
-        return And((*within, self.filter))
-
 
 class Assembly:
     """A named query, its marks filled in one by one while parameters are counted."""
@@ -44,12 +44,15 @@ class Assembly:
     def __init__(self, name: str, scope: Scope) -> None:
         self._text = queries()[name]
         self._args: list[Any] = []
-        self.put("filter", self.condition(scope.node), "true")
+        self.put("filter", self.condition(scope), "true")
 
-    def condition(self, node: Node) -> str:
-        found: Condition = compile_filter(node, len(self._args) + 1)
+    def condition(self, scope: Scope) -> str:
+        """The run is looked up once, before its trials: an index that begins with it then has them in its order."""
+        found: Condition = compile_filter(scope.filter, len(self._args) + 1)
         self._args += found.args
-        return found.sql
+        if scope.run_id is None:
+            return found.sql
+        return f"({_OF_RUN.replace('{run}', self.given(scope.run_id, 'text'))} and {found.sql})"
 
     def given(self, value: Any, kind: str) -> str:
         self._args.append(value)

@@ -15,6 +15,7 @@ from processor.core.errors import UsageError
 from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_sql, value_sql
+from processor.dashboard.queries.trials import count_trials
 from processor.dashboard.statistics.sample import Integers, Parameter, Sample
 from processor.store.pool import Pool
 
@@ -32,17 +33,16 @@ async def read_sample(
     """The trials of a filter by the values of `arm`, with the values of `metric`.
 
     `parameters` are (name, path, numeric): others, for balance and strata, at most 12. Raises `UsageError` where the
-    filter holds more than 2,000,000 trials: a part of them would not stand for the rest.
+    filter holds 2,000,000 trials or more: a part of them would not stand for the rest.
     """
     if len(parameters) > MOST_PARAMETERS:
         raise UsageError(f"at most {MOST_PARAMETERS} other parameters are looked at, not {len(parameters)}")
+    if (await count_trials(pool, scope, MOST_TRIALS)).count >= MOST_TRIALS:
+        raise UsageError(f"the filter holds {MOST_TRIALS:,} trials or more: narrow it, by a run or by time")
     levels = await _levels(pool, scope, arm)
     assembly = Assembly("packed_values", scope)
-    assembly.put("limit", assembly.given(MOST_TRIALS + 1, "integer"), "1")
     assembly.put("columns", "".join(_columns(assembly, arm, levels, metric, parameters)), "")
     (row,) = await fetch(pool, assembly.query())
-    if row["count"] > MOST_TRIALS:
-        raise UsageError(f"the filter holds more than {MOST_TRIALS:,} trials: narrow it, by a run or by time")
     return _sample(row, levels, [(name, numeric) for name, _, numeric in parameters], arm)
 
 

@@ -10,6 +10,8 @@ from processor.core.errors import TransientError
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Scope, estimate, fetch
 from processor.dashboard.queries.sorting import NEWEST, PLAIN, Cursor, Sort, assemble, cursor_of, write_cursor
+from processor.events.bodies import COMPLETE, FAILED
+from processor.events.headers import event_id
 from processor.store.pool import Pool
 
 PAGE, MOST = 50, 500
@@ -100,9 +102,11 @@ async def trial_keys(pool: Pool, scope: Scope) -> list[Key]:
 
 
 async def trial_with_all(pool: Pool, run_id: str, trial_id: str) -> dict[str, Any] | None:
-    """The row of a trial under `trial`, and under `letters` what else of its record was rejected; None: there is none.
+    """The row of a trial under `trial`, its event's id and type under `event`, None where it has none, and under
+    `letters` what else of its record was rejected. None: there is no such trial.
 
-    What earlier revisions held is in the events topic alone: the row is the newest.
+    What earlier revisions held is in the events topic alone, under ids that can be told (`events.headers.event_id`),
+    for as long as the topic keeps them: the row is the newest.
     """
     rows = await pool.fetch("trial_by_name", run_id, trial_id)
     if not rows:
@@ -112,4 +116,13 @@ async def trial_with_all(pool: Pool, run_id: str, trial_id: str) -> dict[str, An
     if trial["source_topic"] is not None:
         position = trial["source_topic"], trial["source_partition"], trial["source_offset"]
         letters = await pool.fetch("letters_of_record", *position)
-    return {"trial": trial, "letters": letters}
+    return {"trial": trial, "event": _event(trial), "letters": letters}
+
+
+def _event(trial: dict[str, Any]) -> dict[str, str] | None:
+    """That of the revision which the row holds; rows from before the processor have none."""
+    kinds = {"succeeded": COMPLETE, "failed": FAILED}
+    if not trial["revision"] or trial["status"] not in kinds:
+        return None
+    identity = event_id(trial["run_id"], trial["trial_id"], trial["revision"])
+    return {"id": identity, "type": kinds[trial["status"]]}

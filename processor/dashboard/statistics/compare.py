@@ -9,15 +9,23 @@ import numpy as np
 from processor.dashboard.statistics.contrast import contrast, sides_of
 from processor.dashboard.statistics.describing import describe
 from processor.dashboard.statistics.directions import guess_direction
-from processor.dashboard.statistics.intervals import Confidence
-from processor.dashboard.statistics.results import ArmSummary, Better, Comparison, Direction, LeftOut, Validity
+from processor.dashboard.statistics.intervals import Confidence, adjusted
+from processor.dashboard.statistics.results import (
+    ArmSummary,
+    Better,
+    Comparison,
+    Contrast,
+    Direction,
+    LeftOut,
+    Validity,
+)
 from processor.dashboard.statistics.sample import Sample
 
 #: arms beyond so many, the smallest ones, are counted and not compared: a parameter with more is no choice but a number
 MOST_ARMS = 8
 FIXED = "intervals are for one look at these trials; whoever looks again and again takes the ones valid at every look"
 ALWAYS = "intervals hold at every look, however often one looks; a p value is for one look, and is not shown here"
-MANY = "several arms are compared: each contrast has its own confidence, not all of them together"
+MANY = "several arms are compared: each interval has its own confidence, and `adjusted_p` counts that they are several"
 
 
 def compare(
@@ -59,7 +67,7 @@ def compare(
     notes += [FIXED if sure.fixed else ALWAYS, *([MANY] if len(contrasts) > 1 else [])]
     return Comparison(
         parameter, metric, direction, validity, confidence, len(sample.arm),
-        tuple(summaries), tuple(contrasts), tuple(left_out), tuple(notes),
+        tuple(summaries), tuple(contrasts), _adjusted(contrasts), tuple(left_out), tuple(notes),
     )  # fmt: skip
 
 
@@ -83,6 +91,12 @@ def _chosen(sample: Sample, leave_out_defaulted: bool) -> tuple[Sample, list[Lef
             )
             keep = keep & (sample.arm != code)
     return (sample if keep.all() else sample.of(keep)), left_out, notes
+
+
+def _adjusted(contrasts: Sequence[Contrast]) -> tuple[float | None, ...]:
+    known = [one.effect.p for one in contrasts if one.effect.p is not None]
+    found = iter(adjusted(known))
+    return tuple(None if one.effect.p is None else next(found) for one in contrasts)
 
 
 def _pair(sample: Sample, reference: int, other: int) -> Sample:

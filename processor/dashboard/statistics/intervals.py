@@ -9,6 +9,7 @@ trials with a standard error takes it in the normal quantile's place.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from scipy.special import betaincinv, ndtri, stdtr, stdtrit
 
@@ -54,6 +55,17 @@ class Confidence:
 def two_sided(statistic: float, freedom: float = math.inf) -> float:
     """The p value of a statistic that is Student's t under the null hypothesis."""
     return float(2 * stdtr(min(freedom, 1e12), -abs(statistic)))
+
+
+def adjusted(p_values: Sequence[float]) -> list[float]:
+    """Benjamini and Hochberg's: so many of what is below a threshold may be false, of several metrics or arms."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place], reverse=True)
+    found = [1.0] * len(p_values)
+    least = 1.0
+    for rank, place in zip(range(len(p_values), 0, -1), order, strict=True):
+        least = min(least, p_values[place] * len(p_values) / rank)
+        found[place] = least
+    return found
 
 
 def beta_quantile(a: float, b: float, share: float) -> float:

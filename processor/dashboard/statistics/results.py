@@ -190,7 +190,10 @@ class Contrast(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """All arms of a parameter, and each other one beside the reference."""
+    """All arms of a parameter, and each other one beside the reference.
+
+    `adjusted_p` are the contrasts' p values by Benjamini and Hochberg, in their order; None where there is none.
+    """
 
     parameter: str
     metric: str
@@ -200,5 +203,6 @@ class Comparison(msgspec.Struct, frozen=True):
     trials: int
     arms: tuple[ArmSummary, ...]
     contrasts: tuple[Contrast, ...]
+    adjusted_p: tuple[float | None, ...]
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...]

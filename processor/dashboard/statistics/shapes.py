@@ -59,6 +59,46 @@ class Distributions(msgspec.Struct, frozen=True):
     arms: tuple[Distribution, ...]
 
 
+class Scatter(msgspec.Struct, frozen=True):
+    """Counts of trials by (row, column) of a grid over both values, those alone that hold any; what lies outside.
+
+    Cells are (column, row, trials). `left_out` lack one of the two, or it is not finite.
+    """
+
+    x_edges: tuple[float, ...]
+    y_edges: tuple[float, ...]
+    cells: tuple[tuple[int, int, int], ...]
+    outside: int
+    left_out: int
+
+
+def scatter(x: Floats, y: Floats, bins: int = BINS, *, robust: bool = True) -> Scatter:
+    """A million points as at most `bins` * `bins` cells; NaN stands for a value that is not there."""
+    both = np.isfinite(x) & np.isfinite(y)
+    if not both.any():
+        return Scatter((), (), (), 0, len(x))
+    edges = [_edges(side[both], bins, robust) for side in (x, y)]
+    places = [np.searchsorted(edge, side[both], "right") - 1 for edge, side in zip(edges, (x, y), strict=True)]
+    # the last bin has its upper edge in it
+    places = [
+        np.where(side[both] == edge[-1], len(edge) - 2, place)
+        for place, edge, side in zip(places, edges, (x, y), strict=True)
+    ]
+    inside = (places[0] >= 0) & (places[0] < len(edges[0]) - 1) & (places[1] >= 0) & (places[1] < len(edges[1]) - 1)
+    codes, counts = np.unique(places[0][inside] * bins + places[1][inside], return_counts=True)
+    cells = zip((codes // bins).tolist(), (codes % bins).tolist(), counts.tolist(), strict=True)
+    sides = [tuple(map(float, edge)) for edge in edges]
+    return Scatter(sides[0], sides[1], tuple(cells), int((~inside).sum()), int((~both).sum()))
+
+
+def _edges(values: Floats, bins: int, robust: bool) -> Floats:
+    low, high = np.quantile(values, ROBUST if robust else (0, 1))
+    if not high > low:
+        low, high, bins = np.nextafter(low, -np.inf), np.nextafter(high, np.inf), 1
+    # in quarters: the range of doubles is no double
+    return np.asarray(np.linspace(low / 4, high / 4, bins + 1) * 4)
+
+
 def best_so_far(sample: Sample, better: Better, *, by_arm: bool = False) -> tuple[BestSoFar, ...]:
     """The steps of each arm, or of all trials; none where nobody knows which values are better."""
     if better == "unknown":
@@ -105,11 +145,7 @@ def distributions(sample: Sample, bins: int = BINS, *, robust: bool = True) -> D
     finite = sample.finite & (sample.arm >= 0)
     if not finite.any():
         return Distributions((), ())
-    low, high = np.quantile(sample.value[finite], ROBUST if robust else (0, 1))
-    if not high > low:
-        low, high, bins = np.nextafter(low, -np.inf), np.nextafter(high, np.inf), 1
-    # in quarters: the range of doubles is no double
-    edges = np.linspace(low / 4, high / 4, bins + 1) * 4
+    edges = _edges(sample.value[finite], bins, robust)
     arms = tuple(_distribution(sample, code, edges) for code in range(len(sample.arms)))
     return Distributions(tuple(map(float, edges)), arms)
 

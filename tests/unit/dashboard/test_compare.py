@@ -83,6 +83,10 @@ def test_a_contrast_is_the_same_to_the_last_digit_whatever_other_arms_there_are(
     alone = compared(trials.of((arm == 0) | (arm == 2)), reference="a", better="higher")
     (among,) = (one for one in everything.contrasts if one.other == "c")
     assert among == alone.contrasts[0]
+    assert alone.adjusted_p == (alone.contrasts[0].effect.p,)
+    known = [one.effect.p for one in everything.contrasts if one.effect.p is not None]
+    assert all(one is not None and one >= p for one, p in zip(everything.adjusted_p, known, strict=True))
+    assert max(known) == max(one for one in everything.adjusted_p if one is not None)
 
 
 def test_swapped_arms_give_the_mirrored_effect() -> None:

@@ -20,7 +20,7 @@ from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from processor.dashboard.statistics import pairs, ranks
 from processor.dashboard.statistics.budget import best_of, expected_best, median_best
-from processor.dashboard.statistics.intervals import Confidence
+from processor.dashboard.statistics.intervals import Confidence, adjusted
 from processor.dashboard.statistics.pooling import pool
 from processor.dashboard.statistics.rates import rate_difference, wilson
 from processor.dashboard.statistics.strata import midranks, stratified_mean
@@ -189,6 +189,12 @@ def test_a_stratified_difference_is_least_squares_with_robust_errors() -> None:
     design = np.column_stack([arm.astype(float), *(codes == code for code in range(6))])
     oracle = sm.OLS(values, design).fit(cov_type="HC1", use_t=True)
     assert (found.estimate, found.low, found.high) == pytest.approx((oracle.params[0], *oracle.conf_int()[0]))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 30])
+def test_p_values_of_several_metrics_are_adjusted_as_by_scipy(count: int) -> None:
+    p_values = np.random.default_rng(10).random(count).round(2).tolist()
+    assert adjusted(p_values) == pytest.approx(stats.false_discovery_control(p_values).tolist() if count else [])
 
 
 def test_ranks_within_groups_are_those_of_scipy() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from processor.dashboard.statistics.sample import FAILED
-from processor.dashboard.statistics.shapes import best_so_far, distributions, history
+from processor.dashboard.statistics.shapes import best_so_far, distributions, history, scatter
 from tests.unit.dashboard.samples import sample
 
 
@@ -61,3 +61,22 @@ def test_odd_values_have_a_distribution_or_none(values: list[float]) -> None:
     found = distributions(sample([0] * len(values), values), robust=False)
     finite = sum(math.isfinite(value) for value in values)
     assert sum(sum(arm.counts) + arm.below + arm.above for arm in found.arms) == finite
+
+
+@pytest.mark.parametrize("robust", [False, True])
+def test_a_scatter_counts_every_trial_once_in_few_cells(robust: bool) -> None:
+    random = np.random.default_rng(3)
+    x, y = random.normal(size=5000), random.standard_cauchy(5000)
+    x[:7], y[5:11] = math.nan, math.inf
+    found = scatter(x, y, robust=robust)
+    assert sum(count for _, _, count in found.cells) + found.outside + found.left_out == 5000
+    assert found.left_out == 11
+    assert (found.outside > 0) == robust
+    assert len(found.cells) <= 1600
+    assert max(max(column, row) for column, row, _ in found.cells) < 40
+
+
+def test_a_scatter_of_one_point_of_equal_ones_and_of_none_is_drawn() -> None:
+    assert scatter(np.array([1.0]), np.array([2.0])).cells == ((0, 0, 1),)
+    assert scatter(np.full(9, 1.0), np.arange(9.0), robust=False).outside == 0
+    assert scatter(np.array([math.nan]), np.array([1.0])).left_out == 1

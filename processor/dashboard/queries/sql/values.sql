@@ -14,21 +14,17 @@ limit 50
 -- Columns of all trials of a filter, each as the binary form of its values one after the other: a million rows are read in one row. No aggregate has an order of its own, so all see the trials in the same one.
 with runs as materialized (
     select id, run_id, (row_number() over (order by inserted_at, id) - 1)::integer as code from cerebros_model_runs
-), picked as (
-    select trial.*, run.run_id, run.code
-    from cerebros_model_trials trial join runs run on run.id = trial.model_run_id
-    where /*filter*/ true
-    limit /*limit*/ 1
 )
 select count(*) as count,
        (select array_agg(run_id order by code) from runs) as names,
-       string_agg(int4send(trial.code), '') as run,
+       string_agg(int4send(run.code), '') as run,
        string_agg(int2send((case trial.status when 'succeeded' then 0 when 'failed' then 1 else 2 end)::smallint), '')
            as ending,
        string_agg(float8send(extract(epoch from trial.inserted_at)::float8), '') as "order",
        string_agg(boolsend(trial.schema_version is null or trial.schema_version < 2), '') as defaulted
        /*columns*/
-from picked as trial cross join lateral (select trial.run_id) as run
+from cerebros_model_trials trial join runs run on run.id = trial.model_run_id
+where /*filter*/ true
 
 -- name: adoption
 -- Trials by time in buckets of $1 seconds since $2: with spectral_norm, without, and those that could not say.
