@@ -11,6 +11,7 @@ from processor.core.errors import TransientError
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.queries import trials as trials_queries
 from processor.dashboard.queries.assembling import Scope
+from processor.dashboard.queries.letters import letter_page
 from processor.dashboard.queries.runs import run_page
 from processor.dashboard.queries.sorting import read_cursor, read_sort
 from processor.dashboard.queries.trials import count_trials, trial_keys, trial_page, trial_with_all
@@ -137,6 +138,17 @@ def test_one_trial_comes_with_what_else_of_its_record_was_rejected(filled: str) 
     expected = None if status == "skipped" else event_id("run-1", "t001", 1)
     assert (other["event"] or {}).get("id") == expected
     assert none is None
+
+
+def test_names_that_no_row_can_have_find_nothing(filled: str) -> None:
+    async def work(pool: Pool) -> None:
+        for name in ("a\0b", "a\ud800"):
+            assert await trial_with_all(pool, name, name) is None
+            assert (await run_page(pool, search=name)).runs == ()
+            assert (await trial_page(pool, Scope(name))).rows == ()
+            assert await letter_page(pool, reason=name) == []
+
+    ask(filled, work)
 
 
 def test_runs_come_newest_first_with_counts_by_status_and_arm(filled: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from processor.core.text import storable
 from processor.dashboard.filters.sql import Condition, compile_filter
 from processor.dashboard.filters.tree import EVERYTHING, Node, Path
 from processor.dashboard.queries.pool import queries
@@ -52,7 +53,7 @@ class Assembly:
         self._args += found.args
         if scope.run_id is None:
             return found.sql
-        return f"({_OF_RUN.replace('{run}', self.given(scope.run_id, 'text'))} and {found.sql})"
+        return f"({_OF_RUN.replace('{run}', self.given(storable(scope.run_id), 'text'))} and {found.sql})"
 
     def given(self, value: Any, kind: str) -> str:
         self._args.append(value)

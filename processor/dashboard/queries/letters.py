@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from processor.core.text import storable
 from processor.store.pool import Pool
 
 PAGE, MOST = 50, 200
@@ -14,7 +15,7 @@ async def letter_page(
 ) -> list[dict[str, Any]]:
     """The newest dead letters, or those before an id; 200 at the most, without their records' bytes."""
     bound = 2**63 - 1 if before is None else before
-    return await pool.fetch("letter_page", bound, reason, max(1, min(limit, MOST)), resolved_too)
+    return await pool.fetch("letter_page", bound, storable(reason), max(1, min(limit, MOST)), resolved_too)
 
 
 async def health(pool: Pool) -> dict[str, Any]:

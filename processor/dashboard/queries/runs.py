@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from processor.core.text import storable
 from processor.store.pool import Pool
 
 PAGE, MOST = 50, 200
@@ -38,9 +39,9 @@ class RunPage(msgspec.Struct, frozen=True):
 async def run_page(
     pool: Pool, behind: tuple[datetime, str] | None = None, limit: int = PAGE, search: str | None = None
 ) -> RunPage:
-    """At most `limit` runs (200 at the most), those alone whose id holds `search`."""
+    """At most `limit` runs (200 at the most), those alone whose id holds `search`; what can be in no id finds none."""
     limit = max(1, min(limit, MOST))
-    found = await pool.fetch("run_page", *(behind or (None, None)), limit + 1, search)
+    found = await pool.fetch("run_page", *(behind or (None, None)), limit + 1, storable(search))
     runs = found[:limit]
     counts = await run_counts(pool, [run["id"] for run in runs])
     last = (runs[-1]["inserted_at"], runs[-1]["id"]) if len(found) > limit else None

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from processor.core.errors import TransientError
+from processor.core.text import storable
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Scope, estimate, fetch
 from processor.dashboard.queries.sorting import NEWEST, PLAIN, Cursor, Sort, assemble, cursor_of, write_cursor
@@ -108,7 +109,7 @@ async def trial_with_all(pool: Pool, run_id: str, trial_id: str) -> dict[str, An
     What earlier revisions held is in the events topic alone, under ids that can be told (`events.headers.event_id`),
     for as long as the topic keeps them: the row is the newest.
     """
-    rows = await pool.fetch("trial_by_name", run_id, trial_id)
+    rows = await pool.fetch("trial_by_name", storable(run_id), storable(trial_id))
     if not rows:
         return None
     (trial,) = rows

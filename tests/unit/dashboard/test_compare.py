@@ -184,3 +184,32 @@ def seconds(count: int, runs: int) -> float:
 def test_cost_grows_as_the_trials_do(runs: int) -> None:
     """The pairs of 200,000 trials are 10,000,000,000; made one by one they would take minutes, and 80 GB."""
     assert seconds(200_000, runs) < max(2.0, 15 * seconds(20_000, runs))
+
+
+def test_a_parameter_that_no_trial_has_compares_nothing_and_says_so() -> None:
+    found = compared(sample([-1] * 5, np.arange(5.0), arms=()))
+    assert (found.arms, found.contrasts) == ((), ())
+    assert [(one.count, one.why) for one in found.left_out] == [(5, "the trial lacks the parameter")]
+
+
+def test_one_arm_alone_is_described_and_compared_to_nobody() -> None:
+    found = compared(sample([1] * 20, np.arange(20.0)))
+    assert [arm.arm for arm in found.arms] == ["true"]
+    assert found.contrasts == ()
+
+
+def test_parameters_to_match_on_are_chosen_by_the_caller_or_by_their_imbalance() -> None:
+    random = np.random.default_rng(5)
+    arm = np.arange(400) % 2
+    other = (
+        Parameter("even", numbers=random.random(400)),
+        Parameter("uneven", numbers=random.random(400) + arm),
+        Parameter("apart", levels=arm.astype(np.int64)),
+    )
+    trials = sample(arm, random.normal(size=400))._replace(parameters=other)
+    (by_itself,), (chosen,) = (compared(trials, matched=names).contrasts for names in (None, ["even"]))
+    assert by_itself.stratified.by == ("run", "phase of the run", "uneven")
+    assert chosen.stratified.by == ("run", "phase of the run", "even")
+    assert [one.parameter for one in by_itself.balance if one.marked] == ["apart", "uneven"]
+    (refused,) = compared(trials, matched=["apart"]).contrasts
+    assert "apart" in (refused.stratified.refused or "")
