@@ -15,10 +15,17 @@ grant usage on schema public to :"role";
 -- is the database up to date?
 grant select on processor_migrations to :"role";
 
--- runs are created when a report names an unknown one, and locked while their trials are written;
--- Postgres wants the right to update some column for a lock, although no run is ever changed
-grant select, insert, update (updated_at) on cerebros_model_runs to :"role";
+-- runs are created when a report names an unknown one, locked while their trials are written, and changed by their
+-- own starts and stops
+grant select, insert, update (
+    state, started_at, finished_at, search_space_version, max_params, requested_trials, completed_trials, best_metric,
+    error_message, metadata, bridge_result, updated_at
+) on cerebros_model_runs to :"role";
 grant select, insert, update on cerebros_model_trials to :"role";
+
+-- the newest start and stop of a run (a stop goes when the run starts again), and what trials say before they end
+grant select, insert, update, delete on cerebros_run_reports to :"role";
+grant select, insert, update on cerebros_trial_progress, cerebros_trial_metrics to :"role";
 
 -- rejections are kept for good; only what became of them changes
 grant select, insert on dead_letter_records to :"role";

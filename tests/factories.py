@@ -56,13 +56,19 @@ def record(value: Any = None, **fields: Any) -> RawRecord:
 
 
 def load(
-    count: int, *, runs: int = 8, seed: int = 1, bad: float = 0.01, again: float = 0.1
+    count: int, *, runs: int = 8, seed: int = 1, bad: float = 0.01, again: float = 0.1, life: float = 0.0
 ) -> Iterator[tuple[str, bytes]]:
-    """(key, value) of a believable load: some trials reported again, some failed or skipped, some reports broken."""
+    """(key, value) of a believable load: some trials reported again, some failed or skipped, some reports broken.
+
+    The share `life` of it is no trial's end: starts and stops of runs, and what trials say before they end.
+    """
     rng = random.Random(seed)
     for number in range(count):
         trial = number if number < 10 or rng.random() > again else rng.randrange(max(0, number - 200), number)
         run_id = f"run-{trial % runs}"
+        if life and rng.random() < life:
+            yield run_id, json.dumps(life_of(rng, run_id, f"trial-{trial}", number)).encode()
+            continue
         if rng.random() < bad:
             yield run_id, rng.choice([b"not json", b"", b'{"run_id": "run-1"}', b"[1]"])
             continue
@@ -71,6 +77,22 @@ def load(
             trial_id=f"trial-{trial}", run_id=run_id, status=status, metrics={"accuracy": rng.random(), "seq": number}
         )
         yield run_id, json.dumps(made).encode()
+
+
+def life_of(rng: random.Random, run_id: str, trial_id: str, number: int) -> dict[str, Any]:
+    """One report of a run's life or a trial's progress; one metric in fifty has a step that can't be."""
+    ids = {"run_id": run_id, "trial_id": trial_id}
+    what = rng.choices(["start", "stop", "trial", "metric"], [1, 1, 2, 8])[0]
+    if what == "start":
+        return {"event": "ml.run.start", "run_id": run_id, "requested_trials": rng.randrange(3), "own": None}
+    if what == "stop":
+        state = rng.choice(["succeeded", "failed", "cancelled"])
+        return {"event": "ml.run.stop", "run_id": run_id, "state": state, "completed_trials": rng.randrange(3)}
+    if what == "trial":
+        return {"event": "ml.trial.start", **ids, "spectral_norm": rng.choice([True, False, None])}
+    value, step = rng.choice([rng.random(), number, float("nan")]), rng.choice([None, number % 40, number])
+    metric = {"event": "ml.run.metric", **ids, "metric_name": rng.choice(["loss", "val_loss"]), "metric_value": value}
+    return {**metric, "step": -1 if rng.random() < 0.02 else step}
 
 
 def produce(

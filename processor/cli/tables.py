@@ -46,8 +46,11 @@ def status_table(document: Mapping[str, Any]) -> Table:
             add_row(table, "warning", warning)
     if "outbox" in document:
         table.add_section()
-        add_row(table, "runs", document["runs"])
+        states = ", ".join(f"{count:,} {state}" for state, count in document["runs_by_state"].items())
+        add_row(table, "runs", f"{document['runs']:,}" + (f" ({states})" if states else ""))
         add_row(table, "trials", document["rows"])
+        add_row(table, "trials with progress", document["trials_with_progress"])
+        add_row(table, "metrics by step, about", document["metrics_about"])
         outbox = document["outbox"]
         table.add_section()
         add_row(table, "outbox, messages", f"{outbox['messages']:,} in {outbox['packets']:,} packets")

@@ -18,6 +18,8 @@ _WORDS = {
     "rejected": "can't be rows",
 }
 
+_COMPARED = {"runs": "runs with a start or a stop", "progress": "rows of progress"}
+
 
 def summary_of(window: str, document: Mapping[str, Any]) -> list[str | Table]:
     state = "done" if document["finished"] else "stopped"
@@ -49,8 +51,8 @@ def forecast_of(window: str, document: Mapping[str, Any]) -> list[str | Table]:
 
 def findings_of(topic: str, document: Mapping[str, Any]) -> list[str | Table]:
     verdict = f"{document['differences']:,} differences" if document["differences"] else "nothing differs"
-    names = ("records", "reports", "trials", "rejections")
-    counts = make_table(("compared", ""), ((name, document[name]) for name in names))
+    names = ("records", "reports", "trials", "rejections", "runs", "progress")
+    counts = make_table(("compared", ""), ((_COMPARED.get(name, name), document[name]) for name in names))
     if document["newer"]:
         add_row(counts, "rows from beyond the range", document["newer"])
     revisions = "compared" if document["revisions_compared"] else "not compared: not the whole history"

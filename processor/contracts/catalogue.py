@@ -7,7 +7,7 @@ Bad data is a `Problem`, returned; a bad schema is a `SchemaError`, raised.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -109,6 +109,18 @@ class Catalogue:
         known = self._marked(subject, value)
         read = known if isinstance(known, Problem) else (known.plain, known.version)
         return read if isinstance(read, Problem) else _with_version(read, value, SINGLE_OBJECT_HEADER)
+
+    def subject_marked(self, subjects: Sequence[str], value: bytes) -> str:
+        """Whose version the single-object bytes name; the first subject where none of them knows the mark."""
+        mark = value[2:SINGLE_OBJECT_HEADER]
+        return next((one for one in subjects if mark in self._subject(one).by_fingerprint), subjects[0])
+
+    def subject_of(self, subjects: Sequence[str], writer: Any) -> str:
+        """Whose version a registry's schema is, or is called like; the first subject where it is none of theirs."""
+        if not isinstance(writer, Mapping):
+            return subjects[0]
+        called = str(writer.get("name")).rpartition(".")[2]
+        return next((one for one in subjects if self.latest(one).definition["name"] == called), subjects[0])
 
     def _marked(self, subject: str, value: bytes) -> Version | Problem:
         """The version whose mark the bytes have."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from processor.contracts.catalogue import CONFLUENT_HEADER, CONFLUENT_MAGIC, SINGLE_OBJECT, Catalogue, Problem
 
@@ -30,19 +30,28 @@ def behind_prefix(value: bytes) -> bytes | None:
     return value[CONFLUENT_HEADER:]
 
 
+class Datum(NamedTuple):
+    """What was read, as its writer wrote it: the subject and the version that wrote it."""
+
+    document: Any
+    version: int
+    subject: str
+
+
 class FramedReader:
-    """Reads one datum of a subject behind either mark; `writer_schemas`, if there is one, looks schema ids up."""
+    """Reads one datum of any of the subjects behind either mark; the first is what an unknown writer is read as.
 
-    def __init__(self, catalogue: Catalogue, subject: str, writer_schemas: WriterSchemas | None) -> None:
-        self._catalogue, self._subject, self._writer_schemas = catalogue, subject, writer_schemas
+    `writer_schemas`, if there is one, looks schema ids up.
+    """
 
-    def read(self, value: bytes) -> tuple[Any, int] | Problem:
-        """The datum as its writer wrote it, and the version that wrote it.
+    def __init__(self, catalogue: Catalogue, subjects: Sequence[str], writer_schemas: WriterSchemas | None) -> None:
+        self._catalogue, self._subjects, self._writer_schemas = catalogue, subjects, writer_schemas
 
-        Raises `TransientError` when a schema registry has to be asked and does not answer.
-        """
+    def read(self, value: bytes) -> Datum | Problem:
+        """Raises `TransientError` when a schema registry has to be asked and does not answer."""
         if value[:2] == SINGLE_OBJECT:
-            return self._catalogue.written_single_object(self._subject, value)
+            subject = self._catalogue.subject_marked(self._subjects, value)
+            return _datum(self._catalogue.written_single_object(subject, value), subject)
         if len(value) < CONFLUENT_HEADER:
             return Problem("", "Avro ends before its 4-byte schema id", "unreadable")
         schema_id = int.from_bytes(value[1:CONFLUENT_HEADER], "big")
@@ -56,4 +65,9 @@ class FramedReader:
         writer = self._writer_schemas(schema_id)
         if writer is None:
             return Problem("", f"the schema registry knows no schema with id {schema_id}", "unknown_schema")
-        return self._catalogue.written_confluent(self._subject, value, writer)
+        subject = self._catalogue.subject_of(self._subjects, writer)
+        return _datum(self._catalogue.written_confluent(subject, value, writer), subject)
+
+
+def _datum(read: tuple[Any, int] | Problem, subject: str) -> Datum | Problem:
+    return read if isinstance(read, Problem) else Datum(*read, subject)

@@ -13,6 +13,7 @@ import msgspec
 from processor.contracts.avro.schema import REFERENCES
 from processor.contracts.catalogue import Catalogue
 from processor.core.errors import ProcessorError, SetupError, TransientError
+from processor.core.fields import EVENTS
 
 #: a registry that takes this long is down: the thread that reads must not wait for ever
 TIMEOUT_SECONDS = 5.0
@@ -122,7 +123,7 @@ class SchemaRegistry:
         from confluent_kafka.schema_registry.error import SchemaRegistryError
 
         heads = {}
-        for name in ("ml.trial.complete", "ml.trial.failed"):
+        for name in EVENTS:
             text = msgspec.json.encode(catalogue.latest(name).definition).decode()
             try:
                 schema_id = self._client.register_schema(f"{topic}-{name}", Schema(text, "AVRO"))

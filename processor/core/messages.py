@@ -1,6 +1,7 @@
 """The frozen values that pass between rooms; nothing else.
 
-    RawRecord -> TrialReport | Rejection -> Batch -> Written;  Event | OutboxMessage -> (relay) -> Kafka
+    RawRecord -> TrialReport | RunReport | Progress | Rejection -> Batch -> Written
+    Event | OutboxMessage -> (relay) -> Kafka
 
 `msgspec.Struct` rather than a frozen dataclass: creating one costs 0.14 us instead of 2-3 us, and there is
 one for every report.
@@ -34,6 +35,7 @@ class Reason(StrEnum):
     UNSUPPORTED_EVENT = "unsupported_event"
     NOT_A_MAP = "not_a_map"
     INVALID_NUMBER = "invalid_number"
+    MISSING_METRIC = "missing_metric"
     INVALID_TYPE = "invalid_type"
     TOO_DEEP = "too_deep"
     TOO_LARGE = "too_large"
@@ -95,8 +97,21 @@ def read_text(held: Any) -> Any:
     return read_exactly(held) if type(held) is msgspec.Raw else held
 
 
-class TrialReport(msgspec.Struct, frozen=True, gc=False):
-    """One normalised, schema-valid report.
+class _Placed(msgspec.Struct, frozen=True, gc=False):
+    """Where a report stands: its place in the record, and the order in which reports replace each other."""
+
+    record: RawRecord
+    index: int
+    run_id: str
+
+    @property
+    def order(self) -> Order:
+        record = self.record
+        return Order(record.timestamp_ms, record.partition, record.offset, self.index)
+
+
+class TrialReport(_Placed, frozen=True, gc=False):
+    """One normalised, schema-valid report of a trial that has ended.
 
     `content` holds the fields of the latest `trial_report` schema by name (`run_id` and `trial_id` among them), those
     that have a column always, later ones where they are not at their default; a field of any JSON may be there as the
@@ -108,9 +123,6 @@ class TrialReport(msgspec.Struct, frozen=True, gc=False):
     made by: two reports of one trial with the same digest are equal in content. "" tells nothing.
     """
 
-    record: RawRecord
-    index: int
-    run_id: str
     trial_id: str
     content: dict[str, Any]
     schema_version: int
@@ -124,10 +136,42 @@ class TrialReport(msgspec.Struct, frozen=True, gc=False):
         """`content`, with what is still text read."""
         return {name: read_text(held) for name, held in self.content.items()}
 
+
+class RunReport(_Placed, frozen=True, gc=False):
+    """That a run has started (`content` has the state `running`) or stopped, normalised and schema-valid.
+
+    `content` holds the fields of a start or of a stop by name, `rest` all else that the report and its envelope said.
+    """
+
+    content: dict[str, Any]
+    rest: Mapping[str, Any]
+    schema_version: int
+    bent: tuple[str, ...] = ()
+
     @property
-    def order(self) -> Order:
-        record = self.record
-        return Order(record.timestamp_ms, record.partition, record.offset, self.index)
+    def starts(self) -> bool:
+        return bool(self.content["state"] == "running")
+
+
+class Progress(_Placed, frozen=True, gc=False):
+    """What a trial says before it has ended, normalised and schema-valid: that it started, or one metric at one step.
+
+    `content` holds the fields of a trial's start, or those of a metric; `rest` all else that was said.
+    """
+
+    trial_id: str
+    content: dict[str, Any]
+    rest: Mapping[str, Any]
+    schema_version: int
+    bent: tuple[str, ...] = ()
+
+    @property
+    def starts(self) -> bool:
+        return "metric_name" not in self.content
+
+
+#: what is valid, and is written
+Report = TrialReport | RunReport | Progress
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
@@ -150,13 +194,13 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
 
 
 #: what became of one report
-Outcome = TrialReport | Rejection
+Outcome = Report | Rejection
 
 
 class Batch(msgspec.Struct, frozen=True):
     """What one transaction writes, in the order it was read, and the offsets that are safe once it is written."""
 
-    reports: Sequence[TrialReport]
+    reports: Sequence[Report]
     rejections: Sequence[Rejection]
     next_offsets: NextOffsets
     records: int = 0
@@ -174,7 +218,7 @@ class Written(msgspec.Struct, frozen=True):
     events: int = 0
     dead_letters: int = 0
     rejected_by_database: Sequence[Rejection] = ()
-    set_aside: Sequence[TrialReport] = ()
+    set_aside: Sequence[Report] = ()
 
 
 class Destination(StrEnum):
@@ -188,7 +232,10 @@ JSON = "application/json"
 
 
 class Event(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="event"):
-    """One revision's event as the outbox holds it: its body, and what its headers are made from when published."""
+    """One revision's event as the outbox holds it: its body, and what its headers are made from when published.
+
+    `trial_id` is "" in an event of a run, which no trial's is.
+    """
 
     run_id: str
     trial_id: str
@@ -204,7 +251,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="event")
 
     @property
     def subject(self) -> str:
-        return f"{self.run_id}/{self.trial_id}"
+        return f"{self.run_id}/{self.trial_id}" if self.trial_id else self.run_id
 
     @property
     def id(self) -> str:

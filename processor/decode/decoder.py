@@ -19,6 +19,7 @@ from processor.core.text import storable
 from processor.decode.digest import Digests
 from processor.decode.envelope import NO_ENVELOPE, Envelope
 from processor.decode.fast import Decoded, FastReader
+from processor.decode.fast_metric import MARK, MAX_PLAIN_BYTES, MetricReader
 from processor.decode.gather import gathered
 from processor.decode.identity import find_run_id
 from processor.decode.rawjson import may_need_mending
@@ -52,6 +53,8 @@ class Decoder:
         self._max_record_bytes = max_record_bytes or REPORTS_A_RECORD * max_report_bytes
         self._digests = Digests(catalogue.latest(SUBJECT).definition)
         self._fast = FastReader(catalogue, SUBJECT)
+        self._metrics = MetricReader(catalogue)
+        self._max_metric_bytes = min(MAX_PLAIN_BYTES, max_report_bytes)
         self._thorough = ThoroughReader(catalogue, SUBJECT, self._digests, max_report_bytes, writer_schemas)
 
     def __call__(self, record: RawRecord) -> list[Outcome]:
@@ -80,6 +83,9 @@ class Decoder:
     def _outcomes(self, record: RawRecord, value: bytes, decoded: Decoded | None) -> list[Outcome]:
         if decoded is not None:
             return [self._made(record, 0, decoded, NO_ENVELOPE)]
+        metric = self._metric(record, 0, value, NO_ENVELOPE)
+        if metric is not None:
+            return [metric]
         try:
             if len(value) > self._max_record_bytes:
                 raise self._record_too_large(len(value))
@@ -162,7 +168,14 @@ class Decoder:
         decoded = self._fast.read(value) if is_plain and "event" not in envelope.fields else None
         if decoded is not None:
             return self._made(record, index, decoded, envelope)
-        return self._thorough.part(record, index, value, envelope)
+        metric = self._metric(record, index, value, envelope)
+        return metric if metric is not None else self._thorough.part(record, index, value, envelope)
+
+    def _metric(self, record: RawRecord, index: int, value: bytes, envelope: Envelope) -> Outcome | None:
+        """What is no trial's report is often a metric, and then plain."""
+        if len(value) > self._max_metric_bytes or MARK not in value or may_need_mending(value):
+            return None
+        return self._metrics.read(record, index, value, envelope)
 
     def _made(self, record: RawRecord, index: int, decoded: Decoded, envelope: Envelope) -> Outcome:
         """The report that was read; its run's id may stand elsewhere."""

@@ -1,4 +1,4 @@
-"""How a trial ended: the words for it, and what says so where no status does; pure."""
+"""How a trial or a run ended: the words for it, and what says so where no status does; pure."""
 
 from __future__ import annotations
 
@@ -32,10 +32,6 @@ _CLASS = re.compile(r"(?:[A-Za-z_]\w*+\.)++", re.ASCII)
 _GAPS = re.compile("[ -]+")
 #: no word behind any class name is longer
 _LONGEST = 200
-#: what the events of trials say of their status
-_EVENT_STATUSES = {"ml.trial.complete": "succeeded", "ml.trial.failed": "failed"}
-#: told by their own names: they are no reports, and must never change what a trial ended as
-_OTHER_EVENTS = frozenset(("ml.trial.start", "ml.run.metric", "ml.run.start", "ml.run.stop"))
 _ERRORS = ("error", "error_message", "exception")
 
 
@@ -64,26 +60,34 @@ def _word_in(text: str) -> str:
     return _GAPS.sub("_", text[name.end() if name else 0 :].lower())
 
 
-def event_of(report: Mapping[str, Any], envelope: Mapping[str, Any]) -> str | None:
-    """The status that the report's event stands for, None where it names none.
+def under_way(value: Any) -> str:
+    """The state of a run that starts: there is but one."""
+    if value is None or (type(value) is str and _word_in(value) in NOT_FINAL):
+        return value if value == "running" else "running"
+    raise Refused(Reason.UNKNOWN_STATUS, f"a run that starts is running, not {brief(value)}")
 
-    Raises `Refused` for an event that is no report of a trial's end. An envelope's event is that of its reports, as far
-    as it is one of ours; any other is the envelope's own affair.
-    """
-    if "event" not in report and "event" not in envelope:
+
+def stopped_as(value: Any) -> str | None:
+    """How a run stopped: one of a trial's endings that a run may have."""
+    if value is None:
         return None
-    event = unboxed(report.get("event"))
-    if event is None:
-        event = unboxed(envelope.get("event"))
-        if type(event) is not str or (event not in _EVENT_STATUSES and event not in _OTHER_EVENTS):
-            return None
-    if type(event) is str and event in _EVENT_STATUSES:
-        return _EVENT_STATUSES[event]
-    if type(event) is str and event in _OTHER_EVENTS:
-        detail = f"{event} is not handled yet: only ml.trial.complete and ml.trial.failed say how a trial ended"
-        raise Refused(Reason.UNSUPPORTED_EVENT, detail, "event")
-    detail = f"{brief(event)} is no event that is known: ml.trial.complete and ml.trial.failed are reports"
-    raise Refused(Reason.UNKNOWN_EVENT, detail, "event")
+    state = ended_as(value)
+    if state == "skipped":
+        raise Refused(Reason.UNKNOWN_STATUS, f"no run ends as {brief(value)}; it is succeeded, failed or cancelled")
+    return state
+
+
+def stopped_without_state(fields: Mapping[str, Any], _event: str | None) -> str | None:
+    """What else says how a run stopped. Raises `Refused` where nothing does: no run succeeds by being silent."""
+    status = unboxed(fields.get("status"))
+    if status is not None:
+        try:
+            return stopped_as(status)
+        except Refused as refused:
+            raise refused.at("status") from None
+    if any(says_something(fields.get(name)) for name in _ERRORS):
+        return "failed"
+    raise Refused(Reason.UNKNOWN_STATUS, "a run that stops must say how: state or status", "state")
 
 
 def ended_without_status(fields: Mapping[str, Any], event: str | None) -> str | None:

@@ -16,7 +16,7 @@ from processor.core.fields import ID_NAMES
 from processor.core.messages import read_text
 from processor.core.numbers import read_exactly
 from processor.decode.rawjson import UNREADABLE
-from processor.decode.rules import RULES
+from processor.decode.rules import RULES, Rule
 
 #: (content as in `TrialReport`, schema version); its `run_id` is `msgspec.UNSET` where the report itself names none
 Decoded = tuple[dict[str, Any], int]
@@ -25,13 +25,13 @@ _BRACE = ord("{")
 _as_dict = msgspec.structs.asdict
 
 
-def column_defaults(catalogue: Catalogue, subject: str) -> dict[str, Any]:
+def column_defaults(catalogue: Catalogue, subject: str, rules: Mapping[str, Rule] = RULES) -> dict[str, Any]:
     """What a report without the field has in the field's column; shared by all, so never to be changed."""
     defaults = catalogue.defaults(subject)
     return {
-        name: defaults[name] if name in defaults else RULES[name].bend(None)
+        name: defaults[name] if name in defaults else rules[name].bend(None)
         for name in catalogue.fields(subject)
-        if name in RULES
+        if name in rules
     }
 
 

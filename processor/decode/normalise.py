@@ -5,25 +5,41 @@ Nothing is lost on the way: what was bent to a default, and what no schema knows
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
 from processor.contracts.catalogue import Catalogue
-from processor.core.fields import ID_NAMES
+from processor.core.fields import ID_NAMES, LIFE, TRIAL, Kind
 from processor.core.messages import read_text
 from processor.core.text import storable
 from processor.decode.boxes import unboxed
-from processor.decode.endings import ended_without_status, says_something
+from processor.decode.endings import ended_without_status, says_something, stopped_without_state
 from processor.decode.fast import column_defaults
-from processor.decode.refused import Refused
-from processor.decode.rules import ALIASES, DEFAULT, RULES, Rule
+from processor.decode.refused import DEFAULT, Refused
+from processor.decode.rules import KINDS, Rule, aliases_of, rules_of
 
 _MISSING: Any = object()
 #: what Optuna calls a trial's objectives: they become metrics of the same name
 _OBJECTIVES = ("value", "values")
 Aliases = Sequence[tuple[str, Rule]]
+#: (fields, what the event says) -> what a field is that is not there; None: what the plan has for it
+Find = Callable[[Mapping[str, Any], str | None], str | None]
+
+
+def _refuse_missing(rule: str) -> Find:
+    """For a field whose rule refuses null, and which a schema of two kinds has to leave optional."""
+    return lambda _fields, _event: KINDS[rule].bend(None)
+
+
+#: by rule
+_FINDS: dict[str, Find] = {
+    "status": ended_without_status,
+    "run_end": stopped_without_state,
+    "metric_name": _refuse_missing("metric_name"),
+    "metric_value": _refuse_missing("metric_value"),
+}
 _NOTHING = (_MISSING, None)
 
 
@@ -40,15 +56,19 @@ class Normal(NamedTuple):
 
 
 class Normaliser:
-    """The rules of one subject's fields."""
+    """The rules of one kind's fields."""
 
-    def __init__(self, catalogue: Catalogue, subject: str) -> None:
-        defaults = catalogue.defaults(subject)
+    def __init__(self, catalogue: Catalogue, kind: Kind) -> None:
+        subject = kind.subject
+        defaults, aliases = catalogue.defaults(subject), aliases_of(kind.fields)
+        self.rules = rules = rules_of(kind.fields)
+        finds = {field.name: _FINDS.get(field.rule) for field in kind.fields}
         #: name, the rule's parts, default, and what looks elsewhere for a field that is not there
         self._plan = [
-            (name, *RULES[name], default, self._find_status if name == "status" else None, ALIASES[name])
-            for name, default in column_defaults(catalogue, subject).items()
+            (name, *rules[name], default, finds[name], aliases[name])
+            for name, default in column_defaults(catalogue, subject, rules).items()
         ]
+        self._has_objectives = kind is TRIAL
         #: fields whose text can be passed on as it is: any object is valid there
         self.texts = frozenset(
             name
@@ -57,8 +77,9 @@ class Normaliser:
         )
         # fields of later schemas have no column: a default that everybody has is not worth storing, and a row written
         # before the field existed must still equal its report
-        self._known = frozenset(catalogue.fields(subject))
-        self._later = [(name, defaults.get(name, _MISSING)) for name in self._known - {*RULES, *ID_NAMES}]
+        others = {field.name for one in (TRIAL, *LIFE) if one.subject == subject for field in one.fields} - rules.keys()
+        self._known = frozenset(catalogue.fields(subject)) - others
+        self._later = [(name, defaults.get(name, _MISSING)) for name in self._known - {*rules, *ID_NAMES}]
 
     def mended(self, fields: Mapping[str, Any], raw: Mapping[str, Any]) -> list[str]:
         """The names of the fields that differ from what came."""
@@ -87,13 +108,13 @@ class Normaliser:
                 if value is _MISSING:
                     content[name] = default
                 elif kind is list and scalar:
-                    self._bend(name, name, RULES[name], value, default, normal)
+                    self._bend(name, name, self.rules[name], value, default, normal)
                 elif (new := bend(value)) is value:
                     content[name] = value
                 else:
                     self._set(name, name, value, new, default, normal)
                 if find is not None and unboxed(value) in _NOTHING:
-                    find(fields, event, normal)
+                    self._find(name, find(fields, event), normal)
                 elif aliases and strange and unboxed(value) in _NOTHING:
                     self._find_alias(name, aliases, fields, normal)
         except Refused as refused:
@@ -102,7 +123,7 @@ class Normaliser:
             value = get(name, default)
             if value is not _MISSING and value != default:
                 content[name] = value
-        if strange:
+        if strange and self._has_objectives:
             self._add_objectives(fields, normal)
         return normal
 
@@ -124,11 +145,10 @@ class Normaliser:
         if new is not value:
             _note(name, normal)
 
-    def _find_status(self, fields: Mapping[str, Any], event: str | None, normal: Normal) -> None:
-        status = ended_without_status(fields, event)
-        if status is not None:
-            normal.content["status"] = status
-            _note("status", normal)
+    def _find(self, name: str, found: str | None, normal: Normal) -> None:
+        if found is not None:
+            normal.content[name] = found
+            _note(name, normal)
 
     def _find_alias(self, name: str, aliases: Aliases, fields: Mapping[str, Any], normal: Normal) -> None:
         """The first other name of the field that is there says what it would."""

@@ -1,9 +1,16 @@
-"""How a rule says no, inside of decode."""
+"""How a rule says no, or nothing, inside of decode."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from processor.contracts.catalogue import Problem
 from processor.core.messages import RawRecord, Reason, Rejection
 from processor.core.text import one_line
+
+#: what a rule returns for a value that it can't read and does not refuse: the field gets its default, and the value as
+#: it came is kept beside the fields
+DEFAULT: Any = object()
 
 
 class Refused(Exception):  # noqa: N818 - not an error: the report's own fault, a Rejection in the making
@@ -19,3 +26,16 @@ class Refused(Exception):  # noqa: N818 - not an error: the report's own fault, 
 
     def rejection(self, record: RawRecord, index: int) -> Rejection:
         return Rejection(record, index, self.reason, one_line(self.detail), self.path)
+
+
+_PROBLEM_REASONS = {
+    "unknown_schema": Reason.AVRO_UNKNOWN_SCHEMA,
+    "unreadable": Reason.AVRO_UNREADABLE,
+    "too_deep": Reason.TOO_DEEP,
+}
+
+
+def refusal(problem: Problem) -> Refused:
+    """What a schema says no to."""
+    reason = _PROBLEM_REASONS.get(problem.kind, Reason.SCHEMA_MISMATCH)
+    return Refused(reason, problem.message, problem.path)

@@ -6,29 +6,22 @@ nothing had to be bent. What no rule can bend is `Refused`.
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Callable
-from decimal import ROUND_HALF_UP, Context, Decimal
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from processor.contracts.catalogue import NO_NEEDS, Needs
-from processor.core.fields import FIELDS
+from processor.core.fields import FIELDS, Field
 from processor.core.messages import Reason
-from processor.core.numbers import LONG_MAX, read_float
-from processor.core.text import UNSTORABLE, TooDeep, as_text, brief, kind_of
+from processor.core.text import UNSTORABLE, TooDeep, as_text, brief, kind_of, storable
 from processor.decode.endings import STATUSES as STATUSES
-from processor.decode.endings import ended_as
-from processor.decode.refused import Refused
+from processor.decode.endings import ended_as, stopped_as, under_way
+from processor.decode.numeric import count, finite, metric_value, number_in, seconds, small_count, step
+from processor.decode.refused import DEFAULT, Refused
 
-_NUMERIC = re.compile(r"\s*[+-]?(\d{1,40}(\.\d{0,40})?|\.\d{1,40})([eE][+-]?\d{1,3})?\s*", re.ASCII)
-#: more digits than a duration of 64 bits has, and what stands behind its point
-_MILLISECONDS = Context(prec=60)
+#: longer ones MLflow takes no more, and no key of a table of all steps should hold
+LONGEST_METRIC_NAME = 250
 _TRUE, _FALSE = frozenset(("true", "yes", "on", "t", "y")), frozenset(("false", "no", "off", "f", "n"))
-
-#: what a rule returns for a value that it can't read and does not refuse: the field gets its default, and the value as
-#: it came is kept beside the fields
-DEFAULT: Any = object()
 
 
 class Rule(NamedTuple):
@@ -67,7 +60,7 @@ def loose_boolean(value: Any) -> Any:
         word = value.strip().lower()
         if word in _TRUE or word in _FALSE:
             return word in _TRUE
-        value = _number_in(word)
+        value = number_in(word)
     return value == 1 if type(value) in (int, float, Decimal) and value in (0, 1) else DEFAULT
 
 
@@ -102,47 +95,26 @@ def _as_text(value: Any) -> str:
         raise Refused(Reason.TOO_DEEP, str(error)) from None
 
 
-def count(value: Any) -> Any:
-    """A non-negative integer of 64 bits; fractions are rounded, halves up, and numeric strings are read."""
-    if value is None or (type(value) is int and 0 <= value <= LONG_MAX):
-        return value
-    return _whole(value, value)
+def metric_name(value: Any) -> str:
+    """A text that names something, or an integer in decimal."""
+    name = str(value) if type(value) is int else value
+    if name is None or name == "":
+        raise Refused(Reason.MISSING_METRIC, "ml.run.metric needs the metric's name")
+    if type(name) is not str:
+        raise Refused(Reason.INVALID_TYPE, f"a metric's name is a string, not {kind_of(value)}: {brief(value)}")
+    if len(name) > LONGEST_METRIC_NAME:
+        raise Refused(Reason.TOO_LARGE, f"a metric's name has at most {LONGEST_METRIC_NAME} characters: {brief(name)}")
+    return name
 
 
-def seconds(value: Any) -> Any:
-    """Seconds -> milliseconds, as `count`."""
-    number: Any = _number_in(value) if type(value) is str else value
-    if type(number) is float and math.isfinite(number):
-        number = Decimal(repr(number))
-    if type(number) in (int, Decimal) and -LONG_MAX <= number <= LONG_MAX:
-        number = _MILLISECONDS.multiply(Decimal(number), Decimal(1000))
-    return None if value is None else _whole(number, value)
+def told_boolean(value: Any) -> Any:
+    """As `loose_boolean`, but what is not told stays untold."""
+    return None if value is None else loose_boolean(value)
 
 
-def _whole(number: Any, came: Any) -> Any:
-    """The number, which `came` in some form, as an integer; pandas writes a missing one as NaN."""
-    if type(number) is str:
-        number = _number_in(number)
-    if type(number) is float and math.isnan(number):
-        return DEFAULT
-    if type(number) is float and math.isfinite(number) and number >= 0:
-        whole = math.floor(number)
-        number = whole + (number - whole >= 0.5)  # adding 0.5 to the float itself would round what needs no rounding
-    elif type(number) is Decimal and 0 <= number < LONG_MAX + 1:
-        number = int(number.to_integral_value(ROUND_HALF_UP))
-    if type(number) is not int or not 0 <= number <= LONG_MAX:
-        raise Refused(Reason.INVALID_NUMBER, f"must be a non-negative 64-bit integer, not {brief(came)}")
-    return number
-
-
-def _number_in(text: str) -> int | float | Decimal | None:
-    """The number that a text is, NaN for pandas' and Python's ways of writing it."""
-    if not _NUMERIC.fullmatch(text):
-        return float("nan") if text.strip().lower() == "nan" else None
-    try:
-        return int(text)
-    except ValueError:
-        return read_float(text.strip())
+def any_json(value: Any) -> Any:
+    """Whatever it is; a bare number is mended here, because the names that have a rule are left to it."""
+    return storable(value) if type(value) in (int, float) else value
 
 
 def optional_text(value: Any) -> str | None:
@@ -169,8 +141,27 @@ KINDS: dict[str, Rule] = {
     "seconds": Rule(None, seconds),
     "optional_text": Rule(str, optional_text),
     "free_text": Rule(str, free_text),
+    "told_boolean": Rule(bool, told_boolean),
+    "under_way": Rule(None, under_way),
+    "run_end": Rule(None, stopped_as),
+    "small_count": Rule(None, small_count),
+    "finite": Rule(None, finite),
+    "any_json": Rule(None, any_json, scalar=False),
+    "metric_name": Rule(None, metric_name),
+    "metric_value": Rule(float, metric_value),
+    "step": Rule(None, step),
 }
-#: by field of trial_report; a field without a column needs none: it is validated as it came
-RULES: dict[str, Rule] = {field.name: KINDS[field.rule] for field in FIELDS}
-#: by field: the names that stand in for it where it is missing, each with its rule
-ALIASES = {field.name: [(alias, KINDS[rule]) for alias, rule in field.aliases] for field in FIELDS}
+
+
+def rules_of(fields: Sequence[Field]) -> dict[str, Rule]:
+    """By field of a kind of report; a field that is not in its table needs none: it is validated as it came."""
+    return {field.name: KINDS[field.rule] for field in fields}
+
+
+def aliases_of(fields: Sequence[Field]) -> dict[str, list[tuple[str, Rule]]]:
+    """By field: the names that stand in for it where it is missing, each with its rule."""
+    return {field.name: [(alias, KINDS[rule]) for alias, rule in field.aliases] for field in fields}
+
+
+#: of a trial report
+RULES = rules_of(FIELDS)

@@ -13,28 +13,25 @@ import msgspec
 
 from processor.contracts.catalogue import Catalogue, Problem
 from processor.contracts.frames import FramedReader, WriterSchemas, is_framed
+from processor.core.fields import TRIAL
 from processor.core.messages import Outcome, RawRecord, Reason, Rejection, TrialReport
 from processor.core.numbers import to_json
 from processor.core.text import brief, kind_of
 from processor.decode.digest import Digests
-from processor.decode.endings import event_of
 from processor.decode.envelope import COPIES, NO_ENVELOPE, Envelope, stored_bytes
 from processor.decode.identity import find_run_id, find_trial_id, number_in_study
+from processor.decode.kinds import SUBJECTS, called
+from processor.decode.life import LifeReader
 from processor.decode.mending import Mend, as_it_is, mended, mended_quickly
 from processor.decode.normalise import Normal, Normaliser
 from processor.decode.rawjson import UNREADABLE, may_need_mending, read_fields, read_leniently, read_strictly
-from processor.decode.refused import Refused
+from processor.decode.refused import Refused, refusal
+from processor.decode.rules import RULES
 from processor.decode.split import check_number
 from processor.decode.wrappers import is_wide, name_bytes, name_text
 
 #: a valid report's fields -> the schema version that wrote it, and the digest of what it was made from
 Source = Callable[[Mapping[str, Any]], tuple[int, str]]
-
-_PROBLEM_REASONS = {
-    "unknown_schema": Reason.AVRO_UNKNOWN_SCHEMA,
-    "unreadable": Reason.AVRO_UNREADABLE,
-    "too_deep": Reason.TOO_DEEP,
-}
 
 
 class ThoroughReader:
@@ -50,8 +47,9 @@ class ThoroughReader:
     ) -> None:
         self._digests, self._max_report_bytes = digests, max_report_bytes
         self._validate = catalogue.validator(subject)
-        self._avro = FramedReader(catalogue, subject, writer_schemas)
-        self._normalise = Normaliser(catalogue, subject)
+        self._avro = FramedReader(catalogue, SUBJECTS, writer_schemas)
+        self._normalise = Normaliser(catalogue, TRIAL)
+        self._life = LifeReader(catalogue)
         self._catalogue, self._subject = catalogue, subject
 
     def record(self, record: RawRecord, value: bytes) -> list[Outcome]:
@@ -74,7 +72,7 @@ class ThoroughReader:
 
     def envelope(self, fields: Mapping[str, Any], reports: int, digest: str, mend: Mend = mended) -> Envelope:
         """What stands around so many reports. Raises `Refused` where it would be stored too often."""
-        kept = mend(fields)
+        kept = mend(fields, RULES)
         if not self.has_room(kept, reports):
             size, limit = stored_bytes(kept), COPIES * self._max_report_bytes
             detail = f"the envelope's own fields, {size} bytes with each of {reports} reports, exceed {limit} bytes"
@@ -141,8 +139,8 @@ class ThoroughReader:
             raise Refused(Reason.NOT_JSON, name_bytes(value))
         read = self._avro.read(value)
         if isinstance(read, Problem):
-            raise _refusal(read)
-        document, version = read
+            raise refusal(read)
+        document, version, subject = read
 
         if type(document) is not dict or "trials" in document:
             # Python's own form, which tells NaN from null and a decimal from its text
@@ -155,7 +153,7 @@ class ThoroughReader:
             nans = [name for name, value in fields.items() if value != value]
             return version, self._digests.of(to_json((nans, fields)))
 
-        outcome = self._outcome(record, 0, document, mended_quickly, NO_ENVELOPE, source)
+        outcome = self._outcome(record, 0, document, mended_quickly, NO_ENVELOPE, source, subject, version)
         if type(outcome) is Rejection and outcome.reason is Reason.MISSING_TRIAL_ID and "trial_id" not in document:
             names = brief(", ".join(document))
             detail = f"the writer's schema has no trial_id; its fields are {names}"
@@ -170,17 +168,21 @@ class ThoroughReader:
         mend: Mend,
         envelope: Envelope,
         source_of: Source,
+        subject: str = TRIAL.subject,
+        version: int | None = None,
     ) -> Outcome:
-        """One report as it came.
+        """One report as it came; `subject` and `version` are those of the schema that wrote it, where one did.
 
-        1. that it is one; 2. whose it is; 3. what Postgres can hold; 4. the rule of each field; 5. the schema; 6. what
+        1. what it is one; 2. whose it is; 3. what Postgres can hold; 4. the rule of each field; 5. the schema; 6. what
         is left over; 7. by which version, and from what, it was made.
         """
         try:
-            event = event_of(raw, envelope.fields)
+            kind, event = called(raw, envelope.fields, subject)
+            if kind is not TRIAL:
+                return self._life.read(kind, record, index, raw, mend, envelope, version)
             trial_id = find_trial_id(raw)
             run_id, place, found = find_run_id(record, raw, envelope.fields)
-            fields = mend(raw)
+            fields = mend(raw, RULES)
             bent = [] if trial_id is not None and trial_id is raw["trial_id"] else ["trial_id"]
             if run_id is not found:
                 bent.append("run_id")
@@ -191,7 +193,7 @@ class ThoroughReader:
             normal = self._normalise({"trial_id": trial_id, "run_id": run_id}, fields, event, bent)
             problem = self._validate(self._without_texts(normal.content))
             if problem is not None:
-                raise _refusal(problem)
+                raise refusal(problem)
         except Refused as refused:
             return refused.rejection(record, index)
         if place == "report.model_run_id":
@@ -222,8 +224,3 @@ class ThoroughReader:
         extra, rest = self._normalise.extra(fields, normal), envelope.rest(run_id)
         version, digest = source_of(fields)
         return TrialReport(record, index, run_id, trial_id, content, version, extra, rest, bent, digest)
-
-
-def _refusal(problem: Problem) -> Refused:
-    reason = _PROBLEM_REASONS.get(problem.kind, Reason.SCHEMA_MISMATCH)
-    return Refused(reason, problem.message, problem.path)

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from processor.core.fields import COMPLETE_NAMES, FAILED_NAMES, NAMES
+from processor.core.fields import COMPLETE, COMPLETE_NAMES, FAILED, FAILED_NAMES, NAMES
 from processor.core.messages import RawRecord
-from processor.events.bodies import COMPLETE, FAILED
 from processor.events.headers import event_id
 
 Content = Mapping[str, Any]

@@ -8,12 +8,19 @@ from typing import Any
 
 import msgspec
 
-from processor.core.fields import COMPLETE_NAMES, FAILED_NAMES
-from processor.core.messages import JSON, Event, TrialReport
+from processor.core.fields import (
+    COMPLETE,
+    COMPLETE_NAMES,
+    FAILED,
+    FAILED_NAMES,
+    STARTED,
+    STARTED_NAMES,
+    STOPPED,
+    STOPPED_NAMES,
+)
+from processor.core.life import rest_of
+from processor.core.messages import JSON, Event, RunReport, TrialReport
 from processor.core.numbers import to_json
-
-COMPLETE = "ml.trial.complete"
-FAILED = "ml.trial.failed"
 
 #: bodies as msgspec's structs: made and encoded in two thirds of a dictionary's time
 CompleteBody = msgspec.defstruct(
@@ -25,8 +32,16 @@ FailedBody = msgspec.defstruct(
     frozen=True,
     gc=False,
 )
+#: `state` is the run's, which a report that comes late does not know
+StartedBody = msgspec.defstruct(
+    "StartedBody", ["event", "model_run_id", *STARTED_NAMES, "metadata", "revision"], frozen=True, gc=False
+)
+StoppedBody = msgspec.defstruct(
+    "StoppedBody", ["event", "model_run_id", *STOPPED_NAMES, "result", "revision"], frozen=True, gc=False
+)
 _complete_fields = itemgetter(*COMPLETE_NAMES)
 _failed_fields = itemgetter(*FAILED_NAMES)
+_started_fields, _stopped_fields = itemgetter(*STARTED_NAMES), itemgetter(*STOPPED_NAMES)
 
 #: type of an event, its body's fields by name -> bytes (an Avro encoder)
 BodyEncoder = Callable[[str, Mapping[str, Any]], bytes]
@@ -50,6 +65,12 @@ class EventWriter:
             return None
         value, timestamp_ms = self._encode(kind, body), report.record.timestamp_ms
         return Event(report.run_id, report.trial_id, revision, kind, timestamp_ms, value, self._content_type)
+
+    def of_run(self, report: RunReport, revision: int, state: str) -> Event:
+        """The event of a run's revision, which this report made; `state` is what the run is in by now."""
+        kind = STARTED if report.starts else STOPPED
+        value, timestamp_ms = self._encode(kind, run_body(report, revision, state)), report.record.timestamp_ms
+        return Event(report.run_id, "", revision, kind, timestamp_ms, value, self._content_type)
 
 
 def _encode_json(_kind: str, body: msgspec.Struct) -> bytes:
@@ -79,3 +100,11 @@ def failed_body(report: TrialReport, revision: int) -> msgspec.Struct:
     kind = content["error_type"] or "trial_failed"
     fields = _failed_fields(content)
     return FailedBody(FAILED, report.run_id, report.trial_id, message, kind, *fields, "failed", revision)
+
+
+def run_body(report: RunReport, revision: int, state: str) -> msgspec.Struct:
+    """Body of ml.run.started or ml.run.stopped; what has no field of its own is in `metadata` or `result`."""
+    content, rest = {**report.content, "state": state}, rest_of(report)
+    if report.starts:
+        return StartedBody(STARTED, report.run_id, *_started_fields(content), rest, revision)
+    return StoppedBody(STOPPED, report.run_id, *_stopped_fields(content), rest, revision)

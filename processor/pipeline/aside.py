@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from processor.core.messages import Batch, NextOffsets, TopicPartition, TrialReport
+from processor.core.messages import Batch, NextOffsets, Report, TopicPartition
 
 
 class Aside:
@@ -16,7 +16,7 @@ class Aside:
 
     def __init__(self, max_reports: int, max_bytes: int) -> None:
         self._max_reports, self._max_bytes = max_reports, max_bytes
-        self._reports: Sequence[TrialReport] = ()
+        self._reports: Sequence[Report] = ()
         self._reached: dict[TopicPartition, int] = {}  # of partitions whose offsets are held back
         self._told: dict[TopicPartition, int] = {}  # what was committed instead
         self._bytes = 0
@@ -41,7 +41,7 @@ class Aside:
         offsets = {**self._reached, **new.next_offsets}
         return Batch([*self._reports, *new.reports], new.rejections, offsets, new.records, new.bytes)
 
-    def settle(self, next_offsets: NextOffsets, waiting: Sequence[TrialReport]) -> dict[TopicPartition, int]:
+    def settle(self, next_offsets: NextOffsets, waiting: Sequence[Report]) -> dict[TopicPartition, int]:
         """Keeps what still waits; the offsets that became safe where so much was reached."""
         kept = [one for one in waiting if (one.record.topic, one.record.partition) in next_offsets]
         self._keep(kept)
@@ -63,7 +63,7 @@ class Aside:
             self._reached.pop(place, None)
             self._told.pop(place, None)
 
-    def _keep(self, reports: Sequence[TrialReport]) -> None:
+    def _keep(self, reports: Sequence[Report]) -> None:
         self._reports = reports
         records = {id(one.record): one.record for one in reports}
         self._bytes = sum(record.size for record in records.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Sequence
 
-from processor.core.messages import Batch, Outcome, RawRecord, Rejection, TopicPartition, TrialReport
+from processor.core.messages import Batch, Outcome, RawRecord, Rejection, Report, TopicPartition, TrialReport
 
 
 class Accumulator:
@@ -20,7 +20,7 @@ class Accumulator:
         self._begin()
 
     def _begin(self) -> None:
-        self._reports: list[TrialReport] = []
+        self._reports: list[Report] = []
         self._rejections: list[Rejection] = []
         self._next_offsets: dict[TopicPartition, int] = {}
         self._records = self._bytes = self._collected = 0
@@ -31,10 +31,12 @@ class Accumulator:
             self._seal()
         self._collected += len(outcomes)
         for outcome in outcomes:
-            if type(outcome) is TrialReport:
+            if type(outcome) is TrialReport:  # the common one first
                 self._reports.append(outcome)
+            elif type(outcome) is Rejection:
+                self._rejections.append(outcome)
             else:
-                self._rejections.append(outcome)  # type: ignore[arg-type]
+                self._reports.append(outcome)  # type: ignore[arg-type]
         self._next_offsets[record.topic, record.partition] = record.offset + 1
         self._records += 1
         self._bytes += size

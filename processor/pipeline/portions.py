@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from processor.core.messages import Batch, Outcome, Rejection, TrialReport
+from processor.core.messages import Batch, Outcome, Rejection, Report
 
 UNLIMITED = sys.maxsize
 #: portions near the limit that have to be written before a larger one is tried: its failure costs a timeout
@@ -58,7 +58,7 @@ def portion_of(batch: Batch, part: Sequence[Outcome]) -> Batch:
     """
     if len(part) == len(batch.reports) + len(batch.rejections):
         return batch
-    reports = [one for one in part if type(one) is TrialReport]
+    reports = [one for one in part if type(one) is not Rejection]
     rejections: dict[int, Rejection] = {id(one): one for one in part if type(one) is Rejection}
     records = {id(one.record) for one in reports}
     for one in batch.rejections:
@@ -67,7 +67,7 @@ def portion_of(batch: Batch, part: Sequence[Outcome]) -> Batch:
     return replace(batch, reports=reports, rejections=list(rejections.values()))
 
 
-def without_runs(portion: Batch, waiting: Sequence[TrialReport]) -> tuple[Batch, list[TrialReport]]:
+def without_runs(portion: Batch, waiting: Sequence[Report]) -> tuple[Batch, list[Report]]:
     """The portion less the runs of reports that wait, and its own reports of these runs."""
     if not waiting:
         return portion, []

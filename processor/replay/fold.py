@@ -7,11 +7,9 @@ the same one exactly when Postgres finds their rows equal (a property test holds
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import tempfile
 from collections.abc import Iterator
-from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,10 +18,9 @@ import msgspec
 
 from processor.core.messages import Order, TrialReport
 from processor.core.parts import in_parts
+from processor.core.sameness import DIGEST_BYTES, digest_of
 from processor.core.verdict import Verdict, judge
 
-DIGEST_BYTES = 16
-_EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 #: what SQLite keeps of its file in memory, in KiB
 CACHE_KIB = 32 * 1024
 
@@ -31,7 +28,8 @@ _SCHEMA = """
 create table trials (
     id integer primary key, key blob not null unique, timestamp_ms integer not null, partition integer not null,
     offset integer not null, place integer not null, digest blob not null, versions integer not null,
-    ordered integer not null, row blob not null)
+    ordered integer not null, row blob not null);
+create table life (id integer primary key, key blob not null unique, kind text not null, state blob not null)
 """
 _SELECT = "select timestamp_ms, partition, offset, place, digest, versions, ordered, row from trials where key = ?"
 _SAVE = """
@@ -41,6 +39,9 @@ on conflict (key) do update set
     timestamp_ms = excluded.timestamp_ms, partition = excluded.partition, offset = excluded.offset,
     place = excluded.place, digest = excluded.digest, versions = excluded.versions, ordered = excluded.ordered,
     row = excluded.row
+"""
+_SAVE_STATE = """
+insert into life (key, kind, state) values (?, ?, ?) on conflict (key) do update set state = excluded.state
 """
 _ALL = "select timestamp_ms, partition, offset, place, digest, versions, ordered, row from trials order by id"
 
@@ -73,35 +74,8 @@ def succeed(held: Trial | None, report: TrialReport) -> tuple[Verdict, Trial]:
 
 
 def content_digest(report: TrialReport) -> bytes:
-    """16 bytes that are equal exactly where the content is, by the rules of jsonb: 1 = 1.0 = 1e0, 0.0 = -0.0."""
-    content = _canonical([report.content, dict(report.extra or {}), dict(report.envelope or {})])
-    return blake2b(msgspec.json.encode(content, order="deterministic"), digest_size=DIGEST_BYTES).digest()
-
-
-def _canonical(value: Any) -> Any:
-    """Each number as Postgres would compare it: doubles by their shortest decimal form, JSON text digit by digit."""
-    kind = type(value)
-    if kind is float:
-        return _number(Decimal(repr(value))) if value.is_integer() else value
-    if kind is Decimal:
-        return _number(value)
-    if kind is msgspec.Raw:
-        return _canonical(json.loads(bytes(value), parse_float=Decimal))
-    if kind is dict:
-        return {name: _canonical(one) for name, one in value.items()}
-    if kind is list:
-        return [_canonical(one) for one in value]
-    return value
-
-
-def _number(value: Decimal) -> int | float | msgspec.Raw:
-    """Whole numbers as integers, the others as doubles where a double says all of it."""
-    if value == value.to_integral_value() and -(2**63) <= value < 2**64:
-        return int(value)
-    double = float(value)
-    if Decimal(repr(double)) == value:
-        return double
-    return msgspec.Raw(str(_EXACT.normalize(value)).encode())
+    """16 bytes that are equal exactly where the content is."""
+    return digest_of([report.content, dict(report.extra or {}), dict(report.envelope or {})])
 
 
 class Fold:
@@ -112,7 +86,8 @@ class Fold:
         self._file = sqlite3.connect(Path(self._folder.name) / "trials", isolation_level=None)
         for pragma in ("journal_mode = off", "synchronous = off", f"cache_size = -{CACHE_KIB}"):
             self._file.execute(f"pragma {pragma}")
-        self._file.execute(_SCHEMA)
+        for statement in _SCHEMA.split(";"):
+            self._file.execute(statement)
         self._file.execute("begin")  # never committed: nobody reads the file again
 
     def __enter__(self) -> Fold:
@@ -137,6 +112,19 @@ class Fold:
         """All trials as they first came, at most so many and so many bytes of rows a page (one always fits)."""
         trials = (_trial(row) for row in self._file.execute(_ALL))
         return in_parts(trials, lambda trial: len(trial.row), max_bytes, max_trials)
+
+    def get_state(self, key: tuple[Any, ...]) -> bytes | None:
+        """What was put under a key that is no trial's."""
+        found = self._file.execute("select state from life where key = ?", (msgspec.msgpack.encode(key),)).fetchone()
+        return found[0] if found else None
+
+    def put_state(self, kind: str, key: tuple[Any, ...], state: bytes) -> None:
+        self._file.execute(_SAVE_STATE, (msgspec.msgpack.encode(key), kind, state))
+
+    def states(self, kind: str) -> Iterator[bytes]:
+        """All of the kind, as they first came."""
+        rows = self._file.execute("select state from life where kind = ? order by id", (kind,))
+        return (row[0] for row in rows)
 
 
 def _trial(row: tuple[Any, ...]) -> Trial:

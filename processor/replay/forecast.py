@@ -4,6 +4,8 @@ A read-only comparison rather than the real write rolled back: the write locks t
 now, burns ids, leaves dead rows behind, and forgets between two batches what the first one would have changed. So each
 trial's first report is judged by Postgres beside its row, and later ones against what the earlier would have left.
 
+The life of runs and progress are foretold in the same way, by `forecast_life`.
+
 What can't be foreseen: a report that Postgres only refuses when it is written (an index entry that is too long, a
 trigger, a full disk), and what others write meanwhile.
 """
@@ -16,13 +18,16 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.core.messages import Outcome, RawRecord, Rejection, TrialReport
+from processor.core.messages import Outcome, RawRecord, Rejection, Report, TrialReport
 from processor.core.parts import in_parts
 from processor.core.verdict import Verdict
 from processor.decode.decoder import Decode
 from processor.replay.fold import Fold, Trial, content_digest, succeed
+from processor.replay.forecast_life import LifeForecaster
 from processor.replay.letters import letters_of
+from processor.replay.life import LifeFold
 from processor.store.compare import Compared, Comparison, Letter
+from processor.store.life_tables import LifeTables
 from processor.store.rows import row_json, split_into_waves
 
 MAX_SHOWN = 10
@@ -53,9 +58,12 @@ class Forecast(msgspec.Struct):
 class Forecaster:
     """`take` the records in the order of their partitions; `forecast` is what they would have done."""
 
-    def __init__(self, comparison: Comparison, fold: Fold, decode: Decode, *, create_runs: bool) -> None:
+    def __init__(
+        self, comparison: Comparison, tables: LifeTables, fold: Fold, decode: Decode, *, create_runs: bool
+    ) -> None:
         self._comparison, self._fold, self._decode = comparison, fold, decode
         self._create_runs = create_runs
+        self._life = LifeForecaster(tables, LifeFold(fold), create_runs=create_runs)
         self._letters: dict[Letter, bool] = {}
         self._in_part: set[tuple[int, int]] = set()  # partition and offset of records that are rejected at -1 and more
         self.forecast = Forecast()
@@ -65,16 +73,33 @@ class Forecaster:
         self._in_part.clear()
         self.forecast.records += len(records)
         for part in self._parts(records):
-            for wave in split_into_waves(part):
+            self._take_life([one for one in part if not isinstance(one, TrialReport)])
+            for wave in split_into_waves([one for one in part if isinstance(one, TrialReport)]):
                 self._take_wave(wave)
 
-    def _parts(self, records: Sequence[RawRecord]) -> Iterator[list[TrialReport]]:
+    def _take_life(self, reports: Sequence[Report]) -> None:
+        """Starts and stops first, as the store does it: a start makes the run of what comes with it."""
+        forecast = self.forecast
+        for report, told in self._life.take(reports):
+            if told is None:
+                self._reject(report)
+                continue
+            forecast.results[told.verdict.word] += 1
+            forecast.events += told.has_event
+            if told.verdict is Verdict.INSERTED:
+                forecast.new_rows += told.is_first
+            elif told.verdict is Verdict.CHANGED:
+                forecast.changed_rows += told.is_first
+            if told.is_first and len(forecast.shown) < MAX_SHOWN:
+                forecast.shown.append(Change(report.run_id, told.trial_id, told.from_revision, told.fields))
+
+    def _parts(self, records: Sequence[RawRecord]) -> Iterator[list[Report]]:
         """The valid reports, a bounded number at a time; rejections are counted on the way."""
         sized = ((report, size) for record in records for report, size in self._valid(record))
         for part in in_parts(sized, lambda one: one[1], PART_BYTES, PART_REPORTS):
             yield [report for report, _ in part]
 
-    def _valid(self, record: RawRecord) -> Iterator[tuple[TrialReport, int]]:
+    def _valid(self, record: RawRecord) -> Iterator[tuple[Report, int]]:
         """The record's valid reports, each with its share of the record's bytes."""
         outcomes = self._decode(record)
         share = record.size // max(1, len(outcomes))
@@ -96,7 +121,7 @@ class Forecaster:
                 self._count(report, *succeed(trial, report), None)
                 continue
             row = next(rows)
-            if row.refusal or not (row.run_known or self._create_runs):
+            if row.refusal or not (row.run_known or self._create_runs or self._life.makes(report.run_id)):
                 self._reject(report)
             else:
                 self._count(report, *_beside(row, report), row)

@@ -10,7 +10,7 @@ from processor.contracts.catalogue import Catalogue, Problem
 from processor.contracts.frames import FramedReader, WriterSchemas, behind_prefix, is_framed
 from processor.core.errors import TransientError
 from processor.core.text import TooDeep, storable
-from processor.decode.decoder import SUBJECT
+from processor.decode.kinds import SUBJECTS
 from processor.store.dead_letters import DeadLetter
 
 _INDEX = re.compile(r"\[(\d+)\]")
@@ -49,12 +49,12 @@ def read_value(letter: DeadLetter, catalogue: Catalogue, writer_schemas: WriterS
         return _read_json(inner, letter)
     if is_framed(value):
         try:
-            read = FramedReader(catalogue, SUBJECT, writer_schemas).read(value)
+            read = FramedReader(catalogue, SUBJECTS, writer_schemas).read(value)
         except TransientError as error:  # the registry is down: the bytes are there all the same
             return Reading("binary", note=str(error))
         if isinstance(read, Problem):
             return Reading("binary", note=read.message)
-        return Reading("avro", read[0], place_in(read[0], letter))
+        return Reading("avro", read.document, place_in(read.document, letter))
     return _read_json(value, letter)
 
 

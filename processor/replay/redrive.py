@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from processor.core import metrics
 from processor.core.errors import TransientError
-from processor.core.messages import Batch, Outcome, Reason, Rejection, TrialReport
+from processor.core.messages import Batch, Outcome, Reason, Rejection
 from processor.core.times import Backoff
 from processor.decode.decoder import Decode
 from processor.store.dead_letters import DeadLetter
@@ -105,7 +105,7 @@ def attempts(page: Sequence[DeadLetter], decode: Decode, max_reports: int) -> It
 
 
 def _attempt(letters: list[DeadLetter], outcomes: Sequence[Outcome]) -> Attempt:
-    reports = [one for one in outcomes if isinstance(one, TrialReport)]
+    reports = [one for one in outcomes if not isinstance(one, Rejection)]
     return Attempt(letters, Batch(reports, [one for one in outcomes if isinstance(one, Rejection)], {}))
 
 

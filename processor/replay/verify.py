@@ -5,6 +5,7 @@ goes into a `Fold`; at the end Postgres itself compares what the fold holds with
 
 What it can't see:
 
+- the life of runs and progress are compared by `verify_life`, which says what of them it sees
 - rows that no report of the range stands for are not looked for, nor is any event
 - a report whose dead letter is not resolved counts as kept there, not as a version of its row
 - revisions are counted only where the range is the whole history (all partitions, from offset 0) and all reports of a
@@ -22,12 +23,15 @@ from typing import NamedTuple
 
 import msgspec
 
-from processor.core.messages import Outcome, RawRecord, Rejection, TrialReport
+from processor.core.messages import Order, Outcome, RawRecord, Rejection, TrialReport
 from processor.decode.decoder import Decode
 from processor.kafka.ranges import Range
 from processor.replay.fold import Fold, Trial, succeed
 from processor.replay.letters import letters_of
+from processor.replay.life import LifeFold
+from processor.replay.verify_life import NEWER, LifeVerification
 from processor.store.compare import Compared, Comparison, Position
+from processor.store.life_tables import LifeTables
 from processor.store.rows import row_json
 
 #: differences that are told one by one; the others are only counted
@@ -51,13 +55,18 @@ class Difference(NamedTuple):
 
 
 class Findings(msgspec.Struct):
-    """What a verification saw; `newer` rows hold a report from beyond the range and are not compared."""
+    """What a verification saw; `newer` rows hold a report from beyond the range and are not compared.
+
+    `runs` are those with a start or a stop, `progress` the rows of progress.
+    """
 
     records: int = 0
     reports: int = 0
     rejections: int = 0
     trials: int = 0
     newer: int = 0
+    runs: int = 0
+    progress: int = 0
     kinds: Counter[str] = msgspec.field(default_factory=Counter)
     shown: list[Difference] = msgspec.field(default_factory=list)
 
@@ -79,8 +88,17 @@ _read_ids = msgspec.json.Decoder(_Ids).decode
 class Verification:
     """`take` the records of the ranges in any order of partitions, then `settle`."""
 
-    def __init__(self, comparison: Comparison, fold: Fold, decode: Decode, topic: str, ranges: Sequence[Range]) -> None:
+    def __init__(
+        self,
+        comparison: Comparison,
+        tables: LifeTables,
+        fold: Fold,
+        decode: Decode,
+        topic: str,
+        ranges: Sequence[Range],
+    ) -> None:
         self._comparison, self._fold, self._decode, self._topic = comparison, fold, decode, topic
+        self._life = LifeVerification(tables, LifeFold(fold), self._lies_within)
         self._ranges = {one.partition: one for one in ranges}
         self.findings = Findings()
 
@@ -91,7 +109,7 @@ class Verification:
             outcomes = self._decode(record)
             whole = any(one.index < 0 for one in outcomes)
             for outcome in outcomes:
-                beside = whole and isinstance(outcome, TrialReport)
+                beside = whole and not isinstance(outcome, Rejection)
                 self._take(outcome, letters_of(letters, outcome, beside_whole=beside))
 
     def _take(self, outcome: Outcome, letters: list[bool]) -> None:
@@ -103,6 +121,9 @@ class Verification:
             return
         self.findings.reports += 1
         if any(letters):
+            return
+        if not isinstance(outcome, TrialReport):
+            self._life.take(outcome, in_order=not letters)
             return
         held = self._fold.get(outcome)
         _, trial = succeed(held, outcome)
@@ -123,7 +144,16 @@ class Verification:
                     ids = _read_ids(trial.row)
                     _, partition, offset, _ = trial.order
                     self.findings.add(Difference(problem[0], ids.run_id, ids.trial_id, partition, offset, problem[1]))
+        self._settle_life(whole_history)
         return self.findings
+
+    def _settle_life(self, whole_history: bool) -> None:
+        for kind, run_id, trial_id, order, detail in self._life.misfits(whole_history=whole_history):
+            if kind == NEWER:
+                self.findings.newer += 1
+            else:
+                self.findings.add(Difference(kind, run_id, trial_id, order.partition, order.offset, detail))
+        self.findings.runs, self.findings.progress = self._life.runs, self._life.rows
 
     def _problem(self, trial: Trial, row: Compared, whole_history: bool) -> tuple[str, str] | None:
         if not row.held:
@@ -144,10 +174,11 @@ class Verification:
         return None
 
     def _was_read(self, position: Position | None) -> bool:
-        if position is None or position.topic != self._topic or position.partition not in self._ranges:
-            return False
-        one = self._ranges[position.partition]
-        return one.begin <= position.offset < one.end
+        return position is not None and position.topic == self._topic and self._lies_within(position)
+
+    def _lies_within(self, position: Position | Order) -> bool:
+        one = self._ranges.get(position.partition)
+        return one is not None and one.begin <= position.offset < one.end
 
 
 def _place(position: Position | None) -> str:

@@ -14,7 +14,7 @@ from processor.store.outbox import Outbox
 
 
 def collect_status(settings: StatusSettings) -> dict[str, Any]:
-    """One document: addresses, lag and what is gone by partition, rows, outbox, dead letters.
+    """One document: addresses, lag and what is gone by partition, rows, runs by state, outbox, dead letters.
 
     What a server that is down would have said is missing in it, and a sentence in `problems` says so: the other half is
     what one needs then. Raises where a person has to act (`SetupError`).
@@ -54,6 +54,7 @@ def _tables(settings: StatusSettings) -> dict[str, Any]:
         letters = store.fetch("status_dead_letters")
         return {
             **store.fetch("status_rows")[0],
+            "runs_by_state": {row["state"]: row["count"] for row in store.fetch("status_runs")},
             "outbox": Outbox(store).depth(),
             "dead_letters": {row["reason"]: row["count"] for row in letters},
         }

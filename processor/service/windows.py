@@ -24,9 +24,12 @@ from processor.replay.windows import Window, ahead_of_live, group_of, parse_wind
 from processor.service.pipeline import make_pipeline
 from processor.service.wiring import make_decoder, make_event_writer, open_migrated
 from processor.store.compare import Comparison
+from processor.store.life_tables import LifeTables
 from processor.store.session import Session
 
 APPLICATION = "cerebros-window"
+#: of what a verification saw
+_COUNTED = ("records", "reports", "rejections", "trials", "runs", "progress", "newer")
 
 
 class Teller(NamedTuple):
@@ -128,7 +131,8 @@ def foretell_window(
         ranges = _find(settings, parsed, partitions, teller)
         decoder = make_decoder(settings, Catalogue.load(settings.schemas_dir))
         with Fold() as fold, _reading(settings, ranges, "dry run", teller) as source:
-            forecaster = Forecaster(Comparison(store), fold, decoder, create_runs=settings.unknown_run == "create")
+            create_runs = settings.unknown_run == "create"
+            forecaster = Forecaster(Comparison(store), LifeTables(store), fold, decoder, create_runs=create_runs)
             for records in read(source):
                 forecaster.take(records)
             forecast = forecaster.forecast
@@ -167,7 +171,8 @@ def _compare(
     """What differs in these ranges; `whole` where they cover every partition."""
     decoder = make_decoder(settings, Catalogue.load(settings.schemas_dir))
     with Fold() as fold, _reading(settings, ranges, "verify", teller) as source:
-        verification = Verification(Comparison(store), fold, decoder, settings.raw_topic, ranges)
+        tables = LifeTables(store)
+        verification = Verification(Comparison(store), tables, fold, decoder, settings.raw_topic, ranges)
         for records in read(source):
             verification.take(records)
         whole = whole and not source.notes and all(one.begin == 0 for one in ranges)
@@ -176,7 +181,7 @@ def _compare(
         return {
             **_described(ranges, source),
             "revisions_compared": whole,
-            **{name: getattr(findings, name) for name in ("records", "reports", "rejections", "trials", "newer")},
+            **{name: getattr(findings, name) for name in _COUNTED},
             "differences": findings.kinds.total(),
             "kinds": dict(findings.kinds),
             "shown": [one._asdict() for one in findings.shown],

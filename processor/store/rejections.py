@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from processor.core.messages import Batch, OutboxMessage, Outcome, RawRecord, Reason, Rejection, TrialReport
+from processor.core.messages import Batch, OutboxMessage, Outcome, RawRecord, Reason, Rejection, Report
 from processor.core.parts import in_parts
 from processor.core.text import storable
 from processor.events.headers import dead_letter_message
@@ -120,10 +120,10 @@ def settled_places(
             continue
         if whole_records and place not in unreadable:
             settled[*place, -1] = None
-        if type(outcome) is TrialReport and (place, outcome.index) not in not_written:
+        if type(outcome) is not Rejection and (place, outcome.index) not in not_written:
             settled[*place, outcome.index] = None
     return list(settled)
 
 
-def refused_by_database(report: TrialReport, refusal: str) -> Rejection:
+def refused_by_database(report: Report, refusal: str) -> Rejection:
     return Rejection(report.record, report.index, Reason.DATABASE_REFUSED, f"Postgres: {refusal}")

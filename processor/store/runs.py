@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 import asyncpg
 
 from processor.core.errors import TransientError, Trouble
-from processor.core.messages import Reason, Rejection, TrialReport
+from processor.core.messages import Reason, Rejection, Report, RunReport
 from processor.store.applying import Applied, Runs
 from processor.store.errors import ReportError, sort_error
 from processor.store.queries import load_queries
@@ -29,7 +29,7 @@ class RunLocks:
         self._queries = load_queries()
 
     async def lock(
-        self, connection: asyncpg.Connection, reports: Sequence[TrialReport], applied: Applied, *, isolate: bool
+        self, connection: asyncpg.Connection, reports: Sequence[Report], applied: Applied, *, isolate: bool
     ) -> Runs:
         """Locks the runs of the reports; reports of those that there are none of become rejections."""
         wanted = {report.run_id for report in reports}
@@ -37,18 +37,25 @@ class RunLocks:
             return {}
         runs = await self._fetch(connection, "lock_runs", wanted)
         refusals: dict[str, ReportError] = {}
-        if len(runs) < len(wanted) and self._create_runs:
-            missing = sorted(wanted - runs.keys())
+        missing = self._to_create(reports, wanted - runs.keys())
+        if missing:
             if isolate:
                 refusals, _ = await self._create_one_by_one(connection, missing)
             else:
                 await connection.execute(self._queries["create_runs"], missing)
             runs = await self._fetch(connection, "lock_runs", wanted)
+            self._reject_early(reports, set(missing), applied)
         if len(runs) < len(wanted):
             self._reject([report for report in reports if report.run_id not in runs], refusals, applied)
         return runs
 
-    async def lock_free(self, connection: asyncpg.Connection, reports: Sequence[TrialReport], applied: Applied) -> Runs:
+    def _to_create(self, reports: Sequence[Report], unknown: Collection[str]) -> list[str]:
+        """Of the runs that there are none of, those that are made: where any report may not do so, a start may."""
+        if self._create_runs or not unknown:
+            return sorted(unknown)
+        return sorted({one.run_id for one in reports if type(one) is RunReport and one.starts} & set(unknown))
+
+    async def lock_free(self, connection: asyncpg.Connection, reports: Sequence[Report], applied: Applied) -> Runs:
         """As `lock`, but waits for nobody: reports of runs that somebody else holds are set aside, in their order."""
         await connection.execute(f"set local lock_timeout = {AROUND_WAIT_MS}")
         wanted = {report.run_id for report in reports}
@@ -56,15 +63,30 @@ class RunLocks:
         missing = wanted - runs.keys()
         busy = {row["run_id"] for row in await connection.fetch(self._queries["runs_there"], sorted(missing))}
         refusals: dict[str, ReportError] = {}
-        if missing - busy and self._create_runs:
-            refusals, held = await self._create_one_by_one(connection, sorted(missing - busy))
-            created = await self._fetch(connection, "lock_free_runs", missing - busy)
-            busy |= held | (missing - busy - created.keys() - refusals.keys())
+        wished = set(self._to_create(reports, missing - busy))
+        if wished:
+            refusals, held = await self._create_one_by_one(connection, sorted(wished))
+            created = await self._fetch(connection, "lock_free_runs", wished)
+            self._reject_early(reports, created.keys(), applied)
+            busy |= held | (wished - created.keys() - refusals.keys())
             runs = {**runs, **created}
         applied.set_aside += [report for report in reports if report.run_id in busy]
         unknown = wanted - runs.keys() - busy
         self._reject([one for one in reports if one.run_id in unknown], refusals, applied)
         return runs
+
+    def _reject_early(self, reports: Sequence[Report], made: Collection[str], applied: Applied) -> None:
+        """What came before the start that made its run is refused, as it would be in a batch of its own."""
+        if self._create_runs:
+            return
+        waiting = set(made)
+        for one in reports:
+            if one.run_id not in waiting:
+                continue
+            if type(one) is RunReport and one.starts:
+                waiting.remove(one.run_id)
+            else:
+                self._reject([one], {}, applied)
 
     async def _create_one_by_one(
         self, connection: asyncpg.Connection, run_ids: Sequence[str]
@@ -86,7 +108,7 @@ class RunLocks:
                     raise
         return refusals, held
 
-    def _reject(self, reports: Sequence[TrialReport], refusals: Mapping[str, ReportError], applied: Applied) -> None:
+    def _reject(self, reports: Sequence[Report], refusals: Mapping[str, ReportError], applied: Applied) -> None:
         for report in reports:
             if report.run_id in refusals:
                 applied.refuse(report, refusals[report.run_id])

@@ -14,7 +14,7 @@ import asyncpg
 from msgspec.structs import replace
 
 from processor.core.errors import FatalError
-from processor.core.messages import Batch, Rejection, TrialReport, Written
+from processor.core.messages import Batch, Rejection, Report, Written
 from processor.core.parts import Halves
 from processor.store.applying import Applied, Applier, EventOf, Runs
 from processor.store.errors import ReportError, sort_error
@@ -49,7 +49,7 @@ class TrialStore:
         """Makes the batch durable, all of it or nothing:
 
         1. locks (and where allowed creates) the runs it names, in one order for everybody
-        2. judges and applies its reports, those of one trial one after the other as they came
+        2. judges and applies its reports, those of one trial or run one after the other as they came
         3. resolves the dead letters of what is now written, and stores its rejections with their original bytes
         4. puts the events and the new dead letters into the outbox and wakes the relay
         5. commits; only then may anybody commit the offsets
@@ -81,7 +81,7 @@ class TrialStore:
                 runs = await self._locks.lock(connection, batch.reports, applied, isolate=isolate)
                 reports = batch.reports
                 if applied.rejections:
-                    reports = [report for report in reports if report.run_id in runs]
+                    reports = applied.without_rejected(reports, runs)
                 await self._apply(connection, reports, runs, applied, isolate)
             if applied.by_constraint:
                 self._applier.check_refused(applied, done=True)
@@ -102,7 +102,7 @@ class TrialStore:
     async def _apply(
         self,
         connection: asyncpg.Connection,
-        reports: Sequence[TrialReport],
+        reports: Sequence[Report],
         runs: Runs,
         applied: Applied,
         isolate: bool,
@@ -117,10 +117,9 @@ class TrialStore:
     ) -> Batch:
         """Applies run by run where they meet a lock; the batch less what was set aside."""
         runs = await self._locks.lock_free(connection, batch.reports, applied)
-        by_run: dict[str, list[TrialReport]] = {}
-        for report in batch.reports:
-            if report.run_id in runs:
-                by_run.setdefault(report.run_id, []).append(report)
+        by_run: dict[str, list[Report]] = {}
+        for report in applied.without_rejected(batch.reports, runs):
+            by_run.setdefault(report.run_id, []).append(report)
         halves = Halves(list(by_run.values()))
         for part in halves:
             reports, attempt = [report for of_run in part for report in of_run], Applied(total=applied.total)

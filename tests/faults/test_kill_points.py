@@ -21,7 +21,7 @@ RELAY_POINTS = ["relay.after_claim", "relay.after_produce", "relay.after_kafka_c
 
 @pytest.mark.parametrize("point", INGEST_POINTS)
 def test_ingest_killed_at_any_point_loses_and_doubles_nothing(point: str, settings: Settings, start: Start) -> None:
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1200, seed=11))
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1200, seed=11, life=0.4))
     start("relay")
     # small batches, so that the point is reached in the middle of the load
     victim = start("ingest", PROCESSOR_TEST_HALT_AT=f"{point}#2", PROCESSOR_BATCH_MAX_RECORDS="150")
@@ -34,7 +34,7 @@ def test_ingest_killed_at_any_point_loses_and_doubles_nothing(point: str, settin
 
 @pytest.mark.parametrize("point", RELAY_POINTS)
 def test_relay_killed_at_any_point_publishes_each_event_once(point: str, settings: Settings, start: Start) -> None:
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1200, seed=12))
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1200, seed=12, life=0.4))
     start("ingest", PROCESSOR_BATCH_MAX_RECORDS="150")
     victim = start("relay", PROCESSOR_TEST_HALT_AT=f"{point}#2", PROCESSOR_RELAY_MAX_MESSAGES="200")
     victim.wait_halted(point)
@@ -49,7 +49,7 @@ def test_a_standby_relay_takes_over_from_a_killed_one_by_itself(settings: Settin
     leader.wait_said("leading")
     standby = start("relay")
     standby.wait_said("standing_by")
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(800, seed=13))
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(800, seed=13, life=0.4))
     start("ingest", PROCESSOR_BATCH_MAX_RECORDS="150")
     leader.wait_halted("relay.after_kafka_commit")
     leader.kill()

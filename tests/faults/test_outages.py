@@ -44,7 +44,7 @@ class Producing:
 
     @staticmethod
     def _run(settings: Settings, count: int, seed: int) -> None:
-        messages = list(load(count, seed=seed))
+        messages = list(load(count, seed=seed, life=0.3))
         for begin in range(0, count, 200):
             produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages[begin : begin + 200])
             time.sleep(0.2)
@@ -135,7 +135,7 @@ def test_a_long_outage_is_one_line_in_the_log_and_keeps_the_group_membership(
     start("relay")
     ingest.wait_said("assigned")
     proxy.refuse()
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(3000, seed=24))
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(3000, seed=24, life=0.3))
     ingest.wait_said("waiting_for_database")
     time.sleep(LONG_SECONDS)
     proxy.restore()

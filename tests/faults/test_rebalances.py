@@ -24,7 +24,7 @@ def test_scaling_from_one_to_three_and_back_in_the_middle_of_a_load(
     protocol: str, end: str, settings: Settings, start: Start
 ) -> None:
     extra = {**SMALL, "PROCESSOR_GROUP_PROTOCOL": protocol}
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(4000, seed=41))
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(4000, seed=41, life=0.3))
     first = start("ingest", **extra)
     start("relay")
     wait_until(lambda: rows(settings) > 50, "the first writes")
@@ -66,7 +66,7 @@ def test_reading_goes_on_at_once_when_partitions_may_be_read_again(protocol: str
 
 
 def test_a_rebalance_storm_loses_and_doubles_nothing(settings: Settings, start: Start) -> None:
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(5000, seed=43))
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(5000, seed=43, life=0.3))
     start("relay")
     start("ingest", **SMALL)
     for _ in range(4):

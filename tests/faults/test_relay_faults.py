@@ -247,7 +247,7 @@ def test_a_relay_that_is_killed_while_it_publishes_what_was_parked_keeps_the_ord
 
 def test_a_kafka_transaction_that_hangs_is_given_up_and_published_once(settings: Settings, start: Start) -> None:
     """The coordinator stands still in the middle of the load for longer than a transaction may take."""
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(600, seed=81))
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(600, seed=81, life=0.3))
     start("ingest")
     relay = start("relay", PROCESSOR_TEST_HALT_AT="relay.after_produce")
     relay.wait_halted("relay.after_produce")

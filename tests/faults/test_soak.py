@@ -67,7 +67,7 @@ def test_minutes_of_random_kills_under_load_lose_and_double_nothing(
     def send() -> None:
         number = 0
         while time.monotonic() < until:
-            messages = list(load(400, seed=seed + number, runs=16))
+            messages = list(load(400, seed=seed + number, runs=16, life=0.3))
             # trials of one round have names of their own; within a round they are reported again
             renamed = [(key, value.replace(b'"trial-', b'"round-%d-' % number)) for key, value in messages]
             produce(settings.kafka_bootstrap_servers, settings.raw_topic, renamed)

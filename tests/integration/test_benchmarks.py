@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from benchmarks import dashboard, load
+from benchmarks import dashboard, load, progress
 from benchmarks.growth import fill_table
 from processor.contracts.catalogue import Catalogue
 from processor.core.messages import TrialReport
@@ -44,3 +44,11 @@ def test_the_load_is_what_it_says_it_will_end_as() -> None:
     assert load.expected(2000) == (len({(one.run_id, one.trial_id) for one in reports}), events)
     assert 600 < sum(map(len, values)) / 2000 < 700
     assert all(json.loads(value)["run_id"] for value in values)
+
+
+def test_reports_and_progress_are_measured_in_the_same_tables(store: Session, database_url: str) -> None:
+    costs = progress.measure(database_url, 300, 1)
+    assert list(costs) == ["report, new", "report, replayed", "progress, new", "progress, replayed"]
+    assert min(min(cost.values()) for cost in costs.values()) > 0
+    counts = "select count(*), count(distinct trial_id), max(step) from cerebros_trial_metrics"
+    assert [tuple(row) for row in store.run(lambda connection: connection.fetch(counts))] == [(300, 6, 49)]

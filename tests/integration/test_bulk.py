@@ -182,7 +182,7 @@ def test_rows_that_earlier_rules_made_are_compared_by_content(store: Session, mo
     monkeypatch.setattr(digest, "RULES_VERSION", digest.RULES_VERSION + 1)
     later = Decoder(Catalogue.load())
     reports = [one for each in records for one in later(each) if isinstance(one, TrialReport)]
-    assert [one.digest for one in reports] != [one.digest for one in batch.reports]
+    assert [one.digest for one in reports] != [one.digest for one in batch.reports if isinstance(one, TrialReport)]
     assert looks_settle(store, reports) == 0
     written = sink.write(Batch(reports, [], {}))
     assert (written.unchanged, written.events) == (60, 0)

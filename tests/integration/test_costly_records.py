@@ -18,6 +18,7 @@ from processor.replay.verify import Verification
 from processor.store import outbox, rejections
 from processor.store.compare import Comparison
 from processor.store.dead_letters import DeadLetters, Selection
+from processor.store.life_tables import LifeTables
 from processor.store.redrive import RedriveStore
 from processor.store.session import Session
 from processor.store.trials import TrialStore
@@ -181,7 +182,7 @@ def test_verify_compares_the_reports_that_stand_beside_a_rejection_of_the_rest(s
 
     def differences() -> dict[str, int]:
         with Fold() as fold:
-            verification = Verification(Comparison(store), fold, capped, "raw", [Range(0, 0, 6, 0)])
+            verification = Verification(Comparison(store), LifeTables(store), fold, capped, "raw", [Range(0, 0, 6, 0)])
             verification.take([one])
             return dict(verification.settle(whole_history=False).kinds)
 

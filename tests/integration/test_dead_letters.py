@@ -20,7 +20,17 @@ import pytest
 
 from processor.contracts.catalogue import Catalogue
 from processor.core.errors import TransientError, UsageError
-from processor.core.messages import Batch, Destination, Outgoing, RawRecord, Reason, Rejection, TrialReport, Written
+from processor.core.messages import (
+    Batch,
+    Destination,
+    Outcome,
+    Outgoing,
+    RawRecord,
+    Reason,
+    Rejection,
+    TrialReport,
+    Written,
+)
 from processor.core.settings import Settings
 from processor.decode.decoder import Decode, Decoder
 from processor.events.bodies import EventWriter
@@ -240,7 +250,7 @@ def test_a_redrive_takes_only_what_is_there_when_it_starts(store: Session, decod
     letters = DeadLetters(store)
     pages = letters.pages(letters.bounded(Selection()), 2, 1024)
 
-    def more(one: RawRecord) -> Sequence[TrialReport | Rejection]:
+    def more(one: RawRecord) -> Sequence[Outcome]:
         with Session(store._url) as other:
             write(other, rejecting(), record(report()))
         return decode(one)
@@ -387,7 +397,7 @@ def test_a_redrive_survives_the_loss_of_its_connection(
     write(store, rejecting(), *[record(report()) for _ in range(300)])
     cut: list[bool] = []
 
-    def cutting(one: RawRecord) -> Sequence[TrialReport | Rejection]:
+    def cutting(one: RawRecord) -> Sequence[Outcome]:
         if not cut:
             cut.append(True)
             terminate_sessions("cerebros-processor")

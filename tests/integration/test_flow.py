@@ -24,11 +24,13 @@ Start = Callable[..., Process]
 def test_every_report_becomes_a_row_or_a_dead_letter_and_every_revision_an_event(
     settings: Settings, environment: dict[str, str], start: Start
 ) -> None:
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(3000))
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(3000, life=0.2))
     ingest, relay = start("ingest"), start("relay")
     wait_settled(settings)
     expected = check_ledger(settings)
-    assert len(expected.rows) > 2000
+    assert len(expected.rows) > 1800
+    assert min(len(expected.metrics), len(expected.starts)) > 50
+    assert min(run.revision for run in expected.runs.values()) > 2
     assert expected.dead_letters > 10
     assert (ingest.stop(), relay.stop()) == (0, 0)
 
@@ -36,7 +38,7 @@ def test_every_report_becomes_a_row_or_a_dead_letter_and_every_revision_an_event
 def test_replays_from_anywhere_change_no_row_and_emit_no_event_twice(
     settings: Settings, environment: dict[str, str], start: Start, store: Session
 ) -> None:
-    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1500, seed=2))
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(1500, seed=2, life=0.3))
     ingest, _relay = start("ingest"), start("relay")
     wait_settled(settings)
     before = fingerprints(store)
@@ -121,10 +123,15 @@ def test_each_kind_of_bad_input_is_one_dead_letter_with_its_bytes_and_its_neighb
 
 
 def fingerprints(store: Session) -> dict[str, str]:
-    """Every column of every row and dead letter, by id."""
+    """Every column of every row and dead letter, by id or key."""
     rows = store.run(
         lambda connection: connection.fetch(
             "select id::text, md5(t::text) as hash from cerebros_model_trials t "
+            "union all select id::text, md5(r::text) from cerebros_model_runs r "
+            "union all select concat_ws(' ', model_run_id, kind), md5(s::text) from cerebros_run_reports s "
+            "union all select concat_ws(' ', model_run_id, trial_id), md5(p::text) from cerebros_trial_progress p "
+            "union all select concat_ws(' ', model_run_id, trial_id, metric, step), md5(m::text) "
+            "from cerebros_trial_metrics m "
             "union all select 'dead letter ' || id, md5(d::text) from dead_letters d"
         )
     )

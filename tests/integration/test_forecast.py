@@ -13,7 +13,10 @@ from tests.integration.test_window import command, replayed, window_groups
 
 def everything(store: Session) -> list[Any]:
     """Every row and sequence that a replay could touch, with the transaction that last wrote it."""
-    tables = ("cerebros_model_runs", "cerebros_model_trials", "dead_letters", "dead_letter_records", "outbox")
+    tables = (
+        "cerebros_model_runs", "cerebros_model_trials", "cerebros_run_reports", "cerebros_trial_progress",
+        "cerebros_trial_metrics", "dead_letters", "dead_letter_records", "outbox",
+    )  # fmt: skip
     rows = [
         store.run(lambda connection, table=table: connection.fetch(f"select xmin, t::text from {table} t order by 2"))  # type: ignore[misc]
         for table in tables
@@ -79,3 +82,46 @@ def test_a_dry_run_rejects_reports_of_unknown_runs_where_the_settings_say_so(
     forecast = replayed(environment, "..", "--dry-run")
     assert (forecast["results"]["rejected"], forecast["rows_to_change"], forecast["new_dead_letters"]) == (20, 0, 20)
     assert replayed(environment, "..")["results"] == forecast["results"]
+
+
+def test_a_dry_run_foretells_what_becomes_of_runs_and_progress(
+    settings: Settings, environment: dict[str, str], store: Session
+) -> None:
+    servers, topic = settings.kafka_bootstrap_servers, settings.raw_topic
+    messages = list(load(900, seed=12, again=0.4, life=0.8))
+    for part, shift in (
+        (messages[:300], 0),
+        (messages[300:600], 60_000),
+        (messages[600:], -60_000),
+        (messages[:90], 90_000),
+    ):
+        produce(servers, topic, part, timestamp=1_777_636_800_000 + shift)
+    replayed(environment, "..60", "--partition", "0", "--partition", "1")
+    before = everything(store)
+    forecast = replayed(environment, "..", "--dry-run")
+    assert everything(store) == before
+    done = replayed(environment, "..")
+    assert forecast["results"] == done["results"]
+    assert min(done["results"].values()) > 0
+    assert (forecast["events"], forecast["new_dead_letters"]) == (done["events"], done["new_dead_letters"])
+    again = replayed(environment, "..", "--dry-run")
+    assert (again["rows_to_change"], again["events"], again["changes"]) == (0, 0, [])
+
+
+def test_a_dry_run_knows_that_a_start_makes_a_run_where_nothing_else_may(
+    settings: Settings, environment: dict[str, str]
+) -> None:
+    values = [
+        {"event": "ml.run.metric", "run_id": "none", "trial_id": "t", "metric_name": "m", "metric_value": 1},
+        {"event": "ml.run.start", "run_id": "r"},
+        {"event": "ml.run.metric", "run_id": "r", "trial_id": "t", "metric_name": "m", "metric_value": 1, "step": 2},
+        report(run_id="r"),
+        {"event": "ml.run.stop", "run_id": "q", "state": "failed"},
+    ]
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("k", json.dumps(one).encode()) for one in values])
+    environment = {**environment, "PROCESSOR_UNKNOWN_RUN": "reject"}
+    forecast = replayed(environment, "..", "--dry-run")
+    assert [(one["run_id"], one["trial_id"]) for one in forecast["changes"]][:2] == [("r", ""), ("r", "t")]
+    done = replayed(environment, "..")
+    assert (forecast["results"], forecast["events"]) == (done["results"], done["events"])
+    assert (done["results"]["inserted"], done["results"]["rejected"]) == (3, 2)

@@ -16,7 +16,7 @@ from processor.contracts import registry as registry_module
 from processor.contracts.catalogue import Catalogue
 from processor.contracts.registry import SchemaRegistry
 from processor.core.errors import SetupError, TransientError
-from processor.core.messages import Reason, Rejection, TrialReport
+from processor.core.messages import Outcome, Reason, Rejection, TrialReport
 from processor.decode.decoder import SUBJECT, Decoder
 from processor.events.bodies import EventWriter
 from tests.factories import record, report
@@ -83,7 +83,7 @@ def stub() -> Iterator[Stub]:
     made.server.server_close()
 
 
-def outcome(client: SchemaRegistry, schema_id: int, body: bytes | None = None) -> TrialReport | Rejection:
+def outcome(client: SchemaRegistry, schema_id: int, body: bytes | None = None) -> Outcome:
     data = CATALOGUE.encode(SUBJECT, DATUM, 1) if body is None else body
     [only] = Decoder(CATALOGUE, writer_schemas=client.writer_schema)(
         record(b"\0" + schema_id.to_bytes(4, "big") + data)

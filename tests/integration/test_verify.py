@@ -191,6 +191,55 @@ def test_a_report_that_waits_as_a_dead_letter_is_not_missed_as_a_row(
     assert kinds(environment) == {"missing_row": 1}
 
 
+def test_the_life_of_runs_and_progress_are_compared_after_any_replay(
+    settings: Settings, environment: dict[str, str], store: Session
+) -> None:
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(900, seed=13, again=0.3, life=0.8))
+    replayed(environment, "..")
+    for _ in range(2):
+        document = verified(environment)
+        assert (document["kinds"], document["newer"], document["revisions_compared"]) == ({}, 0, True)
+        assert document["runs"] == 8
+        assert document["progress"] > 200
+        replayed(environment, "..")
+
+
+def test_each_thing_of_life_and_progress_that_was_changed_by_hand_is_found_and_named(
+    settings: Settings, environment: dict[str, str], store: Session
+) -> None:
+    metric = {"event": "ml.run.metric", "run_id": "r", "trial_id": "t", "metric_name": "loss"}
+    send(
+        settings,
+        *({"event": "ml.run.start", "run_id": run, "requested_trials": 4} for run in "rqp"),
+        {"event": "ml.run.stop", "run_id": "q", "state": "failed"},
+        {"event": "ml.trial.start", "run_id": "r", "trial_id": "t", "spectral_norm": True},
+        *({**metric, "metric_value": step, "step": step} for step in range(5)),
+    )
+    replayed(environment, "..")
+    assert kinds(environment) == {}
+    change(
+        store,
+        "update cerebros_run_reports set said = '{}' "
+        "from cerebros_model_runs run where run.id = model_run_id and run_id = 'r'",
+    )
+    change(store, "delete from cerebros_run_reports where kind = 'stop'")
+    change(
+        store,
+        "update cerebros_run_reports told set revision = 7 "
+        "from cerebros_model_runs run where run.id = model_run_id and run_id = 'p'",
+    )
+    change(store, "update cerebros_trial_progress set spectral_norm = null, last_seen = last_seen - interval '1 hour'")
+    change(store, "delete from cerebros_trial_metrics where step = 1")
+    change(store, "update cerebros_trial_metrics set value = 'NaN' where step = 2")
+    change(store, "update cerebros_trial_metrics set source_offset = 0 where step = 3")
+    document = verified(environment)
+    assert document["kinds"] == {"content": 4, "missing_row": 2, "revision": 1, "position": 1}
+    said = {(one["run_id"], one["trial_id"], one["detail"].partition(":")[0]) for one in document["shown"]}
+    assert said >= {("r", "", "start"), ("q", "", "stop"), ("r", "t", "loss at step 1"), ("r", "t", "last_seen")}
+    replayed(environment, "..")  # mends what is not only a number of revisions
+    assert kinds(environment) == {"revision": 2}
+
+
 _values = st.recursive(
     st.none()
     | st.booleans()

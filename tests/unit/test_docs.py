@@ -22,6 +22,7 @@ from typer.main import get_command
 import processor
 from processor.cli.main import app
 from processor.contracts.catalogue import Catalogue
+from processor.core.fields import EVENTS
 from processor.core.messages import Reason, Rejection, TrialReport
 from processor.core.metrics import REGISTRY
 from processor.core.settings import PREFIX, Settings
@@ -228,6 +229,11 @@ def test_every_field_of_a_report_has_its_rule() -> None:
     assert sorted(CATALOGUE.fields("trial_report")) == sorted(first_codes(NORMALISATION))
 
 
+@pytest.mark.parametrize(("title", "subject"), [("Life of a run", "run_report"), ("Progress", "trial_progress")])
+def test_every_field_of_life_and_progress_has_its_rule(title: str, subject: str) -> None:
+    assert sorted(CATALOGUE.fields(subject)) == sorted(first_codes(chapter(page("reference/raw-topic"), title)))
+
+
 def test_every_word_for_a_status_is_listed() -> None:
     table = rows(chapter(page("reference/raw-topic"), "Status words"))
     assert {word: status.strip("`") for status, words in table for word in words.split(", ")} == STATUSES
@@ -239,6 +245,15 @@ def test_every_schema_file_is_linked() -> None:
     assert [path for path in files if f"](../../{path.relative_to(ROOT).as_posix()})" not in text] == []
 
 
+TABLES = [
+    "cerebros_model_runs",
+    "cerebros_model_trials",
+    "cerebros_run_reports",
+    "cerebros_trial_progress",
+    "cerebros_trial_metrics",
+]
+
+
 def columns(table: str) -> set[str]:
     """The columns that the migrations make, read from their SQL."""
     files = sorted((ROOT / "processor" / "store" / "sql" / "migrations").glob("*.sql"))
@@ -246,10 +261,10 @@ def columns(table: str) -> set[str]:
     (created,) = re.findall(rf"create table (?:if not exists )?{table} \((.*?)\n\);", sql, re.DOTALL)
     added = "".join(re.findall(rf"alter table {table}\s+add column.*?;", sql, re.DOTALL))
     names = re.findall(r'^    "?([a-z_]+)"? +[a-z]', created, re.MULTILINE)
-    return {*names, *re.findall(r"add column (?:if not exists )?([a-z_]+) ", added)} - {"unique"}
+    return {*names, *re.findall(r"add column (?:if not exists )?([a-z_]+) ", added)} - {"unique", "primary"}
 
 
-@pytest.mark.parametrize("table", ["cerebros_model_runs", "cerebros_model_trials"])
+@pytest.mark.parametrize("table", TABLES)
 def test_every_column_of_a_table_is_listed_and_no_other(table: str) -> None:
     assert sorted(columns(table)) == sorted(first_codes(chapter(page("reference/tables"), table)))
 
@@ -270,7 +285,7 @@ def test_every_column_of_two_tables_is_listed_and_no_other(title: str, tables: t
     assert {table: columns(table) for table in tables} == listed
 
 
-@pytest.mark.parametrize("subject", ["ml.trial.complete", "ml.trial.failed"])
+@pytest.mark.parametrize("subject", EVENTS)
 def test_every_field_of_an_event_is_listed_and_no_other(subject: str) -> None:
     (row,) = (row for row in rows(page("reference/events")) if len(row) == 3 and row[1] == f"`{subject}`")
     assert list(CATALOGUE.fields(subject)) == code(row[2])

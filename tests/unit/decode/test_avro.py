@@ -231,7 +231,7 @@ def test_an_integer_is_an_id_in_avro_too(kind: str) -> None:
 
 
 DIFFERENT: list[tuple[str, list[tuple[str, Any]], bytes, Reason, str]] = [
-    ("progress", [("event", "string")], b"\x1aml.run.metric", Reason.UNSUPPORTED_EVENT, "event"),
+    ("progress", [("event", "string")], b"\x1aml.run.metric", Reason.MISSING_METRIC, "metric_name"),
     ("running", [("status", STATES)], b"\0", Reason.NOT_FINAL, "status"),
     ("metrics a list", [("metrics", {"type": "array", "items": "int"})], b"\0", Reason.NOT_A_MAP, "metrics"),
     ("rank a record", [("rank", {"type": "record", "name": "M", "fields": []})], b"", Reason.INVALID_NUMBER, "rank"),

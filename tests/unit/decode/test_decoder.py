@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from processor.contracts.avro.folder import find_released
 from processor.contracts.catalogue import Catalogue
 from processor.core.messages import Outcome, Reason, Rejection, TrialReport
 from processor.decode.decoder import Decoder
@@ -139,11 +141,8 @@ def test_a_field_of_a_newer_schema_is_validated_by_its_file_alone(tmp_path: Path
         *newer["fields"],
         {"name": "notes", "type": ["null", {"type": "array", "items": "string"}], "default": None},
     ]
-    folder = tmp_path / "trial_report"
-    folder.mkdir()
-    for schema in CATALOGUE.versions("trial_report"):
-        (folder / f"v{schema.version}.avsc").write_text(json.dumps(schema.definition))
-    (folder / "v4.avsc").write_text(json.dumps(newer))
+    shutil.copytree(find_released(), tmp_path, dirs_exist_ok=True)
+    (tmp_path / "trial_report" / "v4.avsc").write_text(json.dumps(newer))
     old, good, bad = Decoder(Catalogue.load(tmp_path))(
         record([GOOD, {**GOOD, "notes": ["a"]}, {**GOOD, "notes": ["a", 1]}])
     )

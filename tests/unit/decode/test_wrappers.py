@@ -158,7 +158,8 @@ ENVELOPES: list[tuple[str, dict[str, Any], dict[str, Any], Any]] = [
     ("a failed event", {"event": "ml.trial.failed"}, {}, "failed"),
     ("its own event first", {"event": "ml.trial.failed"}, {"event": "ml.trial.complete"}, "succeeded"),
     ("its own status first", {"event": "ml.trial.failed"}, {"status": "ok"}, "succeeded"),
-    ("progress", {"event": "ml.run.metric"}, {}, Reason.UNSUPPORTED_EVENT),
+    ("a run's event", {"event": "ml.run.stop"}, {}, Reason.UNSUPPORTED_EVENT),
+    ("a run's event around progress", {"event": "ml.run.start"}, {"event": "ml.trial.failed"}, "failed"),
     ("an event of its own", {"event": "batch"}, {}, "succeeded"),
 ]
 
@@ -168,7 +169,7 @@ def test_the_event_of_an_envelope_is_that_of_its_reports(
     around: dict[str, Any], one: dict[str, Any], expected: Any
 ) -> None:
     outcome = only({**around, "trials": [{**GOOD, **one}]})
-    said = outcome.values["status"] if isinstance(outcome, TrialReport) else outcome.reason
+    said = outcome.reason if isinstance(outcome, Rejection) else outcome.content["status"]
     assert expected == said
 
 

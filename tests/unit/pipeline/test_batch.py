@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.core.messages import Batch, RawRecord, Reason, Rejection, TopicPartition, TrialReport
+from processor.core.messages import Batch, Outcome, RawRecord, Reason, Rejection, TopicPartition, TrialReport
 from processor.pipeline.batch import Accumulator, partitions_of, without
 
 RECORD_COST = 200  # what a record counts beside its bytes
@@ -18,7 +18,7 @@ Place = tuple[int, int, int]  # partition, offset, index in the record
 Stream = list[tuple[int, list[bool], int]]  # partition, whether each of its reports is good, bytes
 
 
-def outcomes_of(record: RawRecord, good: Iterable[bool]) -> list[TrialReport | Rejection]:
+def outcomes_of(record: RawRecord, good: Iterable[bool]) -> list[Outcome]:
     return [
         TrialReport(record, index, "run-1", f"t{index}", {}, 1)
         if fine
@@ -48,7 +48,7 @@ def drain(accumulator: Accumulator) -> list[Batch]:
     return batches
 
 
-def places(items: Iterable[TrialReport | Rejection]) -> list[Place]:
+def places(items: Iterable[Outcome]) -> list[Place]:
     return [(item.record.partition, item.record.offset, item.index) for item in items]
 
 

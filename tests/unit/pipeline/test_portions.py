@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.core.messages import Batch, RawRecord, Reason, Rejection, TrialReport
+from processor.core.messages import Batch, RawRecord, Reason, Rejection, Report, TrialReport
 from processor.core.parts import Halves
 from processor.pipeline.portions import outcomes_of, portion_of
 
@@ -23,7 +23,7 @@ def test_a_report_never_goes_without_the_rejection_of_the_rest_of_its_record(
         places = [*range(valid, valid + bad), *([-1] if whole else [])]
         rejections += [Rejection(one, place, Reason.NOT_JSON, "no") for place in places]
     batch = Batch(reports, rejections, {("raw", 0): len(shape)})
-    written: list[TrialReport] = []
+    written: list[Report] = []
     stored: set[tuple[int, int]] = set()
     halves = Halves(outcomes_of(batch))
     for part in halves:

@@ -12,7 +12,7 @@ import pytest
 from processor.cli.tables_letters import document_lines, hex_lines, text_lines, value_lines, value_text
 from processor.contracts.catalogue import Catalogue
 from processor.core.errors import TransientError
-from processor.core.messages import Headers, RawRecord, Reason, Rejection, TrialReport
+from processor.core.messages import Headers, Outcome, RawRecord, Reason, Rejection, TrialReport
 from processor.core.text import printable
 from processor.decode.decoder import Decoder
 from processor.replay.reading import place_in, read_value, walk
@@ -103,7 +103,7 @@ def test_a_report_that_is_no_longer_in_its_record_is_rejected_again_and_never_re
 def test_a_record_is_decoded_once_however_many_of_its_reports_were_rejected(decode: Decoder) -> None:
     of, calls = envelope(*[report() for _ in range(50)]), []
 
-    def counted(one: RawRecord) -> list[TrialReport | Rejection]:
+    def counted(one: RawRecord) -> list[Outcome]:
         calls.append(one)
         return decode(one)
 
