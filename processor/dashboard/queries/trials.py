@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 
 from processor.core.errors import TransientError
+from processor.core.fields import COMPLETE, FAILED
 from processor.core.text import storable
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Scope, estimate, fetch
 from processor.dashboard.queries.sorting import NEWEST, PLAIN, Cursor, Sort, assemble, cursor_of, write_cursor
-from processor.events.bodies import COMPLETE, FAILED
 from processor.events.headers import event_id
 from processor.store.pool import Pool
 
