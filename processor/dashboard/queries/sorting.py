@@ -34,12 +34,17 @@ PLAIN = {
     "revision": "bigint",
 }
 _NUMBERS, _TEXTS = 0, 1
+_INFINITE = """('"NaN"'::jsonb, '"Infinity"'::jsonb, '"-Infinity"'::jsonb)"""
 _KIND = (
-    "case jsonb_typeof({value}) when 'number' then 0 when 'boolean' then 1 when 'string' then case when {value} in "
-    "('\"NaN\"'::jsonb, '\"Infinity\"'::jsonb, '\"-Infinity\"'::jsonb) then 2 else 1 end else 3 end"
+    "case jsonb_typeof({value}) when 'number' then 0 when 'boolean' then 1 "
+    f"when 'string' then case when {{value}} in {_INFINITE} then 2 else 1 end else 3 end"
 )
 _NUMBER = "case jsonb_typeof({value}) when 'number' then {value}::numeric end"
-_TEXT = "case when jsonb_typeof({value}) in ('string', 'boolean') then {value} #>> array[]::text[] end"
+#: none where the value is not finite: those are equal, and ordered by id alone
+_TEXT = (
+    "case when jsonb_typeof({value}) = 'boolean' or "
+    f"(jsonb_typeof({{value}}) = 'string' and {{value}} not in {_INFINITE}) then {{value}} #>> array[]::text[] end"
+)
 
 
 class Sort(NamedTuple):
