@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+FRAMEWORKS := .venv-frameworks
 LOCK   := requirements/dev.txt
 # tests mostly wait (for sessions to end, for processes to start): four at once, each worker with servers of its own
 WORKERS ?= 4
@@ -9,11 +10,12 @@ WORKERS ?= 4
 TESTS  ?= tests
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test coverage soak check docs bench wheel lock clean
+.PHONY: help setup demo test test-frameworks coverage soak check docs bench wheel lock clean
 
 help:
 	@echo "make demo   a real search reports through a real Kafka into a real PostgreSQL, is replayed and reconciled"
 	@echo "make test   all tests, on a real broker and a real database started for them; make coverage measures them"
+	@echo "make test-frameworks  the tests on real Keras models, in an environment of their own"
 	@echo "make check  format, lint, types, import contracts, schema compatibility"
 	@echo "make docs   the documentation as HTML into build/docs; a dead link fails"
 	@echo "make bench  throughput and latency beside the ceilings      make soak  minutes of random kills"
@@ -23,11 +25,11 @@ help:
 setup: $(STAMP)
 
 # uv comes from the package index when it is not there; pip checks the hash of the one wheel it installs
-$(STAMP): $(LOCK) requirements/uv.txt pyproject.toml
+$(STAMP): $(LOCK) requirements/uv.txt pyproject.toml client/pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $(LOCK) requirements/uv.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e . -e client
 	@touch $@
 
 demo: setup
@@ -41,6 +43,16 @@ coverage: setup
 	@rm -rf build/coverage && mkdir -p build/coverage
 	@$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(TESTS); failed=$$?; \
 	$(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$failed
+
+# what the tests of real Keras models need is large: an environment of its own, where `make test` skips them
+test-frameworks: $(FRAMEWORKS)/.installed
+	@$(FRAMEWORKS)/bin/python -m pytest tests/frameworks
+
+$(FRAMEWORKS)/.installed: $(STAMP) requirements/frameworks.txt
+	@test -x $(FRAMEWORKS)/bin/python || $(PYTHON) -m venv $(FRAMEWORKS)
+	@$(BIN)/uv pip sync --quiet --python $(FRAMEWORKS)/bin/python --require-hashes $(LOCK) requirements/frameworks.txt
+	@$(BIN)/uv pip install --quiet --python $(FRAMEWORKS)/bin/python --no-deps --no-build-isolation -e . -e client
+	@touch $@
 
 soak: setup
 	@$(BIN)/python -m pytest -m soak --timeout 1800 -s
@@ -64,14 +76,16 @@ bench: setup
 wheel: setup
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build -t wheel -d dist
+	@cd client && ../$(BIN)/python -m hatchling build -t wheel -d ../dist
 
 # dev first: production then runs what was tested
 COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url \
-  --python-version 3.11 --no-emit-package cerebros-processor
+  --python-version 3.11 --no-emit-package cerebros-processor --no-emit-package cerebros-client
 lock: setup
-	@$(COMPILE) --upgrade --group dev --group docs --group oracles --all-extras -o requirements/dev.txt pyproject.toml requirements/build.in
-	@$(COMPILE) -c requirements/dev.txt --extra registry -o requirements/runtime.txt pyproject.toml
+	@$(COMPILE) --upgrade --group dev --group docs --group values --group oracles --all-extras -o requirements/dev.txt pyproject.toml requirements/build.in
+	@$(COMPILE) -c requirements/dev.txt --extra registry --extra gateway -o requirements/runtime.txt pyproject.toml
+	@$(COMPILE) -c requirements/dev.txt --group pyproject.toml:frameworks -o requirements/frameworks.txt
 	@printf 'uv\n' | $(COMPILE) -o requirements/uv.txt -
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(FRAMEWORKS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -31,3 +31,14 @@ def open_database(settings: DatabaseSettings, application: str) -> AbstractConte
     from processor.service.wiring import open_migrated
 
     return open_migrated(settings, application)
+
+
+def check_extra(extra: str, *modules: str) -> None:
+    """Raises `SetupError` where what an extra brings is not installed."""
+    from importlib.util import find_spec
+
+    from processor.core.errors import SetupError
+
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        raise SetupError(f"it needs {', '.join(missing)}: pip install 'cerebros-processor[{extra}]'")

@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 app.command()(processes.ingest)
 app.command()(processes.relay)
+app.command()(processes.gateway)
+app.command("gateway-token")(processes.gateway_token)
 app.command()(processes.run)
 app.command()(processes.migrate)
 app.add_typer(topics.app, name="topics")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from processor.cli.context import load, open_database
+from processor.cli.context import check_extra, load, open_database
 from processor.cli.output import Format, check_format, fail, show
 
 WithStdin = Annotated[bool, typer.Option("--stop-with-stdin", hidden=True, help="stop when standard input ends")]
@@ -33,12 +33,45 @@ def relay(with_stdin: WithStdin = False) -> None:
     run_relay(settings, with_stdin=with_stdin)
 
 
-def run() -> None:
-    """`ingest` and `relay` together, each as its own process."""
-    from processor.core.settings import Settings
-    from processor.service.both import run_both
+def gateway(with_stdin: WithStdin = False) -> None:
+    """Take reports over HTTP and send them to the raw topic, until a signal."""
+    from processor.core.settings import GatewaySettings
 
-    sys.exit(run_both(load(Settings, "run")))
+    settings = load(GatewaySettings, "gateway")
+    check_extra("gateway", "starlette", "uvicorn", "httptools", "uvloop")
+    from processor.service.gateway import run_gateway
+
+    run_gateway(settings, with_stdin=with_stdin)
+
+
+def gateway_token(
+    name: Annotated[str, typer.Argument(help="whose token it is")],
+    rights: Annotated[
+        list[str] | None,
+        typer.Option("--right", help="what it may do: report, metrics; default: both", metavar="RIGHT"),
+    ] = None,
+    from_stdin: Annotated[bool, typer.Option("--stdin", help="hash the token on standard input, make none")] = False,
+) -> None:
+    """Make a token for the gateway: it is printed on stderr, once; the line for the tokens file on stdout."""
+    from processor.core.errors import UsageError
+    from processor.gateway.tokens import RIGHTS, line_for, make_token
+
+    chosen = frozenset(rights or RIGHTS)
+    if not chosen <= RIGHTS:
+        raise UsageError(f"--right is one of {', '.join(sorted(RIGHTS))}")
+    token = sys.stdin.readline().rstrip("\r\n") if from_stdin else make_token()
+    line = line_for(name, token, chosen)
+    if not from_stdin:
+        print(token, file=sys.stderr)
+    print(line)
+
+
+def run() -> None:
+    """`ingest`, `relay` and, where PROCESSOR_GATEWAY_LISTEN is set, `gateway` together, each as its own process."""
+    from processor.core.settings import Settings
+    from processor.service.together import run_together
+
+    sys.exit(run_together(load(Settings, "run")))
 
 
 def migrate(

@@ -68,3 +68,26 @@ OUTBOX_MESSAGES = Gauge("processor_outbox_messages", "messages waiting in the ou
 OUTBOX_AGE = Gauge("processor_outbox_age_seconds", "age of the oldest waiting message", registry=REGISTRY)
 RELAY_ACTIVE = Gauge("processor_relay_active", "1 where this relay publishes, 0 on standby", registry=REGISTRY)
 REDRIVES = Counter("processor_redrives", "dead letters redriven, by result", ["result"], registry=REGISTRY)
+
+GATEWAY_REQUESTS = Counter(
+    "processor_gateway_requests", "HTTP requests answered, by path and status", ["path", "status"], registry=REGISTRY
+)
+GATEWAY_REPORTS = Counter(
+    "processor_gateway_reports", "reports that came over HTTP, by what became of them", ["result"], registry=REGISTRY
+)
+GATEWAY_SECONDS = Histogram(
+    "processor_gateway_request_seconds",
+    "from a request's head to the end of its answer",
+    buckets=_STAGE_BUCKETS,
+    registry=REGISTRY,
+)
+GATEWAY_CONNECTIONS = Gauge("processor_gateway_connections", "open HTTP connections", registry=REGISTRY)
+GATEWAY_CLOSED = Counter(
+    "processor_gateway_connections_closed", "connections closed unasked, by cause", ["cause"], registry=REGISTRY
+)
+GATEWAY_INFLIGHT = Gauge(
+    "processor_gateway_inflight_bytes", "bytes of bodies being read, judged or sent", registry=REGISTRY
+)
+GATEWAY_UNCONFIRMED = Gauge(
+    "processor_gateway_outage", "1 where Kafka has not confirmed in time and has not answered since", registry=REGISTRY
+)

@@ -1,7 +1,7 @@
 """The demo: a real search reports through a real Kafka into a real PostgreSQL, is replayed and reconciled.
 
-Nothing is simulated: `ingest` and `relay` are the processes that run in production, and all that the verdict says
-was read back from Postgres and, as a read_committed consumer, from Kafka.
+Nothing is simulated: `ingest`, `relay` and `gateway` are the processes that run in production, and all that the verdict
+says was read back from Postgres and, as a read_committed consumer, from Kafka.
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ def run_demo(*, trials: int = 60, keep: bool = False, console: Console) -> int:
 
 
 def _check_installed() -> None:
-    missing = [name for name in ("numpy", "optuna", "sklearn") if importlib.util.find_spec(name) is None]
+    missing = [
+        name
+        for name in ("cerebros_client", "numpy", "optuna", "sklearn", "starlette", "uvicorn", "httptools", "uvloop")
+        if importlib.util.find_spec(name) is None
+    ]
     if missing:
         raise SetupError(f"the demo needs {', '.join(missing)}: pip install 'cerebros-processor[demo]'")
 

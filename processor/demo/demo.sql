@@ -9,7 +9,32 @@ select (select count(*) from trials) as rows,
        (select coalesce(sum(revision), 0)::bigint from trials where status in ('succeeded', 'failed')) as events,
        (select count(*) from dead_letters d join dead_letter_records k on k.id = d.record_id
          where k.key = any($2::bytea[])) as dead_letters,
-       (select coalesce(sum(messages), 0)::bigint from outbox) as waiting
+       (select coalesce(sum(messages), 0)::bigint from outbox) as waiting,
+       (select coalesce(sum(made.revision), 0)::bigint
+          from (select max(told.revision) as revision
+                  from cerebros_run_reports told join cerebros_model_runs r on r.id = told.model_run_id
+                 where r.run_id = any($1::text[]) group by r.id) made)
+       + (select count(*) from cerebros_trial_progress p join cerebros_model_runs r on r.id = p.model_run_id
+           where r.run_id = any($1::text[]) and p.started_at is not null)
+       + (select count(*) from cerebros_trial_metrics m join cerebros_model_runs r on r.id = m.model_run_id
+           where r.run_id = any($1::text[])) as told
+
+-- name: demo_runs
+-- The runs $1 as they are.
+select run_id, state, search_space_version, max_params, requested_trials, completed_trials, best_metric
+  from cerebros_model_runs where run_id = any($1::text[])
+
+-- name: demo_starts
+-- The trials of the runs $1 that said that they start.
+select r.run_id, p.trial_id, p.spectral_norm
+  from cerebros_trial_progress p join cerebros_model_runs r on r.id = p.model_run_id
+ where r.run_id = any($1::text[]) and p.started_at is not null
+
+-- name: demo_metrics
+-- What trials of the runs $1 measured at each step.
+select r.run_id, m.trial_id, m.step, m.value
+  from cerebros_trial_metrics m join cerebros_model_runs r on r.id = m.model_run_id
+ where r.run_id = any($1::text[])
 
 -- name: demo_rows
 -- The trials of the runs $1.
@@ -30,7 +55,11 @@ select d.id, d.reason, d.detail, d.report_index, k.value
 select count(t.id) as rows,
        coalesce(sum(t.revision), 0)::bigint as revisions,
        to_char(max(t.updated_at), 'HH24:MI:SS.US') as last_change,
-       left(md5(string_agg(to_jsonb(r)::text || to_jsonb(t)::text, ',' order by t.id)), 16) as hash
+       left(md5(string_agg(to_jsonb(r)::text || to_jsonb(t)::text, ',' order by t.id)), 16) as hash,
+       (select left(md5(string_agg(told, ',' order by told)), 16)
+          from (select to_jsonb(one)::text as told from cerebros_run_reports one
+                union all select to_jsonb(one)::text from cerebros_trial_progress one
+                union all select to_jsonb(one)::text from cerebros_trial_metrics one) all_told) as told
   from cerebros_model_trials t join cerebros_model_runs r on r.id = t.model_run_id
  where r.run_id = any($1::text[])
 

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from processor.core.fields import COMPLETE, COMPLETE_NAMES, FAILED, FAILED_NAMES, NAMES
 from processor.core.messages import RawRecord
+from processor.demo.life import Life, Told, compare_life
 from processor.events.headers import event_id
 
 Content = Mapping[str, Any]
@@ -24,12 +25,13 @@ class Rejected(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """What Postgres and the two output topics hold of the demo's runs."""
+    """What Postgres and the two output topics hold of the demo's runs; `told` is what came before trials ended."""
 
     rows: Sequence[Mapping[str, Any]]
     dead_letters: Sequence[Mapping[str, Any]]
     events: Sequence[RawRecord]
     dead_letter_records: Sequence[RawRecord]
+    told: Told = Told()
 
 
 class Ledger:
@@ -39,6 +41,7 @@ class Ledger:
         self.revisions: dict[Trial, list[Content]] = {}
         self.rejected: list[Rejected] = []
         self.repeated = 0
+        self.life = Life()
 
     def expect(self, run_id: str, trial_id: str, content: Content) -> None:
         """A valid report; one that says what the trial's last one said must change nothing."""
@@ -62,17 +65,18 @@ class Ledger:
 
     @property
     def sent(self) -> int:
-        """Reports of every kind."""
+        """Reports of trials that have ended, and what is none."""
         return self.total_revisions + self.repeated + len(self.rejected)
 
     def events(self) -> dict[str, dict[str, Any]]:
         """The events that must be there, body by ce_id."""
-        return {
+        bodies = {
             event_id(*trial, number): body
             for trial, history in self.revisions.items()
             for number, content in enumerate(history, start=1)
             if (body := _event_body(trial, number, content)) is not None
         }
+        return bodies | {name: _as_read(body) for name, body in self.life.events().items()}
 
 
 def reconcile(ledger: Ledger, observed: Observed) -> list[str]:
@@ -82,6 +86,7 @@ def reconcile(ledger: Ledger, observed: Observed) -> list[str]:
         *_compare_dead_letters(ledger, observed.dead_letters),
         *_compare_events(ledger, observed.events),
         *_compare_dead_letter_records(observed),
+        *compare_life(ledger.life, observed.told),
     ]
 
 
@@ -118,8 +123,8 @@ def _compare_events(ledger: Ledger, events: Sequence[RawRecord]) -> Iterable[str
     yield from (f"event {name} belongs to no revision" for name in found.keys() - expected.keys())
     for name in expected.keys() - found.keys():
         body = expected[name]
-        yield f"no event for {body['model_run_id']}/{body['trial_id']} revision {body['revision']}"
-    latest: dict[Trial, int] = {}
+        yield f"no event for {'/'.join(_subject(body))} revision {body['revision']}"
+    latest: dict[tuple[str, ...], int] = {}
     for event in events:
         name = header(event, "ce_id")
         if name not in expected:
@@ -127,10 +132,15 @@ def _compare_events(ledger: Ledger, events: Sequence[RawRecord]) -> Iterable[str
         body = expected[name]
         if json.loads(event.value or b"null", parse_int=float) != body:
             yield f"the body of event {name} differs from what was sent"
-        trial = (body["model_run_id"], body["trial_id"])
+        trial = _subject(body)
         if body["revision"] < latest.get(trial, 0):
-            yield f"events of {trial[0]}/{trial[1]} are out of order"
+            yield f"events of {'/'.join(trial)} are out of order"
         latest[trial] = body["revision"]
+
+
+def _subject(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """Of a trial, or of a run."""
+    return tuple(body[name] for name in ("model_run_id", "trial_id") if name in body)
 
 
 def _compare_dead_letter_records(observed: Observed) -> Iterable[str]:
@@ -161,6 +171,11 @@ def _event_body(trial: Trial, revision: int, content: Content) -> dict[str, Any]
 def header(record: RawRecord, name: str) -> str:
     """The header's text, "" where it is missing."""
     return (dict(record.headers).get(name) or b"").decode()
+
+
+def _as_read(body: dict[str, Any]) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(json.dumps(body), parse_int=float)
+    return read
 
 
 def _as_stored(content: Content) -> Content:

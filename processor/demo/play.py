@@ -5,19 +5,20 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Literal
 
+from cerebros_client import TrialReporter
 from rich.console import Console
 
 from processor.demo import show
+from processor.demo.door import Door
 from processor.demo.ledger import Observed, reconcile
 from processor.demo.scene import Scene, open_scene
 from processor.demo.search import retry, search
 from processor.demo.traffic import Traffic, malformed
 from processor.demo.training import Result
 from processor.local.postgres import find_programs
-from processor.reporter import TrialReporter
 
 DELIVERY_SECONDS = 20.0
 MALFORMED_EVERY = 4  # trials
@@ -30,7 +31,10 @@ def play(trials: int, keep: bool, console: Console) -> int:
     say = show.Steps(console)
     with open_scene(say) as scene:
         search_all(scene, trials, console)
-        say(f"{scene.ledger.sent} reports sent; waiting until ingest and relay have dealt with all of them")
+        say(
+            f"{scene.ledger.sent} reports sent, and {scene.ledger.life.total} starts, stops and metrics: to Kafka, and "
+            "those of one search over HTTP; waiting until ingest and relay have dealt with all of them"
+        )
         scene.settle()
         first, before = scene.observe(), scene.fingerprint()
         console.print(
@@ -58,7 +62,10 @@ def play(trials: int, keep: bool, console: Console) -> int:
 
 
 def search_all(scene: Scene, trials: int, console: Console) -> None:
-    """Three searches, reported trial by trial; returns when Kafka has every report, or raises `UndeliveredError`."""
+    """Three searches, reported trial by trial, one of them over HTTP; returns when Kafka has every report.
+
+    Raises `UndeliveredError`, `DemoError` where it has not.
+    """
     settings, wrong = scene.settings, malformed()
     reporter = TrialReporter(
         settings.kafka_bootstrap_servers,
@@ -66,8 +73,8 @@ def search_all(scene: Scene, trials: int, console: Console) -> None:
         options=settings.kafka_options,
         close_timeout_s=DELIVERY_SECONDS,
     )
-    with reporter, show.SearchProgress(console, trials) as progress:
-        traffic = Traffic(reporter, scene.ledger)
+    with reporter, Door(scene.door) as door, show.SearchProgress(console, trials) as progress:
+        traffic = Traffic(reporter, scene.ledger, door, frozenset([scene.runs.adam]))
         for number, run_id in enumerate(_searches(scene, traffic, trials)):
             if number % MALFORMED_EVERY == 0 and (next_wrong := next(wrong, None)):
                 traffic.send_malformed(run_id, *next_wrong)
@@ -82,8 +89,8 @@ def _searches(scene: Scene, traffic: Traffic, trials: int) -> Iterator[str]:
     """Every trial of the three searches, reported; yields the run it belongs to."""
     old = trials // 7
     sgd = (trials - old) // 2
-    yield from _report_all(traffic, scene.runs.sgd, search("sgd", sgd, seed=SEED))
-    yield from _report_all(traffic, scene.runs.adam, search("adam", trials - old - sgd, seed=SEED))
+    yield from _report_all(traffic, scene.runs.sgd, "sgd", sgd)
+    yield from _report_all(traffic, scene.runs.adam, "adam", trials - old - sgd)
     results = []
     for result in search("adam", old, spectral_norm=False, seed=SEED + 1):
         results.append(result)
@@ -93,10 +100,11 @@ def _searches(scene: Scene, traffic: Traffic, trials: int) -> Iterator[str]:
     traffic.report_envelope(scene.runs.old, results[old // 2 :])
 
 
-def _report_all(traffic: Traffic, run_id: str, results: Iterable[Result]) -> Iterator[str]:
-    """Reports each trial as it ends, then what a search reports afterwards."""
+def _report_all(traffic: Traffic, run_id: str, optimiser: Literal["sgd", "adam"], trials: int) -> Iterator[str]:
+    """A search from start to stop: each trial while it is trained and as it ends, then what comes afterwards."""
     done: list[Result] = []
-    for result in results:
+    traffic.start(run_id, trials)
+    for result in search(optimiser, trials, seed=SEED, watch=traffic.watch(run_id)):
         traffic.report(run_id, result)
         done.append(result)
         yield run_id
@@ -107,6 +115,7 @@ def _report_all(traffic: Traffic, run_id: str, results: Iterable[Result]) -> Ite
     best = sorted(succeeded, key=lambda result: result.accuracy, reverse=True)[:RANKED]
     for rank, result in enumerate(best, start=1):
         traffic.report(run_id, result, rank=rank)
+    traffic.stop(run_id, done)
 
 
 def summary(fingerprint: dict[str, Any], observed: Observed) -> dict[str, Any]:
@@ -117,6 +126,7 @@ def summary(fingerprint: dict[str, Any], observed: Observed) -> dict[str, Any]:
         "revisions": fingerprint["revisions"],
         "last updated_at": fingerprint["last_change"],
         "hash of all columns": fingerprint["hash"],
+        "hash of runs' life and progress": fingerprint["told"],
         "events": len(observed.events),
         "hash of all events": hashlib.md5(repr(content).encode(), usedforsecurity=False).hexdigest()[:16],
         "dead letters": len(observed.dead_letters),
@@ -125,11 +135,12 @@ def summary(fingerprint: dict[str, Any], observed: Observed) -> dict[str, Any]:
 
 
 def wait_for_interrupt(scene: Scene) -> None:
-    """Returns on Ctrl-C; raises `DemoError` when ingest or relay ends by itself."""
+    """Returns on Ctrl-C; raises `DemoError` when a process ends by itself."""
     try:
         while True:
             scene.ingest.check()
             scene.relay.check()
+            scene.gateway.check()
             time.sleep(0.5)
     except KeyboardInterrupt:
         return

@@ -19,9 +19,11 @@ from processor.core.errors import UsageError
 from processor.core.messages import RawRecord
 from processor.core.settings import PREFIX, Settings, load_settings
 from processor.demo.ledger import Ledger, Observed
+from processor.demo.life import Told
 from processor.demo.workers import Worker, run
 from processor.kafka.topics import read_topic
 from processor.local import LocalStack
+from processor.local.files import free_ports
 from processor.store.queries import read_queries
 from processor.store.session import Session
 
@@ -33,6 +35,7 @@ _OWN_SETTINGS = {
     f"{PREFIX}EVENTS_FORMAT": "json",
     f"{PREFIX}UNKNOWN_RUN": "create",
     f"{PREFIX}METRICS_PORT": "0",
+    f"{PREFIX}GATEWAY_TOKENS_FILE": "",
 }
 
 
@@ -49,7 +52,8 @@ class Runs(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """Servers, workers and what was sent to them; `addresses` are settings that lead to a local stack."""
+    """Servers, workers and what was sent to them; `addresses` are settings that lead to a local stack, `door` is the
+    gateway's port."""
 
     settings: Settings
     addresses: Mapping[str, str]
@@ -58,6 +62,8 @@ class Scene(NamedTuple):
     store: Session
     ingest: Worker
     relay: Worker
+    gateway: Worker
+    door: int
     runs: Runs
     ledger: Ledger
 
@@ -65,16 +71,18 @@ class Scene(NamedTuple):
         """See `demo_counts` in demo.sql; raises `DemoError` when a worker has ended by itself."""
         self.ingest.check()
         self.relay.check()
+        self.gateway.check()
         counts = self.store.fetch("demo_counts", list(self.runs), self.runs.keys)[0]
         return {name: int(count) for name, count in counts.items()}
 
     def settle(self) -> bool:
         """Waits until all that was sent is written, published and committed; False where that takes too long."""
         deadline = time.monotonic() + SETTLE_SECONDS
-        expected = (self.ledger.total_revisions, len(self.ledger.rejected), 0)
+        expected = (self.ledger.total_revisions, self.ledger.life.total, len(self.ledger.rejected), 0)
         while time.monotonic() < deadline:
             counts = self.counts()
-            if (counts["revisions"], counts["dead_letters"], counts["waiting"]) == expected and not self.lag():
+            names = ("revisions", "told", "dead_letters", "waiting")
+            if tuple(counts[name] for name in names) == expected and not self.lag():
                 return True
             time.sleep(REFRESH_SECONDS)
         return False
@@ -89,6 +97,7 @@ class Scene(NamedTuple):
             self.store.fetch("demo_dead_letters", self.runs.keys),
             self._published(self.settings.events_topic),
             self._published(self.settings.dead_letter_topic),
+            Told(*(self.store.fetch(query, list(self.runs)) for query in ("demo_runs", "demo_starts", "demo_metrics"))),
         )
 
     def _published(self, topic: str) -> list[RawRecord]:
@@ -122,10 +131,13 @@ def open_scene(say: Callable[[str], None]) -> Iterator[Scene]:
         store = cleanup.enter_context(Session(settings.database_url.get_secret_value(), queries=queries))
         ingest = cleanup.enter_context(Worker("ingest", environment, folder))
         relay = cleanup.enter_context(Worker("relay", environment, folder))
-        say("tables and topics are there, ingest and relay are running")
+        door = free_ports(1)[0]
+        gateway = Worker("gateway", {**environment, f"{PREFIX}GATEWAY_LISTEN": f"127.0.0.1:{door}"}, folder)
+        cleanup.enter_context(gateway)
+        say("tables and topics are there, ingest and relay are running, and a gateway")
         tag = secrets.token_hex(4)
         runs = Runs(f"digits-sgd-{tag}", f"digits-adam-{tag}", f"digits-old-{tag}")
-        yield Scene(settings, addresses, environment, folder, store, ingest, relay, runs, Ledger())
+        yield Scene(settings, addresses, environment, folder, store, ingest, relay, gateway, door, runs, Ledger())
         say("stopping")
 
 

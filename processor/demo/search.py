@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Literal, cast
+from typing import Literal, Protocol, cast
 
 import optuna
 from optuna.trial import TrialState
@@ -16,8 +16,20 @@ from processor.demo.training import Configuration, Prune, Result, run_trial
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
+class Watch(Protocol):
+    """Who is told meanwhile."""
+
+    def begins(self, number: int, configuration: Configuration) -> None: ...
+    def measured(self, number: int, epoch: int, accuracy: float) -> None: ...
+
+
 def search(
-    optimiser: Literal["sgd", "adam"], trials: int, *, spectral_norm: bool = True, seed: int = 0
+    optimiser: Literal["sgd", "adam"],
+    trials: int,
+    *,
+    spectral_norm: bool = True,
+    seed: int = 0,
+    watch: Watch | None = None,
 ) -> Iterator[Result]:
     """Runs the trials one after another; with `spectral_norm` every second one has it, to be compared."""
     study = optuna.create_study(
@@ -28,7 +40,10 @@ def search(
     with threadpool_limits(1):  # matrices this small are slower on several cores than on one
         for number in range(trials):
             trial = study.ask()
-            result = run_trial(number, propose(trial, optimiser, spectral_norm, seed), _pruner_of(trial))
+            configuration = propose(trial, optimiser, spectral_norm, seed)
+            if watch is not None:
+                watch.begins(number, configuration)
+            result = run_trial(number, configuration, _pruner_of(trial, watch))
             if result.status == "succeeded":
                 study.tell(trial, result.accuracy)
             else:
@@ -59,8 +74,10 @@ def retry(result: Result) -> Result:
     return run_trial(result.number, replace(result.configuration, learning_rate=rate))
 
 
-def _pruner_of(trial: optuna.Trial) -> Prune:
+def _pruner_of(trial: optuna.Trial, watch: Watch | None) -> Prune:
     def prune(epoch: int, accuracy: float) -> bool:
+        if watch is not None:
+            watch.measured(trial.number, epoch, accuracy)
         trial.report(accuracy, epoch)
         return bool(trial.should_prune())
 

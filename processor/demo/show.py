@@ -100,7 +100,10 @@ def verdict(console: Console, ledger: Ledger, differences: Sequence[str]) -> Non
         "\n[bold green]PASSED[/bold green]\n"
         f"{ledger.sent} reports sent = {ledger.trials} rows + {changes} changes to them + {ledger.repeated}"
         f" repetitions + {len(ledger.rejected)} dead letters.\n"
-        f"{len(ledger.events())} revisions succeeded or failed: one event each, equal to its row.\n"
+        f"{len(ledger.events())} revisions succeeded, failed, started or stopped: one event each, equal to its row.\n"
+        f"{ledger.life.total} starts, stops and metrics = {len(ledger.life.started)} runs that started and"
+        f" {len(ledger.life.stopped)} that stopped + {len(ledger.life.trials)} trials under way +"
+        f" {len(ledger.life.metrics)} metrics at their steps.\n"
         "The replay changed nothing.",
         highlight=False,
         soft_wrap=True,
@@ -119,7 +122,7 @@ def ways_to_look(console: Console, environment: Mapping[str, str], psql: str, lo
     lines += [f"export {name}='{value}'" for name, value in environment.items()]
     command = Path(sys.executable).with_name("processor")
     lines += [f"{command} status", f"{command} dead-letters list", f'{psql} "$PROCESSOR_DATABASE_URL" -c "{_QUERY}"']
-    lines += ["", f"The logs of ingest and relay are in {logs}. Ctrl-C stops everything."]
+    lines += ["", f"The logs of ingest, relay and gateway are in {logs}. Ctrl-C stops everything."]
     console.print(sentence("\n".join(lines)), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -1,4 +1,7 @@
-"""What Cerebros sends: reports of today, of an older version, repeated ones, and some that make no sense."""
+"""What Cerebros sends: reports of today, of an older version, repeated ones, and some that make no sense.
+
+Some of it goes to Kafka, some through the gateway.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,64 @@ import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from cerebros_client import TrialReporter
+
+from processor.core.fields import METRIC as METRIC_KIND
+from processor.core.fields import RUN_START, RUN_STOP, TRIAL_START
+from processor.demo.door import EVENTS, REPORTS, Door
 from processor.demo.ledger import Ledger, Rejected
-from processor.demo.training import Result
-from processor.reporter import TrialReporter
+from processor.demo.life import METRIC
+from processor.demo.training import MAX_PARAMS, Configuration, Result
 
 STATUSES = {"succeeded": "succeeded", "failed": "failed", "pruned": "skipped"}
 _OLD_STATUSES = {"succeeded": "COMPLETE", "failed": "error", "pruned": "Pruned"}
 
 
 class Traffic:
-    """Sends through one reporter, and writes into the ledger what must become of it."""
+    """Sends, and writes into the ledger what must become of it; runs named in `by_http` go through the gateway."""
 
-    def __init__(self, reporter: TrialReporter, ledger: Ledger) -> None:
+    def __init__(self, reporter: TrialReporter, ledger: Ledger, door: Door, by_http: frozenset[str]) -> None:
         self._reporter, self._ledger = reporter, ledger
+        self._door, self._by_http = door, by_http
+
+    def start(self, run_id: str, trials: int) -> None:
+        """That a run starts."""
+        said = {"requested_trials": trials, "search_space_version": 1, "max_params": MAX_PARAMS}
+        self._tell(run_id, {"event": RUN_START.event, **said})
+        self._ledger.life.started[run_id] = said
+
+    def stop(self, run_id: str, results: Sequence[Result]) -> None:
+        """That it has stopped, how many trials ended, and the best of them."""
+        best = max((one.accuracy for one in results if one.status == "succeeded"), default=0.0)
+        said = {"completed_trials": len(results), "best_metric": best}
+        self._tell(run_id, {"event": RUN_STOP.event, "state": "completed", **said})
+        self._ledger.life.stopped[run_id] = said
+
+    def watch(self, run_id: str) -> Progress:
+        """Tells of the run's trials while they are trained."""
+        return Progress(self, run_id)
+
+    def begins(self, run_id: str, number: int, configuration: Configuration) -> None:
+        trial_id, spectral_norm = _trial_id(number), configuration.spectral_norm
+        said = {"trial_id": trial_id, "spectral_norm": spectral_norm, "parameters": configuration.as_parameters()}
+        self._tell(run_id, {"event": TRIAL_START.event, **said})
+        self._ledger.life.trials[run_id, trial_id] = spectral_norm
+
+    def measured(self, run_id: str, number: int, epoch: int, accuracy: float) -> None:
+        said = {"trial_id": _trial_id(number), "metric_name": METRIC, "metric_value": accuracy, "step": epoch}
+        self._tell(run_id, {"event": METRIC_KIND.event, **said})
+        self._ledger.life.metrics[run_id, _trial_id(number), epoch] = accuracy
+
+    def _tell(self, run_id: str, event: dict[str, Any]) -> None:
+        event = {**event, "model_run_id": run_id}
+        if run_id in self._by_http:
+            self._door.post(EVENTS, event)
+        else:
+            self._reporter.send(run_id, str(event["event"]), json.dumps(event).encode())
 
     def report(self, run_id: str, result: Result, *, rank: int | None = None) -> None:
         """As a Cerebros of today reports."""
-        trial_id, parameters = f"trial-{result.number:04}", result.configuration.as_parameters()
+        trial_id, parameters = _trial_id(result.number), result.configuration.as_parameters()
         fields: dict[str, Any] = {
             "metrics": result.metrics,
             "parameters": parameters,
@@ -43,7 +87,11 @@ class Traffic:
                 "error_type": type(result.error).__name__,
                 "stacktrace": trace,
             }
-        self._reporter.report(run_id, trial_id, status=result.status, **fields)
+        if run_id in self._by_http:
+            document = {"run_id": run_id, "trial_id": trial_id, "status": result.status, **fields}
+            self._door.post(REPORTS, document)
+        else:
+            self._reporter.report(run_id, trial_id, status=result.status, **fields)
         self._ledger.expect(run_id, trial_id, {**fields, "status": STATUSES[result.status]})
 
     def report_old_style(self, run_id: str, result: Result) -> None:
@@ -76,6 +124,23 @@ class Traffic:
     def send_malformed(self, run_id: str, name: str, rejected: Rejected) -> None:
         self._reporter.send(run_id, name, rejected.value)
         self._ledger.expect_rejection(rejected)
+
+
+class Progress:
+    """What a search tells of one run, meanwhile."""
+
+    def __init__(self, traffic: Traffic, run_id: str) -> None:
+        self._traffic, self._run_id = traffic, run_id
+
+    def begins(self, number: int, configuration: Configuration) -> None:
+        self._traffic.begins(self._run_id, number, configuration)
+
+    def measured(self, number: int, epoch: int, accuracy: float) -> None:
+        self._traffic.measured(self._run_id, number, epoch, accuracy)
+
+
+def _trial_id(number: int) -> str:
+    return f"trial-{number:04}"
 
 
 def _old_report(result: Result) -> dict[str, Any]:

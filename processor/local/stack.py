@@ -156,6 +156,7 @@ def serve(data: Path | None, echo: Callable[[str], None]) -> None:
             echo(f"{server.title} at {address}, log {server.log}")
         for name, value in stack.environment.items():
             echo(f"export {name}={value}")
+        echo(f"export PROCESSOR_GATEWAY_LISTEN=127.0.0.1:{free_ports(1)[0]}")  # `processor run` then has one too
         echo("Ctrl-C stops both" + ("" if data else " and removes their data"))
         while not stop.wait(1):
             for server in stack.servers:

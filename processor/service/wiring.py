@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from processor.contracts.catalogue import Catalogue
 from processor.contracts.registry import SchemaRegistry
-from processor.core.settings import DatabaseSettings, PipelineSettings, SchemaSettings
+from processor.core.settings import DatabaseSettings, DecodeSettings, PipelineSettings, SchemaSettings
 from processor.decode.decoder import Decoder
 from processor.events.bodies import EventWriter
 from processor.store.migrations import check_migrated
@@ -40,7 +40,7 @@ def make_registry(settings: SchemaSettings) -> SchemaRegistry | None:
     return SchemaRegistry(settings.schema_registry_url) if settings.schema_registry_url else None
 
 
-def make_decoder(settings: PipelineSettings, catalogue: Catalogue) -> Decoder:
+def make_decoder(settings: DecodeSettings, catalogue: Catalogue) -> Decoder:
     registry = make_registry(settings)
     return Decoder(
         catalogue,

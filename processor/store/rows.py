@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
-from processor.core.fields import ID_NAMES, NAMES
+from processor.core.fields import FIELDS, ID_NAMES, NAMES
 from processor.core.messages import TrialReport
 from processor.core.numbers import to_json
 from processor.core.parts import in_parts
@@ -43,27 +42,37 @@ def _array(items: Sequence[str]) -> str:
     return "{" + ",".join(quoted) + "}"
 
 
-#: by the type of a value that is neither null nor text: its text in COPY's format
-_TEXTS: dict[type, Callable[[Any], str]] = {
-    bool: {True: "t", False: "f"}.__getitem__,
-    int: str,
-    list: _array,
-    dict: lambda value: to_json(value).decode(),
-    msgspec.Raw: partial(str, encoding="utf-8"),
+def _json(value: Any) -> str:
+    return str(value if type(value) is msgspec.Raw else to_json(value), "utf-8")
+
+
+#: by the type of a column: the expression of its value's text in COPY's format, with NUL for null
+_FORMS = {
+    "text": "_NONE if {0} is None else {0}",
+    "bigint": "_NONE if {0} is None else str({0})",
+    "boolean": "'t' if {0} else 'f'",
+    "text[]": "_array({0})",
+    "jsonb": "_json({0})",
 }
+
+
+def _compiled() -> Callable[..., Sequence[str]]:
+    """Values of `NAMES` -> their texts: one expression made from the table of fields, as dataclasses make `__init__`.
+
+    A loop that looks at the type of each value takes 0.4 us longer, of the 25 us that a report takes in all.
+    """
+    values = [f"v{place}" for place in range(len(FIELDS))]
+    texts = [_FORMS[field.type].format(value) for field, value in zip(FIELDS, values, strict=True)]
+    return cast("Callable[..., Sequence[str]]", eval(f"lambda {', '.join(values)}: ({', '.join(texts)})", globals()))
+
+
+_texts = _compiled()
 
 
 def content_text(report: TrialReport) -> str:
     """trial_id and the values of `CONTENT_COLUMNS` in COPY's text format, but with NUL for null."""
     payload = payload_of(report)
-    columns = [
-        report.trial_id,
-        *[
-            value if type(value) is str else _NONE if value is None else _TEXTS[type(value)](value)
-            for value in _fields(report.content)
-        ],
-        to_json(payload).decode() if payload else "{}",
-    ]
+    columns = (report.trial_id, *_texts(*_fields(report.content)), _json(payload) if payload else "{}")
     text = "\t".join(columns)
     # most content needs no escape: looking at all of it at once is cheaper than at each field
     if "\\" not in text and text.count("\t") == len(CONTENT_COLUMNS) and "\n" not in text and "\r" not in text:

@@ -11,7 +11,9 @@ import psutil
 import pytest
 
 from processor.core.settings import Settings
-from tests.factories import load, produce
+from processor.local.files import free_ports
+from tests.factories import load, produce, report
+from tests.support.callers import Caller
 from tests.support.ledger import check_ledger
 from tests.support.processes import Process, wait_until
 from tests.support.settle import wait_settled
@@ -29,17 +31,17 @@ class Popen(subprocess.Popen):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.2)
 
-import processor.service.both
-processor.service.both.subprocess.Popen = Popen
+import processor.service.together
+processor.service.together.subprocess.Popen = Popen
 sys.argv = ["processor", "run"]
 from processor.cli.main import main
 main()
 """
 
 
-def children_of(process: Process) -> list[psutil.Process]:
+def children_of(process: Process, number: int = 2) -> list[psutil.Process]:
     found = psutil.Process(process.pid).children()
-    return found if len(found) == 2 else []
+    return found if len(found) == number else []
 
 
 def test_a_signal_between_the_starts_of_its_children_leaves_none_behind(
@@ -86,3 +88,16 @@ def test_a_second_signal_ends_the_children_too(settings: Settings, start: Start)
     parent.terminate()
     assert parent.wait(5) == 1
     assert psutil.wait_procs(children, timeout=5)[1] == []
+
+
+def test_the_gateway_runs_beside_them_where_its_address_is_set(settings: Settings, start: Start) -> None:
+    port = free_ports(1)[0]
+    parent = start("run", PROCESSOR_GATEWAY_LISTEN=f"127.0.0.1:{port}")
+    parent.wait_said("gateway_started")
+    children = children_of(parent, 3)
+    assert len(children) == 3
+    wait_until(lambda: Caller(port).post(report()).status == 202, "a report is accepted")
+    wait_settled(settings)
+    assert parent.stop() == 0
+    assert psutil.wait_procs(children, timeout=5)[1] == []
+    check_ledger(settings)

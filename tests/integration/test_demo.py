@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,9 +17,10 @@ from typing import Any
 import psutil
 import pytest
 
-from processor.core.fields import NAMES
-from processor.core.messages import Event, Outgoing, RawRecord, Reason, Rejection, TrialReport
+from processor.core.fields import NAMES, STARTED_NAMES, STOPPED_NAMES
+from processor.core.messages import Event, Outgoing, RawRecord, Reason, Rejection, RunReport, TrialReport
 from processor.demo.ledger import Ledger, Observed, Rejected, reconcile
+from processor.demo.life import Told
 from processor.demo.workers import DemoError, Worker, run
 from processor.events.bodies import EventWriter
 from processor.events.headers import cloud_event_headers, dead_letter_message
@@ -37,7 +39,17 @@ def test_the_demo_passes_and_keep_leaves_all_running_until_ctrl_c(environment: d
         assert process.wait(40) == 0
     said = output.read_text()
     assert "37 reports sent = 14 rows + 7 changes to them + 2 repetitions + 14 dead letters." in said
-    for word in ("PASSED", "ml.trial.complete", "ml.trial.failed", "skipped", "unknown_status", "too_deep"):
+    assert re.search(r"\d+ starts, stops and metrics = 2 runs that started and 2 that stopped \+ 12 trials", said)
+    for word in (
+        "PASSED",
+        "ml.run.started",
+        "ml.run.stopped",
+        "ml.trial.complete",
+        "ml.trial.failed",
+        "skipped",
+        "unknown_status",
+        "too_deep",
+    ):
         assert word in said
     assert "differs" not in said
 
@@ -146,6 +158,16 @@ class World:
         self.dead_letters = [{"id": 7, "reason": "not_json", "detail": "", "report_index": -1, "value": b"no JSON"}]
         rejection = Rejection(record(b"no JSON"), -1, Reason.NOT_JSON, "")
         self.published = [published(dead_letter_message(rejection, 7), 0)]
+        life, start = self.ledger.life, {"requested_trials": 3, "search_space_version": 1, "max_params": 9}
+        life.started[RUN], life.stopped[RUN] = start, {"completed_trials": 2, "best_metric": 0.75}
+        life.trials[RUN, "trial-1"], life.metrics[RUN, "trial-1", 1] = True, 0.5
+        self.runs = [{"run_id": RUN, "state": "succeeded", **start, **life.stopped[RUN]}]
+        self.starts = [{"run_id": RUN, "trial_id": "trial-1", "spectral_norm": True}]
+        self.metrics = [{"run_id": RUN, "trial_id": "trial-1", "step": 1, "value": 0.5}]
+        for revision, (state, said) in enumerate((("running", start), ("succeeded", life.stopped[RUN])), start=1):
+            content = {**dict.fromkeys((*STARTED_NAMES, *STOPPED_NAMES)), **said, "state": state}
+            event = EventWriter().of_run(RunReport(record(b""), 0, RUN, content, {}, 1), revision, state)
+            self.events.append(published(event, len(self.events)))
 
     def send(self, trial_id: str, said: dict[str, Any]) -> None:
         content = dict.fromkeys(NAMES) | {"spectral_norm": False, "warnings": [], "metrics": {}} | said
@@ -162,7 +184,8 @@ class World:
             self.events.append(published(event, len(self.events)))
 
     def differences(self) -> list[str]:
-        return reconcile(self.ledger, Observed(self.rows, self.dead_letters, self.events, self.published))
+        told = Told(self.runs, self.starts, self.metrics)
+        return reconcile(self.ledger, Observed(self.rows, self.dead_letters, self.events, self.published, told))
 
 
 def record(value: bytes) -> RawRecord:
@@ -199,6 +222,15 @@ def test_what_must_be_there_reconciles() -> None:
         (lambda world: world.dead_letters[0].update(reason="too_deep"), "unexpected dead letter, too_deep"),
         (lambda world: world.published.pop(), "dead letter 7 was never published"),
         (lambda world: world.published.append(world.published[0]), "dead letter 7 was published 2 times"),
+        (lambda world: world.runs[0].update(state="running"), "run digits-1: state is running instead of succeeded"),
+        (lambda world: world.runs.clear(), "run digits-1: requested_trials is None instead of 3"),
+        (lambda world: world.starts.clear(), "start digits-1/trial-1 is None instead of True"),
+        (lambda world: world.metrics[0].update(value=0.25), "metric digits-1/trial-1/1 is 0.25 instead of 0.5"),
+        (
+            lambda world: world.metrics.append({**world.metrics[0], "step": 2}),
+            "metric digits-1/trial-1/2 is 0.5 instead",
+        ),
+        (lambda world: world.events.pop(), "no event for digits-1 revision 2"),
     ],
 )
 def test_every_mismatch_is_seen(change: Callable[[World], object], sentence: str) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, Queue
 
@@ -38,13 +38,13 @@ def run_command(
 
 
 class Process:
-    """One running `processor` command; its stderr goes to a file, its stdout is read line by line."""
+    """One running command, of `processor` by default; its stderr goes to a file, its stdout is read line by line."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path, *args: str) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, *args: str, command: Sequence[str] = COMMAND) -> None:
         self.log = log
         with log.open("ab") as stderr:
             self._child = subprocess.Popen(
-                [*COMMAND, *args], env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=stderr, text=True
+                [*command, *args], env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=stderr, text=True
             )
         self._lines: Queue[str] = Queue()
         threading.Thread(target=self._read, daemon=True).start()

@@ -7,7 +7,12 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 def set_max_bytes(admin: AdminClient, topic: str, number: int) -> None:
     """Sets max.message.bytes of a topic."""
-    entry = ConfigEntry("max.message.bytes", str(number), incremental_operation=AlterConfigOpType.SET)
+    set_number(admin, topic, "max.message.bytes", number)
+
+
+def set_number(admin: AdminClient, topic: str, name: str, number: int) -> None:
+    """Sets one of a topic's properties."""
+    entry = ConfigEntry(name, str(number), incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[entry])
     for future in admin.incremental_alter_configs([resource]).values():
         future.result()

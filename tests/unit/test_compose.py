@@ -27,7 +27,7 @@ from tests.conftest import settings_of
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-PROCESSES = ("ingest", "relay")
+PROCESSES = ("ingest", "relay", "gateway")
 FILES_OF_THE_WHEEL = {
     "py.typed",
     "schemas/trial_report/v1.avsc",
@@ -74,7 +74,7 @@ def test_every_variable_is_a_setting_and_every_value_is_accepted() -> None:
     assert {name for name in mentioned if name.lower() not in Settings.model_fields} == set()
 
 
-def test_ingest_and_relay_begin_when_the_servers_are_healthy_and_the_migration_is_done() -> None:
+def test_processes_begin_when_the_servers_are_healthy_and_the_migration_is_done() -> None:
     assert set(SERVICES) == {"kafka", "postgres", "migrate", *PROCESSES}
     servers = {name: {"condition": "service_healthy"} for name in ("kafka", "postgres")}
     assert SERVICES["migrate"]["depends_on"] == servers
@@ -139,6 +139,15 @@ def test_the_broker_is_set_up_as_the_one_that_the_tests_run_on() -> None:
     for name in PROCESSES:
         assert SERVICES[name]["environment"]["PROCESSOR_KAFKA_BOOTSTRAP_SERVERS"] == listeners["DOCKER"]
     assert f"127.0.0.1:9092:{listeners['HOST'].rpartition(':')[2]}" in SERVICES["kafka"]["ports"]
+
+
+def test_the_gateway_can_drain_before_sigkill_comes_and_is_where_its_port_says() -> None:
+    gateway = settings_of({name: interpolated(value) for name, value in SERVICES["gateway"]["environment"].items()})
+    assert seconds(SERVICES["gateway"]["stop_grace_period"]) >= gateway.gateway_drain_ms / 1000 + 10
+    assert gateway.gateway_drain_ms > gateway.gateway_delivery_timeout_ms
+    assert [port.rpartition(":")[2] for port in SERVICES["gateway"]["ports"]] == [
+        gateway.gateway_listen.rpartition(":")[2]
+    ]
 
 
 def test_nothing_is_reachable_from_other_machines() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,12 @@ def test_a_bad_report_is_rejected_alone_and_its_neighbours_stay(bad: str, reason
     assert 10 < len(rejection.detail) < 250
     kinds: list[type[Outcome]] = [type(first), type(last)]
     assert kinds == [TrialReport, TrialReport]
+
+
+def test_numbers_that_no_json_has_are_kept_beside_the_reports_too_whatever_their_name() -> None:
+    own = b'"rank":NaN,"duration_ms":Infinity,"other":-Infinity,"study_id":12345678901234567890123'
+    for reports in (b'[{"trial_id":"t"}]', b'[{"trial_id":"t"},{"trial_id":"u","x":NaN}]'):
+        for one in DECODE(record(b'{"run_id":"r",' + own + b',"trials":' + reports + b"}")):
+            assert isinstance(one, TrialReport)
+            kept = {"rank": "NaN", "duration_ms": "Infinity", "other": "-Infinity"}
+            assert one.envelope == kept | {"study_id": Decimal("12345678901234567890123")}

@@ -1,4 +1,4 @@
-"""`processor run`: ingest and relay, each as a process of its own."""
+"""`processor run`: ingest, relay and, where it is configured, the gateway, each as a process of its own."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import subprocess
 import sys
 from collections.abc import Mapping
 
-from processor.core.settings import Settings
+from processor.core.settings import PREFIX, Settings
 from processor.core.stopping import stop_on_signals
 
 LOOK_SECONDS = 0.1
 
 
-def run_both(settings: Settings) -> int:
-    """ingest and relay as two child processes; when one ends the other is stopped. The worse exit code of the two."""
-    relay_environment = dict(os.environ)
-    if settings.metrics_port:
-        relay_environment["PROCESSOR_METRICS_PORT"] = str(settings.metrics_port + 1)
+def run_together(settings: Settings) -> int:
+    """All as child processes; when one ends the others are stopped. The worst exit code of them."""
     children: list[subprocess.Popen[bytes]] = []
 
     def kill() -> None:
@@ -26,9 +23,9 @@ def run_both(settings: Settings) -> int:
             child.kill()
 
     with stop_on_signals(kill) as stop:
-        for command, environment in (("ingest", dict(os.environ)), ("relay", relay_environment)):
+        for place, command in enumerate(commands_of(settings)):
             if not stop.is_set():
-                children.append(_start(command, environment))
+                children.append(_start(command, _environment(settings, place)))
         while all(child.poll() is None for child in children) and not stop.wait(LOOK_SECONDS):
             pass
         stop.tell()
@@ -38,6 +35,19 @@ def run_both(settings: Settings) -> int:
     if stop.is_set():
         codes.discard(-signal.SIGTERM)  # told before it had begun
     return 0 if not codes else 2 if 2 in codes else 1
+
+
+def commands_of(settings: Settings) -> list[str]:
+    """A gateway is one more door: it is opened where somebody has said at which address."""
+    wants_gateway = "gateway_listen" in settings.model_fields_set
+    return ["ingest", "relay", *(["gateway"] if wants_gateway else [])]
+
+
+def _environment(settings: Settings, place: int) -> Mapping[str, str]:
+    """Each has the metrics port behind that of the one before."""
+    if not settings.metrics_port:
+        return os.environ
+    return {**os.environ, f"{PREFIX}METRICS_PORT": str(settings.metrics_port + place)}
 
 
 def _start(command: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -1,0 +1,108 @@
+"""Reports straight to the raw topic: an idempotent producer with acks=all."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+import time
+from functools import partial
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from cerebros_client.transport import Report, Settled, Target, Trouble
+
+log = logging.getLogger("cerebros_client")
+
+_NAP_S = 0.005  # as long as the producer lingers
+#: what a broker will say of the same bytes each time
+_FINAL = frozenset((KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.RECORD_LIST_TOO_LARGE))
+
+
+class KafkaTransport:
+    """One producer. A report stays queued until the broker has it, for as long as the process lives."""
+
+    def __init__(self, target: Target) -> None:
+        self._topic = target.topic
+        self._properties = {
+            "message.timeout.ms": 0,  # no report expires: the outage may last longer than any guess
+            "message.max.bytes": 64 * 1024 * 1024,  # how large a report may be is the topic's to say
+            "partitioner": "murmur2_random",  # as Java clients have it: a run stays on one partition
+            "compression.type": "lz4",
+            "linger.ms": 5,
+            "client.id": "cerebros-client",
+            "log_level": 2,  # librdkafka's own lines on stderr; its errors reach us by error_cb
+            **target.options,
+            "bootstrap.servers": target.url.removeprefix("kafka://"),
+            "enable.idempotence": True,
+            "acks": "all",
+            "queue.buffering.max.messages": target.queue_max_reports,
+            "queue.buffering.max.kbytes": target.queue_max_kib,
+            "error_cb": self._note_error,
+        }
+        self._broken, self.said = False, ""
+        self._producer = self._made()
+
+    def _made(self) -> Producer:
+        try:
+            return Producer(dict(self._properties))
+        except KafkaException as error:
+            raise ValueError(f"librdkafka refuses the options: {error.args[0].str()}") from None
+
+    def offer(self, report: Report, settled: Settled) -> bool:
+        if self._broken:  # a producer that lost its place among sequence numbers takes nothing more
+            self._end_broken()
+        try:
+            self._producer.produce(
+                self._topic,
+                value=report.value,
+                key=report.run_id.encode(),
+                timestamp=report.timestamp_ms,
+                on_delivery=partial(self._delivered, settled),
+            )
+        except BufferError:
+            return False
+        except KafkaException as error:
+            settled(self._trouble(error.args[0]))
+        self._producer.poll(0)  # serves confirmations, which otherwise keep their place in the queue
+        return True
+
+    def _end_broken(self) -> None:
+        broken, self._producer, self._broken = self._producer, self._made(), False
+        broken.purge()
+        broken.flush(1)  # what it still held is settled as not taken, and comes back from who keeps it
+
+    def _delivered(self, settled: Settled, error: KafkaError | None, _message: Message | None) -> None:
+        if error is None:
+            self.said = ""
+        settled(None if error is None else self._trouble(error))
+
+    def _trouble(self, error: KafkaError) -> Trouble:
+        self._broken = self._broken or error.fatal() or error.code() == KafkaError._FATAL
+        return Trouble(error.str(), error.code() in _FINAL)
+
+    def _note_error(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._TRANSPORT:  # comes with every attempt to connect; the outage is told once
+            self.said = f"Kafka: {error.str()}"
+            log.warning("%s", self.said)
+
+    def serve(self, timeout_s: float) -> None:
+        """In the main thread with naps of Python's own: a client with an error_cb turns Ctrl-C into a SystemError."""
+        if threading.current_thread() is not threading.main_thread():
+            self._producer.poll(timeout_s)
+            return
+        deadline = time.monotonic() + timeout_s
+        while not self._producer.poll(0) and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(_NAP_S, left))
+
+    def close(self) -> None:
+        self._producer.purge()  # or closing would wait for the broker, without end
+        self._producer.close()
+
+    def abandon(self) -> None:
+        leak(self._producer)
+
+
+def leak(held: object) -> None:
+    """Makes an object immortal: freeing it would wait for threads, or free locks, that are the parent's."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(held))

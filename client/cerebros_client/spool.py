@@ -1,0 +1,120 @@
+"""The folder of a spool: what is in it, and what of it nobody looks after any more."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from cerebros_client.spool_file import DAMAGED, SUFFIX, Counts, SpoolFile, take_lock
+
+log = logging.getLogger("cerebros_client")
+
+#: SQLite's codes for a file that is none of its own, or no longer
+_DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+#: of one process: an outage of days at a report a second
+MAX_MIB = 1024
+
+
+class Listed(NamedTuple):
+    """A file of a spool: `counts` is None where it can't be read; `live`: a process looks after it."""
+
+    path: Path
+    live: bool
+    target: str
+    counts: Counts | None
+
+
+def new_file(folder: Path, target: str, max_mib: int) -> SpoolFile:
+    """Named so that the files sort by age. Raises `OSError` or `sqlite3.Error`."""
+    name = f"{time.time_ns() // 1_000_000:013}-{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+    return SpoolFile.create(folder / name, target, max_mib * 1024 * 1024)
+
+
+def orphans(folder: Path, target: str | None, max_mib: int = MAX_MIB, *, refused: bool = False) -> Iterator[SpoolFile]:
+    """The files that dead processes left with something to send, oldest first, each locked by this process.
+
+    `target`: only those for it; None: all. `refused`: also those that hold nothing but refused reports.
+    One that is damaged is told and set aside.
+    """
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        try:
+            if (found := _taken(path, max_mib)) is None:
+                continue
+            waiting = found.counts().waiting or (refused and found.counts().refused)
+            if waiting and (target is None or found.target == target):
+                yield found
+                continue
+            _tell_other_target(found)
+        except (sqlite3.Error, OSError) as error:
+            log.warning("spool: %s can't be taken over now: %s", path, error)
+            continue
+        found.close()
+
+
+_told: set[Path] = set()
+
+
+def _tell_other_target(file: SpoolFile) -> None:
+    if (waiting := file.counts().waiting) and file.path not in _told:
+        _told.add(file.path)
+        log.warning(
+            "spool: %d reports in %s are for %s: to send them here, cerebros-client spool send --all",
+            waiting,
+            file.path,
+            file.target,
+        )
+
+
+def _taken(path: Path, max_mib: int) -> SpoolFile | None:
+    """The file, unless a process has it."""
+    lock = take_lock(path)
+    if lock is None:
+        return None
+    if not path.exists():  # removed between the look at the folder and the lock
+        path.with_suffix(".lock").unlink(missing_ok=True)
+        os.close(lock)
+        return None
+    try:
+        found = SpoolFile(path, lock, "", max_mib * 1024 * 1024)
+        found.counts()
+    except (sqlite3.Error, OSError) as error:
+        if is_damage(error):
+            path.rename(aside := path.with_suffix(DAMAGED))
+            log.error("spool: %s is damaged (%s): set aside as %s, nothing of it is sent", path, error, aside)
+        os.close(lock)
+        raise
+    return found
+
+
+def is_damage(error: Exception) -> bool:
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGE
+
+
+def listing(folder: Path) -> Iterator[Listed]:
+    """Every file of the folder, those of live processes and damaged ones included; nothing is changed."""
+    for path in sorted([*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{DAMAGED}")]):
+        live = path.suffix == SUFFIX and _is_live(path)
+        try:
+            with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+                [target] = database.execute("select name from target").fetchone()
+                [every, refused] = database.execute("select count(*), count(refused) from reports").fetchone()
+        except (sqlite3.Error, TypeError):
+            yield Listed(path, live, "", None)
+        else:
+            yield Listed(path, live, target, Counts(every - refused, refused))
+
+
+def _is_live(path: Path) -> bool:
+    lock = take_lock(path) if path.with_suffix(".lock").exists() else -1
+    if lock is None:
+        return True
+    if lock >= 0:
+        os.close(lock)
+    return False

@@ -1,0 +1,246 @@
+"""One file of a spool: SQLite, written by the one process that holds its lock.
+
+Each process has a file of its own, so that none waits for another's disk, and one that is damaged harms no other. The
+lock is the system's (`flock` of a file beside it): it goes with its process, however that ends, and then the next one
+that looks takes the file over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from cerebros_client.checkpoints import reach
+from cerebros_client.kafka import leak
+from cerebros_client.transport import Report
+
+SUFFIX, DAMAGED = ".db", ".damaged"
+#: a commit has reached the disk, so that a power cut loses nothing either; normal would survive a kill only
+SYNCHRONOUS = "full"
+_SET_UP = """
+pragma journal_mode = wal;
+pragma busy_timeout = 5000;
+create table if not exists target (name text not null);
+create table if not exists reports (
+    seq integer primary key autoincrement, run_id text not null, trial_id text not null, timestamp_ms integer not null,
+    single integer not null, value blob not null, refused text
+);
+"""
+_PAGE = 4096
+_INSERT = "insert into reports (run_id, trial_id, value, timestamp_ms, single) values (?, ?, ?, ?, ?)"
+_READ = "select seq, run_id, trial_id, value, timestamp_ms, single from reports where "
+_FOLLOWING = _READ + "seq > ? and refused is null order by seq limit ?"
+#: all SQLite of this process, so that a fork finds it at rest: a lock inside it that another thread holds at that
+#: moment would never be given back in the child
+_lock = threading.RLock()
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+class Kept(NamedTuple):
+    """A report in a file, by the number that orders it."""
+
+    seq: int
+    report: Report
+
+
+class Counts(NamedTuple):
+    waiting: int
+    refused: int
+
+
+class _Asked:
+    """A report that is to be written, and what became of it."""
+
+    def __init__(self, report: Report) -> None:
+        self.report, self.done = report, False
+        self.error: Exception | None = None
+
+
+class SpoolFile:
+    """Threads of its process share it. Every call raises `sqlite3.Error` or `OSError` where the disk does not do it."""
+
+    def __init__(self, path: Path, lock: int, target: str, max_bytes: int) -> None:
+        self.path, self._lock_file = path, lock
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+        self._inode = os.stat(path).st_ino
+        with _lock:
+            self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=16)
+            self._database.executescript(_SET_UP)
+            self._database.execute(f"pragma synchronous = {SYNCHRONOUS}")
+            self._database.execute(f"pragma max_page_count = {max(64, max_bytes // _PAGE)}")
+            row = self._database.execute("select name from target").fetchone()
+            if row is None:
+                self._database.execute("insert into target values (?)", (target,))
+        self.target: str = row[0] if row else target
+        self._asked: deque[_Asked] = deque()
+        self.is_open = True
+        self.cursor = 0  # of the sender: what is beyond it has not been handed over
+
+    @classmethod
+    def create(cls, path: Path, target: str, max_bytes: int) -> Self:
+        """A new file in a folder that is made where there is none."""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = take_lock(path)
+        if lock is None:
+            raise FileExistsError(f"{path} is another process's")
+        try:
+            made = cls(path, lock, target, max_bytes)
+            sync_folder(path.parent)
+        except BaseException:
+            os.close(lock)
+            raise
+        return made
+
+    def put(self, report: Report) -> None:
+        """On disk when it returns.
+
+        1. The row is written, and the commit waits for the disk: one wait for all threads that came meanwhile.
+        2. `report` returns; whatever happens now, the report will be sent.
+        """
+        reach("report.begun")
+        self._asked.append(asked := _Asked(report))
+        with _lock:
+            if not asked.done:
+                self._write()
+        if asked.error:
+            raise asked.error
+        reach("report.kept")
+
+    def _write(self) -> None:
+        """All that was asked for, in its order."""
+        asked = [self._asked.popleft() for _ in range(len(self._asked))]
+        error: Exception | None = InterruptedError("interrupted while it was written")  # Ctrl-C in this thread
+        try:
+            if not self.is_there():
+                raise FileNotFoundError(f"{self.path} was taken away")
+            with self._transaction():
+                self._database.executemany(_INSERT, [one.report for one in asked])
+            error = None
+        except (sqlite3.Error, OSError) as failed:
+            error = failed
+        finally:
+            for one in asked:
+                one.done, one.error = True, error
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._database.execute("begin")
+        try:
+            yield
+            self._database.execute("commit")
+        finally:
+            if self._database.in_transaction:
+                self._database.execute("rollback")
+
+    def is_there(self) -> bool:
+        """SQLite would go on writing into a file that somebody has removed."""
+        try:
+            return os.stat(self.path).st_ino == self._inode
+        except FileNotFoundError:
+            return False
+
+    def following(self, most: int) -> list[Kept]:
+        """The reports behind the cursor, in the order they came in; those refused are left out."""
+        return self._read(_FOLLOWING, self.cursor, most)
+
+    def first(self, most: int) -> list[Kept]:
+        """The oldest reports that are not confirmed and not refused."""
+        return self._read(_FOLLOWING, 0, most)
+
+    def is_waiting(self) -> bool:
+        return bool(self.first(1))
+
+    def _read(self, sql: str, number: int, most: int) -> list[Kept]:
+        with _lock:
+            rows = self._database.execute(sql, (number, most)).fetchall()
+        return [Kept(row[0], Report(row[1], row[2], row[3], row[4], bool(row[5]))) for row in rows]
+
+    def forget(self, seqs: Iterable[int]) -> None:
+        """They are confirmed. This need not reach the disk: what a power cut brings back is sent once more."""
+        reach("confirmed")
+        with _lock:
+            self._database.execute("pragma synchronous = normal")
+            try:
+                with self._transaction():
+                    self._database.executemany("delete from reports where seq = ?", [(seq,) for seq in seqs])
+            finally:
+                self._database.execute(f"pragma synchronous = {SYNCHRONOUS}")
+        reach("forgotten")
+
+    def refuse(self, seq: int, reason: str) -> Report:
+        """It will never be taken as it is; it stays, for a person to look at."""
+        with _lock:
+            self._database.execute("update reports set refused = ? where seq = ?", (reason, seq))
+            return self._read(_READ + "seq = ? limit ?", seq, 1)[0].report
+
+    def offer_again(self) -> None:
+        """What was refused is to be sent once more."""
+        with _lock:
+            self._database.execute("update reports set refused = null")
+        self.cursor = 0
+
+    def counts(self) -> Counts:
+        with _lock:
+            row = self._database.execute("select count(*), count(refused) from reports").fetchone()
+        return Counts(row[0] - row[1], row[1])
+
+    def close(self) -> None:
+        """Lets go of the file, and removes it where nothing is in it."""
+        with _lock:
+            with contextlib.suppress(sqlite3.Error, OSError):
+                empty = self.is_there() and sum(self.counts()) == 0
+                self._database.close()
+                if empty:
+                    self._remove()
+            os.close(self._lock_file)
+
+    def set_aside(self) -> Path:
+        """It is damaged: under another name nobody takes it for a spool, and nothing of it is lost."""
+        self.is_open, aside = False, self.path.with_suffix(DAMAGED)
+        with _lock:
+            with contextlib.suppress(sqlite3.Error):
+                self._database.close()
+            with contextlib.suppress(OSError):
+                self.path.rename(aside)
+            os.close(self._lock_file)
+        return aside
+
+    def _remove(self) -> None:
+        for end in (f"{SUFFIX}-wal", f"{SUFFIX}-shm", SUFFIX, ".lock"):
+            self.path.with_suffix(end).unlink(missing_ok=True)
+
+    def abandon(self) -> None:
+        """In a child after a fork: the parent goes on with it. The lock is not given back, only this copy of it."""
+        leak(self._database)
+        os.close(self._lock_file)
+
+
+def take_lock(path: Path) -> int | None:
+    """The descriptor that holds the file's lock; None where another process has it, or has just removed the file."""
+    place = path.with_suffix(".lock")
+    lock = os.open(place, os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if place.exists() and os.fstat(lock).st_ino == os.stat(place).st_ino:
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(lock)
+    return None
+
+
+def sync_folder(folder: Path) -> None:
+    """Its new name is on disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

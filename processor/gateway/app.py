@@ -1,0 +1,190 @@
+"""The ASGI application: what each path does, in the order in which a request is looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from processor.core.errors import TransientError
+from processor.core.metrics import GATEWAY_REPORTS, REGISTRY
+from processor.gateway import answers
+from processor.gateway.answers import Answer
+from processor.gateway.bodies import AVRO, LINES, Budget, media_of, read_body
+from processor.gateway.guard import Guard
+from processor.gateway.judging import Judge, is_avro
+from processor.gateway.manners import Manners
+from processor.gateway.mlevents import judge_events
+from processor.gateway.sending import Dispatch
+from processor.gateway.tokens import METRICS, REPORT
+from processor.gateway.values import Judged, NotTaken, Outcome, Parcel
+
+EVENTS, REPORTS = "/api/events/ml", "/v1/reports"
+#: a body of so many bytes is judged in a millisecond or two; a larger one in a thread, while the loop serves others
+AT_ONCE_BYTES = 16 * 1024
+#: threads that judge: more would only take the processor's time from each other
+JUDGES = 2
+Settled = list[tuple[Judged, Outcome | None]]
+RESULTS = {word: GATEWAY_REPORTS.labels(word) for word in ("accepted", "rejected", "unconfirmed")}
+
+
+class Limits(NamedTuple):
+    """Of one request: bytes and seconds."""
+
+    max_body_bytes: int
+    body_s: float
+    judge_s: float
+
+
+class Gateway:
+    """What the paths share. To be made in the event loop."""
+
+    def __init__(
+        self, judge: Judge, dispatch: Dispatch, guard: Guard, budget: Budget, limits: Limits, topic: str
+    ) -> None:
+        self._judge, self._dispatch, self._guard = judge, dispatch, guard
+        self._budget, self._limits, self._topic = budget, limits, topic
+        self.draining = False
+        self._judges = ThreadPoolExecutor(JUDGES, "judge")
+        self._avro_judges = ThreadPoolExecutor(JUDGES, "judge-avro")
+
+    async def events(self, request: Request) -> Response:
+        """POST /api/events/ml."""
+        self._query(request, ())
+        settled, many = await self._through(request, lambda body, lines: _judge_events(self._judge, body, lines))
+        if many:
+            return _response(answers.events_answer(self._topic, settled))
+        return _response(answers.event_answer(self._topic, *settled[0]))
+
+    async def reports(self, request: Request) -> Response:
+        """POST /v1/reports."""
+        run_id = self._query(request, ("run_id",)).get("run_id")
+        key = None if run_id is None else run_id.encode("utf-8", "surrogateescape")
+        settled, _ = await self._through(
+            request, lambda body, lines: (self._judge(body, lines=lines, key=key), True), avro=True
+        )
+        return _response(answers.reports_answer(self._topic, settled))
+
+    def _query(self, request: Request, known: Sequence[str]) -> Mapping[str, str]:
+        """A misspelt parameter would silently be none."""
+        unknown = sorted(request.query_params.keys() - set(known))
+        if unknown:
+            raise NotTaken(400, "unknown_parameter", f"{unknown[0][:60]} is no parameter of this path")
+        return request.query_params
+
+    async def _through(
+        self, request: Request, judge: Callable[[bytes, bool], tuple[list[Judged], bool]], *, avro: bool = False
+    ) -> tuple[Settled, bool]:
+        """1. who it is; 2. what it says it sends; 3. the body; 4. judged; 5. in Kafka, confirmed. Raises `NotTaken`."""
+        if self.draining:
+            raise NotTaken(503, "draining", "the gateway is being stopped: send it to another")
+        self._guard.check(request.headers, REPORT)
+        media = media_of(request.headers)
+        if media == AVRO and not avro:
+            raise NotTaken(415, "unsupported_media_type", "events are JSON: send Avro to /v1/reports")
+        limits = self._limits
+        with self._budget.share() as share:
+            body = await read_body(
+                request.receive, request.headers, share, max_bytes=limits.max_body_bytes, timeout_s=limits.body_s
+            )
+            judged, many = await self._judged(body, lambda: judge(body, media == LINES))
+            if not judged:
+                raise NotTaken(400, "empty_value", "the body holds no report")
+            outcomes = await self._dispatch.send([one for one in judged if isinstance(one, Parcel)])
+            settled = answers.settle(judged, outcomes)
+        for one, outcome in settled:
+            RESULTS[answers.word_for(one, outcome)].inc(len(one.ids) if isinstance(one, Parcel) else 1)
+        return settled, many
+
+    async def _judged(self, body: bytes, work: Callable[[], tuple[list[Judged], bool]]) -> tuple[list[Judged], bool]:
+        framed = is_avro(body)
+        if len(body) <= AT_ONCE_BYTES and not framed:
+            return work()
+        judges: Executor = self._avro_judges if framed else self._judges
+        try:
+            async with asyncio.timeout(self._limits.judge_s):
+                return await asyncio.get_running_loop().run_in_executor(judges, work)
+        except (TimeoutError, TransientError) as error:
+            details = f"it could not be judged: {error}" if str(error) else "it could not be judged in time"
+            raise NotTaken(503, "overloaded", details) from None
+
+    async def metrics(self, request: Request) -> Response:
+        self._guard.check(request.headers, METRICS)
+        return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
+
+    def close(self) -> None:
+        for judges in (self._judges, self._avro_judges):
+            judges.shutdown(wait=False, cancel_futures=True)
+
+
+def _judge_events(judge: Judge, body: bytes, lines: bool) -> tuple[list[Judged], bool]:
+    """The events, and whether they were sent as many: one that comes alone is answered alone."""
+    many = lines or body.lstrip(b" \t\r\n")[:1] == b"["
+    pieces = judge.pieces(body, lines=lines)
+    return list(judge_events(judge, pieces)), many or len(pieces) != 1
+
+
+def make_app(
+    gateway: Gateway, *, alive: Callable[[], bool], ready: Callable[[], bool], openapi: bytes, write_s: float
+) -> ASGIApp:
+    """`alive` and `ready` are what the probes are told; `openapi` is the document of /openapi.json."""
+
+    async def live(_: Request) -> Response:
+        return _probe(alive())
+
+    async def is_ready(_: Request) -> Response:
+        return _probe(ready() and not gateway.draining)
+
+    async def describe(_: Request) -> Response:
+        return Response(openapi, media_type="application/json")
+
+    routes = [
+        Route(EVENTS, gateway.events, methods=["POST"]),
+        Route(REPORTS, gateway.reports, methods=["POST"]),
+        Route("/openapi.json", describe),
+        Route("/live", live),
+        Route("/ready", is_ready),
+        Route("/metrics", gateway.metrics),
+    ]
+    paths = frozenset(route.path for route in routes)
+    application = Starlette(routes=routes, exception_handlers={NotTaken: _not_taken, HTTPException: _no_such})
+    application.router.redirect_slashes = False  # a redirect would make a POST a GET
+    return Manners(application, paths, write_s=write_s)
+
+
+def _probe(fine: bool) -> Response:
+    return Response(b"ok\n" if fine else b"not now\n", 200 if fine else 503, media_type="text/plain")
+
+
+def _response(answer: Answer) -> Response:
+    return Response(
+        answers.to_json(answer.document), answer.status, dict(answer.headers), media_type="application/json"
+    )
+
+
+async def _not_taken(_: Request, error: Exception) -> Response:
+    assert isinstance(error, NotTaken)
+    document = {"success": False, "error": error.error, "details": error.details}
+    return _response(Answer(error.status, document, error.headers))
+
+
+async def _no_such(request: Request, error: Exception) -> Response:
+    """404 and 405."""
+    assert isinstance(error, HTTPException)
+    method = error.status_code == 405
+    details = f"{request.method} is not what this path is for" if method else f"POST {REPORTS}, POST {EVENTS}"
+    document: dict[str, Any] = {
+        "success": False,
+        "error": "method_not_allowed" if method else "not_found",
+        "details": details,
+    }
+    return _response(Answer(error.status_code, document, error.headers or {}))

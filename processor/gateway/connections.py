@@ -1,0 +1,239 @@
+"""Connections, bounded: how many, how long each may take, how much of a head it may send. On uvicorn's own protocol.
+
+httptools (llhttp) reads the requests rather than h11: three times as fast, and strict about what two readers may read
+in two ways (both lengths, a length twice, a coding that does not end in chunked, white space before a colon, bare line
+feeds): it refuses them. What it does not bound is bounded here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any, ClassVar, NamedTuple
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from processor.core.metrics import GATEWAY_CLOSED, GATEWAY_CONNECTIONS
+from processor.gateway.values import RETRY_SECONDS
+
+log = structlog.get_logger(__name__)
+
+#: as most servers have it: enough for any token, and for what proxies add
+MAX_HEAD_BYTES, MAX_HEADERS = 32 * 1024, 100
+#: requests that a client may have sent ahead of their answers
+MAX_PIPELINED = 16
+#: two of these are two meanings
+_ONCE = (b"content-type", b"content-encoding", b"authorization")
+#: for the rest of an answer to leave once a connection is being closed
+CLOSING_SECONDS = 5.0
+
+
+class Times(NamedTuple):
+    """Seconds: for a head, between requests, and for a request as a whole."""
+
+    head: float
+    idle: float
+    whole: float
+
+
+class Connections:
+    """All that are open, in one event loop."""
+
+    def __init__(self, most: int, times: Times) -> None:
+        self._most, self._times = most, times
+        #: those without a request that is worked on, the one that has been so for longest first: those that never had
+        #: one, and those between two
+        self._new: dict[BoundedProtocol, float] = {}
+        self._idle: dict[BoundedProtocol, float] = {}
+        self._busy: dict[BoundedProtocol, float] = {}
+        self._closing: dict[BoundedProtocol, float] = {}
+        self._all = (self._new, self._idle, self._busy, self._closing)
+        self._told = False
+
+    def __len__(self) -> int:
+        return sum(map(len, self._all))
+
+    def admit(self, one: BoundedProtocol) -> bool:
+        """False where there is no room, and nobody idle who would make some."""
+        if len(self) >= self._most:
+            if not self._told:
+                self._told = True
+                log.warning("connections_full", connections=self._most)
+            oldest = next(iter(self._new or self._idle), None)
+            if oldest is None:
+                return False
+            self.gone(oldest)
+            GATEWAY_CLOSED.labels("full").inc()
+            oldest.transport.abort()
+        self._move(one, self._new)
+        return True
+
+    def rest(self, one: BoundedProtocol) -> None:
+        """Its requests are answered."""
+        self._move(one, self._idle)
+
+    def work(self, one: BoundedProtocol) -> None:
+        if one not in self._busy:
+            self._move(one, self._busy)
+
+    def go_on(self, one: BoundedProtocol) -> None:
+        """One request is answered, the next has come already."""
+        self._move(one, self._busy)
+
+    def _move(self, one: BoundedProtocol, to: dict[BoundedProtocol, float]) -> None:
+        self.gone(one)
+        to[one] = time.monotonic()
+        GATEWAY_CONNECTIONS.set(len(self))
+
+    def gone(self, one: BoundedProtocol) -> None:
+        for holders in self._all:
+            holders.pop(one, None)
+        GATEWAY_CONNECTIONS.set(len(self))
+
+    def sweep(self) -> None:
+        """About once a second: ends what takes too long, whatever it still sends."""
+        now = time.monotonic()
+        self._told = self._told and len(self) >= self._most
+        for one in [one for one in (*self._new, *self._idle, *self._busy) if one.transport.is_closing()]:
+            self._move(one, self._closing)
+        for one, since in [*self._new.items(), *self._idle.items()]:
+            begun = one.head_since
+            if begun is not None and now - begun > self._times.head:
+                self._end(one, "head_timeout", 408)
+            elif now - since > self._times.idle:
+                self._end(one, "idle", 0)
+        for one in [one for one, since in self._busy.items() if now - since > self._times.whole]:
+            GATEWAY_CLOSED.labels("timeout").inc()
+            one.transport.abort()
+        for one in [one for one, since in self._closing.items() if now - since > CLOSING_SECONDS]:
+            GATEWAY_CLOSED.labels("unread").inc()
+            one.transport.abort()
+
+    def _end(self, one: BoundedProtocol, cause: str, status: int) -> None:
+        GATEWAY_CLOSED.labels(cause).inc()
+        if status and one.head_bytes:
+            one.refuse(status, "timeout", "the head of the request was not there in time")
+        else:
+            one.transport.close()
+        self._move(one, self._closing)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection; `connections` is set by `bounded`."""
+
+    connections_open: ClassVar[Connections]
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        #: when the head that is being waited for was begun, the first one with the connection; None between requests
+        self.head_since: float | None = time.monotonic()
+        self.head_bytes = self._head_count = 0
+        self._in_head = True
+        self._why: tuple[int, str, str] | None = None
+        if not self.connections_open.admit(self):
+            GATEWAY_CLOSED.labels("refused").inc()
+            self.refuse(503, "overloaded", "too many connections are open: try again")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connections_open.gone(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        if self.head_since is None and self._in_head:
+            self.head_since = time.monotonic()
+        if self._in_head:
+            self.head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self.head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+            self._refuse_head()
+
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._fail(400, "bad_request", "too many requests sent ahead")
+        self._head_count = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            self._fail(400, "bad_request", "trailers are not read")
+        self._count(len(name) + len(value) + 4)
+        if len(self.headers) >= MAX_HEADERS:
+            self._fail(431, "head_too_large", f"a request may have {MAX_HEADERS} headers")
+        super().on_header(name, value)
+
+    def _count(self, size: int) -> None:
+        self._head_count += size
+        if self._head_count > MAX_HEAD_BYTES:
+            self._fail(431, "head_too_large", f"the head of a request may have {MAX_HEAD_BYTES} bytes")
+
+    def on_headers_complete(self) -> None:
+        self._check_framing()
+        self._in_head, self.head_since, self.head_bytes = False, None, 0
+        self.connections_open.work(self)
+        super().on_headers_complete()
+
+    def _check_framing(self) -> None:
+        """Once more what llhttp has looked at, whatever it is lenient about in a later release."""
+        names = [name for name, _ in self.headers]
+        lengths, codings, hosts = map(names.count, (b"content-length", b"transfer-encoding", b"host"))
+        if any(names.count(name) > 1 for name in _ONCE):
+            self._fail(400, "bad_request", "a header is there twice of which there is one")
+        if lengths > 1 or codings > 1 or (lengths and codings):
+            self._fail(400, "bad_request", "the length of the body is said twice")
+        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
+            self._fail(400, "bad_request", "there must be one Host")
+        if any(name == b"transfer-encoding" and value.lower() != b"chunked" for name, value in self.headers):
+            self._fail(400, "bad_request", "the only transfer coding is chunked")
+
+    def on_message_complete(self) -> None:
+        self._in_head = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        if self.pipeline:
+            self.connections_open.go_on(self)
+        else:
+            self.connections_open.rest(self)
+        super().on_response_complete()
+        if not self.pipeline:
+            self._unset_keepalive_if_required()  # the sweep sees to it
+
+    def _fail(self, status: int, error: str, details: str) -> None:
+        """Ends parsing; `send_400_response` is where uvicorn then ends up."""
+        self._why = status, error, details
+        raise ValueError(details)
+
+    def _refuse_head(self) -> None:
+        self.refuse(431, "head_too_large", f"the head of a request may have {MAX_HEAD_BYTES} bytes")
+
+    def send_400_response(self, msg: str) -> None:
+        self.refuse(*(self._why or (400, "bad_request", "this is no HTTP request that is read here")))
+
+    def refuse(self, status: int, error: str, details: str) -> None:
+        """Answers by itself, and closes. An answer that was begun is broken off: two would be mistaken for one."""
+        if self.transport.is_closing():
+            return
+        begun = self.cycle is not None and not self.cycle.response_complete
+        if not begun:
+            self.transport.write(_raw_answer(status, error, details))
+        self.transport.close()
+
+
+def _raw_answer(status: int, error: str, details: str) -> bytes:
+    body = json.dumps({"success": False, "error": error, "details": details}).encode()
+    retry = f"retry-after: {RETRY_SECONDS}\r\n" if status == 503 else ""
+    head = f"content-type: application/json\r\ncontent-length: {len(body)}\r\n{retry}connection: close\r\n\r\n"
+    return STATUS_LINE[status] + head.encode() + body
+
+
+def bounded(connections: Connections) -> type[Any]:
+    """The protocol of these connections, as uvicorn makes it for each."""
+    return type("Bounded", (BoundedProtocol,), {"connections_open": connections})

@@ -1,0 +1,95 @@
+"""A body -> what is sent of it and what is refused, judged by the decoder that ingest has; pure but for a registry.
+
+What is judged is byte by byte what is sent: a list is taken apart first, and each part decoded as the record that it
+becomes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from processor.contracts.frames import is_framed
+from processor.core.messages import Outcome as Decoded
+from processor.core.messages import RawRecord, Rejection
+from processor.decode.apart import take_apart
+from processor.decode.decoder import Decoder
+from processor.gateway.values import Ids, Judged, NotTaken, Parcel, Refusal
+
+_BLANK = b" \t\r"
+
+
+class Piece:
+    """A record's value, and where it came from."""
+
+    __slots__ = ("line", "value")
+
+    def __init__(self, value: bytes, line: int | None) -> None:
+        self.value, self.line = value, line
+
+
+class Judge:
+    """Holds nothing but the decoder: one serves any number of threads."""
+
+    def __init__(self, decoder: Decoder, topic: str, *, max_report_bytes: int, max_reports: int) -> None:
+        self._decode, self._topic = decoder.each, topic
+        self._max_report_bytes, self._max_reports = max_report_bytes, max_reports
+
+    def pieces(self, body: bytes, *, lines: bool) -> list[Piece]:
+        """The values that a body is taken apart into. Raises `NotTaken` where they are too many."""
+        if not lines:
+            return self._checked([Piece(value, None) for value in self._apart(body)])
+        if body.count(b"\n") > 2 * self._max_reports:  # before any of them is cut off: a blank line is cheap, not free
+            raise self._too_many()
+        found = [
+            Piece(value, number)
+            for number, line in enumerate(body.split(b"\n"), start=1)
+            if line.strip(_BLANK)
+            for value in self._apart(line.strip(_BLANK))
+        ]
+        return self._checked(found)
+
+    def __call__(self, body: bytes, *, lines: bool, key: bytes | None) -> list[Judged]:
+        """Every report of the body, in its order; empty where it holds none.
+
+        Raises `NotTaken` where it is too large, `TransientError` where a schema registry has to be asked and is down.
+        """
+        return list(self.judge(self.pieces(body, lines=lines), key))
+
+    def judge(self, pieces: Sequence[Piece], key: bytes | None) -> Iterator[Judged]:
+        """Each piece, decoded as the record it would be."""
+        records = [RawRecord(self._topic, -1, -1, 0, key, piece.value) for piece in pieces]
+        place = 0
+        for piece, outcomes in zip(pieces, self._decode(records), strict=True):
+            yield from _judged(place, piece, outcomes)
+            place += len(outcomes)
+
+    def _apart(self, value: bytes) -> list[bytes]:
+        return take_apart(value, self._max_report_bytes) or [value] if value else []
+
+    def _checked(self, pieces: list[Piece]) -> list[Piece]:
+        if len(pieces) > self._max_reports:
+            raise self._too_many()
+        return pieces
+
+    def _too_many(self) -> NotTaken:
+        return NotTaken(413, "too_large", f"a request may hold {self._max_reports:,} reports: send several")
+
+
+def is_avro(body: bytes) -> bool:
+    """Whether reading it may have to wait for a schema registry."""
+    return bool(body) and is_framed(body)
+
+
+def _judged(place: int, piece: Piece, outcomes: Sequence[Decoded]) -> Iterator[Judged]:
+    rejected = any(isinstance(one, Rejection) for one in outcomes)
+    if outcomes and not rejected:
+        ids = [Ids(one.run_id, getattr(one, "trial_id", "")) for one in outcomes if not isinstance(one, Rejection)]
+        yield Parcel(place, piece.value, ids[0].run_id.encode(), ids, line=piece.line)
+        return
+    for at, one in enumerate(outcomes):
+        if isinstance(one, Rejection):
+            reason, whole = str(one.reason), one.index < 0
+            yield Refusal(place + at, reason, one.detail, reason, one.path, piece.line, whole)
+        else:  # what can't be taken apart is sent whole or not at all
+            details = "it is in one record with a report that is refused, and that record can't be taken apart"
+            yield Refusal(place + at, "not_sent", details, line=piece.line)

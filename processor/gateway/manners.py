@@ -1,0 +1,98 @@
+"""Around every request: it is counted, what goes wrong is told, and an answer is neither cut off nor waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from processor.core.metrics import GATEWAY_REQUESTS, GATEWAY_SECONDS
+from processor.gateway.bodies import Gone
+
+log = structlog.get_logger(__name__)
+
+#: how long and how much of a body that nobody wants is read on: a connection that is closed with bytes unread is reset,
+#: and the caller may never see the answer
+LINGER_SECONDS, LINGER_BYTES = 1.0, 1024 * 1024
+#: as the path of a request that has none of ours: labels must not be the caller's to make
+OTHER = "other"
+_FAILED = b'{"success":false,"error":"internal","details":"the gateway failed; its log says how"}'
+_LENGTH, _CODING = b"content-length", b"transfer-encoding"
+Message = MutableMapping[str, Any]
+
+
+class Manners:
+    """ASGI middleware, the outermost."""
+
+    def __init__(self, application: ASGIApp, paths: frozenset[str], *, write_s: float) -> None:
+        self._application, self._paths, self._write_s = application, paths, write_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        exchange = _Exchange(scope, receive, send, self._write_s)
+        began = time.monotonic()
+        try:
+            await self._application(scope, exchange.receive, exchange.send)
+        except Gone:
+            exchange.status = 499  # as others log it: nobody is left to be answered
+        except TimeoutError:
+            raise  # whoever reads its answer too slowly is cut off
+        except Exception:
+            log.error("request_failed", path=scope["path"][:200], exc_info=True)
+            if not exchange.status:
+                await exchange.fail()
+        finally:
+            path = scope["path"] if scope["path"] in self._paths else OTHER
+            GATEWAY_REQUESTS.labels(path, exchange.status).inc()
+            GATEWAY_SECONDS.observe(time.monotonic() - began)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, write_s: float) -> None:
+        self._receive, self._send, self._write_s = receive, send, write_s
+        headers = dict(scope["headers"])
+        self._unread = _CODING in headers or headers.get(_LENGTH, b"0").strip(b"0") != b""
+        self._expects = b"expect" in headers
+        self.status = 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            self._unread = False
+        return message
+
+    async def send(self, message: Message) -> None:
+        async with asyncio.timeout(self._write_s):
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                if self._unread:
+                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            elif self._unread and not message.get("more_body"):
+                await self._send({**message, "more_body": True})
+                await self._linger()
+                message = {"type": "http.response.body", "body": b"", "more_body": False}
+            await self._send(message)
+
+    async def _linger(self) -> None:
+        """Reads on what is not wanted, for a while. One that waits to be asked for its body sends none."""
+        if self._expects:
+            return
+        left = LINGER_BYTES
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                while self._unread and left > 0:
+                    left -= len((await self.receive()).get("body", b""))
+        except TimeoutError:
+            pass
+
+    async def fail(self) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(_FAILED)).encode())]
+        await self.send({"type": "http.response.start", "status": 500, "headers": headers})
+        await self.send({"type": "http.response.body", "body": _FAILED})

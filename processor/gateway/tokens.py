@@ -1,0 +1,123 @@
+"""Who may report: a file of hashed tokens, read again when it changes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+
+from processor.core.errors import SetupError, UsageError
+
+log = structlog.get_logger(__name__)
+
+REPORT, METRICS = "report", "metrics"
+RIGHTS = frozenset((REPORT, METRICS))
+#: how often the file is looked at
+LOOK_SECONDS = 1.0
+MAX_FILE_BYTES, MAX_TOKEN_CHARACTERS, LEAST_CHARACTERS = 1024 * 1024, 1000, 20
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+_HASH = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
+
+
+class Holder(NamedTuple):
+    """Whose token it is, and what it may do."""
+
+    name: str
+    rights: frozenset[str]
+
+
+def make_token() -> str:
+    """256 random bits: nobody tries them out, so a fast hash is enough, and one request costs a microsecond."""
+    return f"crb_{secrets.token_urlsafe(32)}"
+
+
+def line_for(name: str, token: str, rights: frozenset[str] = RIGHTS) -> str:
+    """The file's line. Raises `UsageError` for a name that could not be read again, or a token that may be guessed."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name: 1 to 64 of a-z A-Z 0-9 . _ @ -, the first a letter or a digit")
+    if not LEAST_CHARACTERS <= len(token) <= MAX_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable():
+        raise UsageError(f"a token has {LEAST_CHARACTERS} to {MAX_TOKEN_CHARACTERS} printable characters of ASCII")
+    said = "" if rights == RIGHTS else " " + " ".join(sorted(rights))
+    return f"{name} sha256:{_hash(token)}{said}"
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def read_tokens(path: Path) -> Mapping[str, Holder]:
+    """Hash -> holder. Raises `SetupError` that names the line, never what stands on it."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(MAX_FILE_BYTES + 1).decode()
+    except OSError as error:
+        raise SetupError(f"GATEWAY_TOKENS_FILE {path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SetupError(f"GATEWAY_TOKENS_FILE {path} is not UTF-8") from None
+    if len(text) > MAX_FILE_BYTES:
+        raise SetupError(f"GATEWAY_TOKENS_FILE {path} has more than {MAX_FILE_BYTES} bytes")
+    holders: dict[str, Holder] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.partition("#")[0].split()
+        if words:
+            hashed, holder = _read_line(words, f"GATEWAY_TOKENS_FILE {path}, line {number}")
+            holders[hashed] = holder
+    return holders
+
+
+def _read_line(words: list[str], where: str) -> tuple[str, Holder]:
+    match = _HASH.fullmatch(words[1]) if len(words) > 1 else None
+    rights = frozenset(words[2:]) or RIGHTS
+    if match is None or not _NAME.fullmatch(words[0]) or not rights <= RIGHTS:
+        raise SetupError(f"{where}: must be NAME sha256:HASH [report] [metrics], as `processor gateway-token` makes it")
+    return match[1], Holder(words[0], rights)
+
+
+class Keyring:
+    """The holders of the file as it is now: two tokens of one name are how one is rotated."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `SetupError` for a file that is wrong, or in which there is nobody."""
+        self._path = path
+        self._mark = self._look()
+        self._holders = read_tokens(path)
+        self._looked_at = time.monotonic()
+        if not self._holders:
+            raise SetupError(f"GATEWAY_TOKENS_FILE {path} holds no token: make one with `processor gateway-token NAME`")
+
+    def holder(self, token: str) -> Holder | None:
+        """Whose it is. Looking a hash up tells no timing that helps to guess a token."""
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            return None
+        self._follow()
+        return self._holders.get(_hash(token))
+
+    def _follow(self) -> None:
+        """A file that can't be read changes nothing, and is told; one that holds nobody lets nobody in."""
+        now = time.monotonic()
+        if now - self._looked_at < LOOK_SECONDS:
+            return
+        self._looked_at = now
+        mark = self._look()
+        if mark == self._mark:
+            return
+        self._mark = mark
+        try:
+            self._holders = read_tokens(self._path)
+        except SetupError as error:
+            log.error("tokens_unreadable", cause=str(error))
+        else:
+            log.info("tokens_read", names=sorted({one.name for one in self._holders.values()}))
+
+    def _look(self) -> tuple[int, int, int]:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return 0, 0, 0
+        return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,80 @@
+"""The frozen values that a request becomes: body -> parcels and refusals -> verdicts -> an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from processor.core.messages import Headers
+from processor.kafka.confirmed import Failure, Receipt
+
+#: seconds after which a caller who was told 503 had best try again: brokers elect a leader within a few
+RETRY_SECONDS = 2
+
+
+class Ids(NamedTuple):
+    """Of one report; a run report has no trial, "" stands for it."""
+
+    run_id: str
+    trial_id: str
+
+
+class Parcel(msgspec.Struct, frozen=True):
+    """One Kafka message that the decoder takes whole: `place` is that of its first report among all of the request.
+
+    Nearly always it holds one report. `event` is what an event calls itself, `line` the line it came on, from 1.
+    """
+
+    place: int
+    value: bytes
+    key: bytes
+    ids: Sequence[Ids]
+    headers: Headers = ()
+    line: int | None = None
+    event: str = ""
+    correlation_id: str = ""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A report that is not sent, because it would be a dead letter, or is no event as its endpoint wants it.
+
+    `error` is the code, `details` what people read (a list where several things are wrong), `path` the place in the
+    report. `whole`: not one report but all of the body.
+    """
+
+    place: int
+    error: str
+    details: str | list[str]
+    reason: str = ""
+    path: str = ""
+    line: int | None = None
+    whole: bool = False
+    received: str | None = None
+
+
+Judged = Parcel | Refusal
+Outcome = Receipt | Failure
+
+
+class NotTaken(Exception):  # noqa: N818 - an answer, no error of ours
+    """The request ends here: with this status, error code and sentence."""
+
+    def __init__(self, status: int, error: str, details: str, *, headers: dict[str, str] | None = None) -> None:
+        super().__init__(details)
+        self.status, self.error, self.details = status, error, details
+        self.headers = headers or ({"retry-after": str(RETRY_SECONDS)} if status == 503 else {})
+
+
+class Sender(Protocol):
+    """What the gateway needs of Kafka; `kafka.confirmed.ConfirmedProducer` is one.
+
+    `send` raises `TransientError` where its queue is full; else it calls `settle` once, from any thread.
+    """
+
+    topic: str
+
+    def send(
+        self, key: bytes, value: bytes, timestamp_ms: int, headers: Headers, settle: Callable[[Outcome], None]
+    ) -> None: ...
