@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 
-from benchmarks import load, progress
+from benchmarks import dashboard, load, progress
 from benchmarks.growth import fill_table
 from processor.contracts.catalogue import Catalogue
 from processor.core.messages import TrialReport
@@ -23,6 +23,16 @@ def test_the_large_tables_rows_are_those_that_ingest_would_write(store: Session,
         select attname from pg_attribute where attrelid = 'cerebros_model_trials'::regclass and attnum > 0
         and attname like 'source%' and to_jsonb((select t from cerebros_model_trials t limit 1)) ->> attname is null"""
     assert store.run(lambda connection: connection.fetch(missing)) == []
+
+
+def test_the_dashboard_s_trials_are_as_many_as_they_should_be_and_every_question_has_an_answer(
+    store: Session, database_url: str
+) -> None:
+    asyncio.run(dashboard.fill(database_url, 400, 100, 5))
+    counts = "select count(*) as trials from cerebros_model_trials group by model_run_id order by 1"
+    assert [row["trials"] for row in store.run(lambda connection: connection.fetch(counts))] == [75, 75, 75, 75, 100]
+    found = asyncio.run(dashboard.ask_all(database_url, 1))
+    assert list(found) == list(dashboard.questions())
 
 
 def test_the_load_is_what_it_says_it_will_end_as() -> None:

@@ -1,0 +1,258 @@
+"""What the dashboard's questions cost on many trials, as the tables are and with indexes that would serve them.
+
+    python -m benchmarks.dashboard [--rows 1000000] [--largest 500000] [--runs 1000] [--reps 7]
+
+Rows come by COPY, without the secondary indexes, which are built afterwards. Each question is asked `--reps` times
+after one that is not counted. The price of an index is told by COPY of 100,000 further rows with it and without: an
+upper bound of what ingest, which does more for a row than that, would lose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import random
+import statistics
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.__main__ import RESULTS, circumstances, open_stack
+from processor.dashboard.filters.parser import parse
+from processor.dashboard.filters.tree import Path
+from processor.dashboard.queries.adoption import adoption
+from processor.dashboard.queries.assembling import Scope
+from processor.dashboard.queries.pool import open_pool
+from processor.dashboard.queries.runs import run_page
+from processor.dashboard.queries.samples import read_sample
+from processor.dashboard.queries.sorting import read_cursor, read_sort
+from processor.dashboard.queries.trials import count_trials, trial_keys, trial_page
+from processor.dashboard.statistics.compare import compare
+from processor.store.migrations import migrate
+from processor.store.pool import Pool
+from processor.store.session import Session
+
+START = datetime(2026, 10, 1, tzinfo=UTC)
+DAYS = 50
+PORTION = 5000
+COLUMNS = (
+    "model_run_id", "trial_id", "status", "metrics", "parameters", "spectral_norm", "duration_ms", "mlflow_run_id",
+    "artifact_uri", "schema_version", "revision", "source_topic", "source_partition", "source_offset", "inserted_at",
+    "updated_at",
+)  # fmt: skip
+SECONDARY = {
+    "cerebros_model_trials_status_index": "(status)",
+    "cerebros_model_trials_spectral_norm_index": "(spectral_norm)",
+    "cerebros_model_trials_mlflow_run_id_index": "(mlflow_run_id)",
+}
+#: what is tried: by run and time for a run's newest, by time for all runs' newest and adoption
+CANDIDATES = {
+    "candidate_run_time": "(model_run_id, inserted_at, id)",
+    "candidate_time": "(inserted_at, id)",
+}
+LARGE = "large run"
+ACCURACY = Path("metrics", ("accuracy",))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dashboard", description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=1_000_000, help="trials in all")
+    parser.add_argument(
+        "--largest", type=int, help="trials of the largest run; by default half of them, 1,000,000 at most"
+    )
+    parser.add_argument("--runs", type=int, default=1000, help="runs")
+    parser.add_argument("--reps", type=int, default=7, help="times that each question is asked")
+    arguments = parser.parse_args()
+    largest = arguments.largest or min(arguments.rows // 2, 1_000_000)
+    console = Console()
+    with open_stack(console) as stack:
+        with Session(stack.database_url) as store:
+            migrate(store)
+        filling = asyncio.run(fill(stack.database_url, arguments.rows, largest, arguments.runs))
+        console.print(f"filled in {filling:.0f} s")
+        document = {
+            **circumstances("benchmarks.dashboard", stack),
+            "rows": arguments.rows,
+            "largest": largest,
+            "fill_s": round(filling, 1),
+            **asyncio.run(measure(stack.database_url, arguments.rows, arguments.reps, console)),
+        }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "dashboard.json").write_text(json.dumps(document, indent=1) + "\n")
+    console.print("written: benchmarks/results/dashboard.json")
+
+
+async def fill(url: str, rows: int, largest: int, runs: int) -> float:
+    """So many trials over so many runs, one of which is large; returns the seconds it took."""
+    began = time.monotonic()
+    connection = await asyncpg.connect(url)
+    for name in SECONDARY:
+        await connection.execute(f"drop index {name}")
+    names = [LARGE, *(f"run {number}" for number in range(1, runs))]
+    ids = await connection.fetch(
+        "insert into cerebros_model_runs (run_id, state, inserted_at) "
+        "select name, 'running', $2::timestamptz + place * interval '1 hour' "
+        "from unnest($1::text[]) with ordinality as given (name, place) returning id",
+        names,
+        START,
+    )
+    places = itertools.chain(
+        ((0, number) for number in range(largest)),
+        ((1 + number % (runs - 1), largest + number) for number in range(rows - largest)),
+    )
+    await copy(connection, [str(row["id"]) for row in ids], places, rows)
+    for name, columns in SECONDARY.items():
+        await connection.execute(f"create index {name} on cerebros_model_trials {columns}")
+    await connection.execute("vacuum analyze cerebros_model_trials")
+    await connection.execute("checkpoint")
+    await connection.close()
+    return time.monotonic() - began
+
+
+async def copy(connection: asyncpg.Connection, ids: list[str], places: Any, rows: int) -> None:
+    """COPY of one line a (run, number); times grow with the numbers, `rows` of which fill the days."""
+    draw = random.Random(7)
+
+    async def lines() -> AsyncIterator[bytes]:
+        while portion := list(itertools.islice(places, PORTION)):
+            yield "".join(line(ids[run], number, number / rows, draw) for run, number in portion).encode()
+
+    await connection.copy_to_table("cerebros_model_trials", source=lines(), columns=list(COLUMNS), format="text")
+
+
+def line(run: str, number: int, age: float, draw: random.Random) -> str:
+    """`age` is the share of the days that had passed: rows come in the order of time, as ingest writes them."""
+    norm = draw.random() < 0.5
+    status = "succeeded" if (dice := draw.random()) < 0.9 else "failed" if dice < 0.97 else "skipped"
+    accuracy = '"NaN"' if draw.random() < 0.01 else f"{draw.betavariate(8, 2) + 0.005 * norm:.6f}"
+    metrics = f'{{"accuracy": {accuracy}, "loss": {draw.expovariate(1):.6f}, "epochs": {number % 80}}}'
+    parameters = (
+        f'{{"lr": {10 ** draw.uniform(-5, -1):.8f}, "batch_size": {32 << number % 4}, "dropout": {draw.random():.4f}, '
+        f'"optimizer": "{("adam", "sgd", "lion")[number % 3]}", "activation": "gelu", "num_layers": {number % 8}}}'
+    )
+    at = START + timedelta(days=DAYS) * age
+    cells = (
+        run, f"trial_{number}", status, metrics, parameters, "t" if norm else "f", str(number % 900_000),
+        f"{number:032x}" if norm else "\\N", f"s3://models/{number}", "3", "1", "raw", "0", str(number),
+        at.isoformat(), at.isoformat(),
+    )  # fmt: skip
+    return "\t".join(cells) + "\n"
+
+
+Question = Callable[[Pool], Awaitable[Any]]
+
+
+def questions() -> dict[str, Question]:
+    """By what a person does."""
+    large, by_accuracy = Scope(LARGE), read_sort("-metrics.accuracy")
+
+    async def second_page(pool: Pool) -> Any:
+        first = await trial_page(pool, large, by_accuracy)
+        return await trial_page(pool, large, by_accuracy, read_cursor(first.next or "", by_accuracy))
+
+    def rare(scope: Scope, text: str) -> Scope:
+        return scope._replace(filter=parse(text))
+
+    return {
+        "runs, newest 50": lambda pool: run_page(pool),
+        "trials of all runs, newest 50": lambda pool: trial_page(pool, Scope()),
+        "trials of the large run, newest 50": lambda pool: trial_page(pool, large),
+        "trials of the large run, by trial id": lambda pool: trial_page(pool, large, read_sort("trial_id")),
+        "trials of the large run, by accuracy": lambda pool: trial_page(pool, large, by_accuracy),
+        "by accuracy, two pages": second_page,
+        "large run, failed only": lambda pool: trial_page(pool, rare(large, "status = failed")),
+        "large run, lr < 0.00002 and adam, by accuracy": lambda pool: trial_page(
+            pool, rare(large, "lr < 0.00002 and optimizer = adam"), by_accuracy
+        ),
+        "all runs, by accuracy": lambda pool: trial_page(pool, Scope(), by_accuracy),
+        "all runs, accuracy > 2 (none)": lambda pool: trial_page(pool, rare(Scope(), "accuracy > 2")),
+        "count of the large run": lambda pool: count_trials(pool, large),
+        "count, none found in all": lambda pool: count_trials(pool, rare(Scope(), "accuracy > 2")),
+        "columns that vary": lambda pool: trial_keys(pool, large),
+        "adoption, 7 days by hour": lambda pool: adoption(
+            pool, START + timedelta(days=DAYS - 7), START + timedelta(days=DAYS)
+        ),
+        "adoption, all by day": lambda pool: adoption(pool, START, START + timedelta(days=DAYS), 86_400),
+        "values of the large run": lambda pool: read_sample(pool, large, Path("spectral_norm"), ACCURACY),
+        "values of the large run with 4 parameters": lambda pool: read_sample(
+            pool, large, Path("spectral_norm"), ACCURACY, others()
+        ),
+    }
+
+
+def others() -> list[tuple[str, Path, bool]]:
+    numbers = [(name, Path("parameters", (name,)), True) for name in ("lr", "dropout", "num_layers")]
+    return [*numbers, ("optimizer", Path("parameters", ("optimizer",)), False)]
+
+
+async def measure(url: str, rows: int, reps: int, console: Console) -> dict[str, Any]:
+    plain = await ask_all(url, reps)
+    connection = await asyncpg.connect(url)
+    ids = [str(row["id"]) for row in await connection.fetch("select id from cerebros_model_runs order by inserted_at")]
+    prices = {"as it is": await price(connection, ids, rows)}
+    sizes = {}
+    for name, columns in CANDIDATES.items():
+        await connection.execute(f"create index {name} on cerebros_model_trials {columns}")
+        sizes[name] = await connection.fetchval("select pg_relation_size($1::regclass) / 1048576", name)
+        prices[f"with {columns}"] = await price(connection, ids, rows)
+    await connection.execute("analyze cerebros_model_trials")
+    await connection.close()
+    indexed = await ask_all(url, reps)
+    async with open_pool(url, timeout_ms=60_000) as pool:
+        sample = await read_sample(pool, Scope(LARGE), Path("spectral_norm"), ACCURACY, others())
+    seconds = [timed(lambda: compare(sample, parameter="spectral_norm", metric="accuracy")) for _ in range(3)]
+    show(plain, indexed, console)
+    console.print("copy of 100,000 rows, s:", prices, "MiB:", sizes, "comparison, s:", seconds)
+    return {"plain": plain, "indexed": indexed, "copy_100000_s": prices, "index_mib": sizes, "comparison_s": seconds}
+
+
+def timed(work: Callable[[], Any]) -> float:
+    began = time.monotonic()
+    work()
+    return round(time.monotonic() - began, 3)
+
+
+async def price(connection: asyncpg.Connection, ids: list[str], rows: int) -> list[float]:
+    """Seconds for 100,000 further rows, three times, undone each time."""
+    seconds = []
+    for _ in range(3):
+        transaction = connection.transaction()
+        await transaction.start()
+        began = time.monotonic()
+        further = ((number % len(ids), rows + number) for number in range(100_000))
+        await copy(connection, ids, further, rows)
+        seconds.append(round(time.monotonic() - began, 2))
+        await transaction.rollback()
+    return seconds
+
+
+async def ask_all(url: str, reps: int) -> dict[str, dict[str, float]]:
+    found = {}
+    async with open_pool(url, timeout_ms=60_000) as pool:
+        for name, question in questions().items():
+            milliseconds = []
+            for _ in range(reps + 1):
+                began = time.monotonic()
+                await question(pool)
+                milliseconds.append((time.monotonic() - began) * 1000)
+            rest = sorted(milliseconds[1:])
+            found[name] = {"p50_ms": round(statistics.median(rest), 1), "worst_ms": round(rest[-1], 1)}
+    return found
+
+
+def show(plain: dict[str, Any], indexed: dict[str, Any], console: Console) -> None:
+    table = Table("question", "p50 ms", "worst ms", "with indexes: p50", "worst")
+    for name, figures in plain.items():
+        table.add_row(name, *(f"{value:,.1f}" for one in (figures, indexed[name]) for value in one.values()))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

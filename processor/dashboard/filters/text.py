@@ -1,0 +1,56 @@
+"""Tree -> text, in one spelling: what a link, a chip on a page and a cache's key say."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import assert_never
+
+from processor.dashboard.filters.fields import COLUMNS
+from processor.dashboard.filters.tree import Among, And, Compare, Contains, Is, Node, Not, Or, Path, Scalar, Search
+
+
+def write(node: Node) -> str:
+    """A filter that `parse` reads as this tree, but that groups may lose brackets that change nothing."""
+    match node:
+        case And(terms):
+            return " and ".join(_inside(term, Or) for term in terms)
+        case Or(terms):
+            return " or ".join(write(term) for term in terms)
+        case Not(term):
+            return f"not {_inside(term, And, Or)}"
+        case Compare(path, operator, value):
+            return f"{_path(path)} {operator} {_scalar(value)}"
+        case Among(path, values):
+            return f"{_path(path)} in ({', '.join(map(_scalar, values))})"
+        case Contains(path, text):
+            return f"{_path(path)} contains {_quoted(text)}"
+        case Is(path, what):
+            return f"{_path(path)} is {what}"
+        case Search(text):
+            return _quoted(text)
+        case _:
+            assert_never(node)
+
+
+def _inside(node: Node, *bracketed: type) -> str:
+    return f"({write(node)})" if isinstance(node, bracketed) else write(node)
+
+
+def _path(path: Path) -> str:
+    if path.place in COLUMNS:
+        return path.place
+    keys = ".".join(map(_quoted, path.keys))
+    return keys if path.place == "either" else f"{path.place}.{keys}"
+
+
+def _scalar(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value) if isinstance(value, Decimal) else _quoted(value)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

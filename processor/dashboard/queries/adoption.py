@@ -1,0 +1,39 @@
+"""How much spectral normalisation is used, over time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+from processor.core.errors import UsageError
+from processor.dashboard.statistics.intervals import Confidence
+from processor.dashboard.statistics.rates import wilson
+from processor.dashboard.statistics.results import Interval
+from processor.store.pool import Pool
+
+MOST_BUCKETS = 2000
+
+
+class Adoption(msgspec.Struct, frozen=True):
+    """One span of time: trials, how many with spectral_norm, the share with its interval.
+
+    `defaulted` of the others come from a schema without the field: they could not have said so.
+    """
+
+    at: datetime
+    trials: int
+    adopted: int
+    defaulted: int
+    share: Interval
+
+
+async def adoption(pool: Pool, since: datetime, until: datetime, seconds: int = 3600) -> list[Adoption]:
+    """Spans of so many seconds that hold trials; raises `UsageError` where the window has more than 2,000 of them."""
+    if seconds < 1 or (until - since).total_seconds() / seconds > MOST_BUCKETS:
+        raise UsageError(f"a window has at most {MOST_BUCKETS} spans: choose longer spans or a shorter window")
+    confidence = Confidence()
+    return [
+        Adoption(share=wilson(row["adopted"], row["trials"], confidence), **row)
+        for row in await pool.fetch("adoption", seconds, since)
+    ]

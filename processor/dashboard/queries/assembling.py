@@ -1,0 +1,114 @@
+"""Queries whose filter and order are chosen by a page: text of ours, and parameters; never a value in the text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from processor.core.text import storable
+from processor.dashboard.filters.sql import Condition, compile_filter
+from processor.dashboard.filters.tree import EVERYTHING, Node, Path
+from processor.dashboard.queries.pool import queries
+from processor.store.pool import Pool
+
+#: 1.8e308 is a double's end, and what is below 1e-320 is 0: a cast of such a number would be refused. Nearly all have
+#: few places and are cast as they are
+_NUMBER = (
+    "case jsonb_typeof({value}) when 'number' then "
+    "case when {value}::numeric not between -1.7976931348623157e308 and 1.7976931348623157e308 then 'NaN'::float8 "
+    "when scale({value}::numeric) > 300 then round({value}::numeric, 320)::float8 else {value}::float8 end "
+    "when 'string' then case when {value} in ('\"NaN\"'::jsonb, '\"Infinity\"'::jsonb, '\"-Infinity\"'::jsonb) "
+    "then 'NaN'::float8 end end"
+)
+
+
+_OF_RUN = "trial.model_run_id = (select one.id from cerebros_model_runs one where one.run_id = {run})"
+
+
+class Query(NamedTuple):
+    sql: str
+    args: tuple[Any, ...]
+
+
+class Scope(NamedTuple):
+    """The trials that a page is about: of a run, or of all, as far as a filter holds them."""
+
+    run_id: str | None = None
+    filter: Node = EVERYTHING
+
+
+class Assembly:
+    """A named query, its marks filled in one by one while parameters are counted."""
+
+    def __init__(self, name: str, scope: Scope) -> None:
+        self._text = queries()[name]
+        self._args: list[Any] = []
+        self.put("filter", self.condition(scope), "true")
+
+    def condition(self, scope: Scope) -> str:
+        """The run is looked up once, before its trials: an index that begins with it then has them in its order."""
+        found: Condition = compile_filter(scope.filter, len(self._args) + 1)
+        self._args += found.args
+        if scope.run_id is None:
+            return found.sql
+        return f"({_OF_RUN.replace('{run}', self.given(storable(scope.run_id), 'text'))} and {found.sql})"
+
+    def given(self, value: Any, kind: str) -> str:
+        self._args.append(value)
+        return f"${len(self._args)}::{kind}"
+
+    def put(self, mark: str, text: str, held: str) -> None:
+        """Puts `text` in the place of a mark, and of what stands behind it for the sake of whoever reads the file."""
+        before, found, after = self._text.partition(f"/*{mark}*/ {held}".rstrip() if held else f"/*{mark}*/")
+        if not found:
+            raise KeyError(mark)
+        self._text = before + text + after
+
+    def query(self) -> Query:
+        return Query(self._text, tuple(self._args))
+
+
+def value_sql(assembly: Assembly, path: Path) -> str:
+    """The jsonb at a path; keys are parameters."""
+    if len(path.keys) == 1:
+        step = f"-> {assembly.given(path.keys[0], 'text')}"
+    else:
+        step = f"#> {assembly.given(list(path.keys), 'text[]')}"
+    if path.place == "either":
+        return f"coalesce(trial.metrics {step}, trial.parameters {step})"
+    return f"(trial.{path.place} {step})"
+
+
+def number_sql(value: str) -> str:
+    """A jsonb's number as a double, NaN where it is not finite, null where it is none."""
+    return _NUMBER.replace("{value}", value)
+
+
+async def fetch(pool: Pool, query: Query, timeout_ms: int | None = None) -> list[dict[str, Any]]:
+    """The rows; with `timeout_ms` the question is given up earlier than others, by a `TransientError`."""
+
+    async def work(connection: Any) -> list[dict[str, Any]]:
+        if timeout_ms is None:
+            return [dict(row) for row in await connection.fetch(query.sql, *query.args)]
+        async with connection.transaction():
+            await connection.execute("select set_config('statement_timeout', $1::text, true)", str(timeout_ms))
+            return [dict(row) for row in await connection.fetch(query.sql, *query.args)]
+
+    return await pool.run(work)
+
+
+async def estimate(pool: Pool, query: Query) -> int:
+    """How many rows the planner expects, without asking for them."""
+
+    async def work(connection: Any) -> int:
+        plan = await connection.fetchval("explain (format json) " + query.sql, *query.args)
+        return _rows_of(plan)
+
+    return await pool.run(work)
+
+
+def _rows_of(plan: str) -> int:
+    (root,) = msgspec.json.decode(plan, type=list[Mapping[str, Any]])
+    return int(root["Plan"]["Plan Rows"])

@@ -1,0 +1,28 @@
+"""Sessions of the dashboard: they can only read, and no question takes longer than a page may."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+
+from processor.store.pool import Pool
+from processor.store.queries import read_queries
+
+#: a person waits so long for a page; what takes longer is cut off and told
+TIMEOUT_MS = 10_000
+#: questions at once: more would not be answered sooner
+CONNECTIONS = 4
+
+
+@cache
+def queries() -> Mapping[str, str]:
+    """The dashboard's own queries (queries/sql) by name."""
+    return read_queries(resources.files("processor.dashboard.queries") / "sql")
+
+
+def open_pool(url: str, *, timeout_ms: int = TIMEOUT_MS, most: int = CONNECTIONS) -> Pool:
+    """An async context manager; the server refuses every write of its sessions."""
+    return Pool(
+        url, most=most, timeout_ms=timeout_ms, application="cerebros-dashboard", read_only=True, queries=queries()
+    )

@@ -1,0 +1,64 @@
+-- name: trial_rows
+-- The trials $1 in this order, as a page shows them: without what may be large and stands on a trial's own page.
+select run.run_id, trial.id::text as id, trial.trial_id, trial.status, trial.spectral_norm, trial.metrics,
+       trial.parameters, trial.duration_ms, trial.rank, trial.mlflow_run_id, trial.artifact_uri, trial.candidate_id,
+       trial.pulse_id, cardinality(trial.warnings) as warnings, left(trial.error_message, 200) as error_message,
+       trial.error_type, trial.revision, trial.schema_version, trial.inserted_at, trial.updated_at
+from unnest($1::text[]::uuid[]) with ordinality as wanted (id, place)
+join cerebros_model_trials trial on trial.id = wanted.id
+join cerebros_model_runs run on run.id = trial.model_run_id
+order by wanted.place
+
+-- name: trial_by_name
+-- All of the trial $2 of the run $1.
+select run.run_id, run.state as run_state, trial.*, trial.id::text as id, trial.model_run_id::text as model_run_id
+from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+where run.run_id = $1 and trial.trial_id = $2
+
+-- name: trial_ids
+-- Keys of a page: who comes next in an order, with what that order compares. Numbers become text outside, lest they be ordered as such. Filled in by `trials`.
+select id::text as id, sort_kind, sort_number::text as sort_number, sort_text
+from (select * from (
+    select trial.id, /*kind*/ 0 as sort_kind, /*number*/ null::numeric as sort_number, /*text*/ null::text as sort_text
+    from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+    where /*filter*/ true
+) as keyed
+where /*after*/ true
+order by /*order*/ id
+limit /*limit*/ 1) as page
+
+-- name: trial_ids_plain
+-- The same for a column that every trial has, and that an index may order.
+select trial.id::text as id, 0 as sort_kind, (/*value*/ trial.id)::text as sort_text
+from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+where /*filter*/ true and /*after*/ true
+order by /*order*/ trial.id
+limit /*limit*/ 1
+
+-- name: trial_count
+-- How many trials a filter holds, counted up to a bound.
+select count(*) as count from (
+    select from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+    where /*filter*/ true
+    limit /*limit*/ 1
+) as counted
+
+-- name: trial_keys
+-- Which metrics and parameters the first trials of a filter have: in how many, with how many values, how many numbers.
+with looked as materialized (
+    select trial.metrics, trial.parameters
+    from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+    where /*filter*/ true
+    limit /*limit*/ 1
+), each as (
+    select 'metrics' as place, entry.key, entry.value from looked cross join lateral jsonb_each(metrics) as entry
+    union all
+    select 'parameters', entry.key, entry.value from looked cross join lateral jsonb_each(parameters) as entry
+)
+select place, key, count(*) as trials, count(distinct value) as values, (select count(*) from looked) as looked,
+       count(*) filter (where jsonb_typeof(value) = 'number') as numbers,
+       count(*) filter (where jsonb_typeof(value) in ('object', 'array')) as nested
+from each
+group by place, key
+order by count(*) desc, place, key
+limit 500

@@ -1,0 +1,38 @@
+-- name: arm_levels
+-- The values that a parameter has in the trials of a filter, as text, the most frequent first.
+select level, count(*) as trials from (
+    select /*arm*/ null::text as level
+    from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+    where /*filter*/ true
+) as levels
+where level is not null
+group by level
+order by trials desc, level
+limit 50
+
+-- name: packed_values
+-- Columns of all trials of a filter, each as the binary form of its values one after the other: a million rows are read in one row. No aggregate has an order of its own, so all see the trials in the same one.
+with runs as materialized (
+    select id, run_id, (row_number() over (order by inserted_at, id) - 1)::integer as code from cerebros_model_runs
+)
+select count(*) as count,
+       (select array_agg(run_id order by code) from runs) as names,
+       string_agg(int4send(run.code), '') as run,
+       string_agg(int2send((case trial.status when 'succeeded' then 0 when 'failed' then 1 else 2 end)::smallint), '')
+           as ending,
+       string_agg(float8send(extract(epoch from trial.inserted_at)::float8), '') as "order",
+       string_agg(boolsend(trial.schema_version is null or trial.schema_version < 2), '') as defaulted
+       /*columns*/
+from cerebros_model_trials trial join runs run on run.id = trial.model_run_id
+where /*filter*/ true
+
+-- name: adoption
+-- Trials by time in buckets of $1 seconds since $2: with spectral_norm, without, and those that could not say.
+select date_bin(make_interval(secs => $1), inserted_at, timestamptz 'epoch') as at, count(*) as trials,
+       count(*) filter (where spectral_norm) as adopted,
+       count(*) filter (where schema_version is null or schema_version < 2) as defaulted
+from cerebros_model_trials
+where inserted_at >= $2
+group by at
+order by at
+limit 2000

@@ -1,0 +1,129 @@
+"""Pages of trials, of one run or across all; one trial with what belongs to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from processor.core.errors import TransientError
+from processor.core.fields import COMPLETE, FAILED
+from processor.core.text import storable
+from processor.dashboard.filters.tree import Path
+from processor.dashboard.queries.assembling import Assembly, Scope, estimate, fetch
+from processor.dashboard.queries.sorting import NEWEST, PLAIN, Cursor, Sort, assemble, cursor_of, write_cursor
+from processor.events.headers import event_id
+from processor.store.pool import Pool
+
+PAGE, MOST = 50, 500
+#: counted exactly up to here; above it the planner's estimate is told as one
+COUNTED = 10_000
+#: a count is beside the page, not what it is for: it may take so long
+COUNT_MS = 1000
+#: trials that are looked at to choose columns
+LOOKED_AT = 1000
+
+
+class TrialPage(msgspec.Struct, frozen=True):
+    """Rows in order, and the cursors (`after`) of the pages beside it; None where there is none."""
+
+    rows: tuple[dict[str, Any], ...]
+    previous: str | None
+    next: str | None
+
+
+class Count(msgspec.Struct, frozen=True):
+    """How many trials a filter holds: exactly, at least, or about."""
+
+    count: int
+    how: str
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A metric or parameter: how many of the trials that were `looked` at have it, and with how many values."""
+
+    place: str
+    key: str
+    trials: int
+    values: int
+    looked: int
+    numbers: int
+    nested: int
+
+    @property
+    def varies(self) -> bool:
+        return self.values > 1 or self.trials < self.looked
+
+    @property
+    def path(self) -> Path:
+        return Path(self.place, (self.key,))
+
+
+async def trial_page(
+    pool: Pool, scope: Scope, sort: Sort = NEWEST, cursor: Cursor | None = None, limit: int = PAGE
+) -> TrialPage:
+    """At most `limit` trials (500 at the most) behind the cursor, or before it where it leads back."""
+    limit = max(1, min(limit, MOST))
+    name = "trial_ids_plain" if sort.path.place in PLAIN else "trial_ids"
+    assembly = Assembly(name, scope)
+    assemble(name, assembly, sort, cursor, limit + 1)
+    keys = await fetch(pool, assembly.query())
+    more, keys = len(keys) > limit, keys[:limit]
+    back = cursor is not None and cursor.back
+    if back:
+        keys.reverse()
+    rows = await pool.fetch("trial_rows", [key["id"] for key in keys]) if keys else []
+    before = more if back else cursor is not None
+    behind = True if back else more
+    return TrialPage(
+        tuple(rows),
+        write_cursor(cursor_of(keys[0], back=True)) if keys and before else None,
+        write_cursor(cursor_of(keys[-1], back=False)) if keys and behind else None,
+    )
+
+
+async def count_trials(pool: Pool, scope: Scope, bound: int = COUNTED) -> Count:
+    """`how` is exactly, at least (the bound was reached) or about (it took too long: the planner's estimate)."""
+    assembly = Assembly("trial_count", scope)
+    assembly.put("limit", assembly.given(bound + 1, "integer"), "1")
+    try:
+        count = int((await fetch(pool, assembly.query(), COUNT_MS))[0]["count"])
+    except TransientError:
+        whole = Assembly("trial_ids_plain", scope)
+        assemble("trial_ids_plain", whole, NEWEST, None, 2**31 - 1)
+        return Count(await estimate(pool, whole.query()), "about")
+    return Count(min(count, bound), "exactly" if count <= bound else "at least")
+
+
+async def trial_keys(pool: Pool, scope: Scope) -> list[Key]:
+    """The metrics and parameters of the filter's first trials, the most frequent first; at most 500."""
+    assembly = Assembly("trial_keys", scope)
+    assembly.put("limit", assembly.given(LOOKED_AT, "integer"), "1")
+    return [Key(**row) for row in await fetch(pool, assembly.query())]
+
+
+async def trial_with_all(pool: Pool, run_id: str, trial_id: str) -> dict[str, Any] | None:
+    """The row of a trial under `trial`, its event's id and type under `event`, None where it has none, and under
+    `letters` what else of its record was rejected. None: there is no such trial.
+
+    What earlier revisions held is in the events topic alone, under ids that can be told (`events.headers.event_id`),
+    for as long as the topic keeps them: the row is the newest.
+    """
+    rows = await pool.fetch("trial_by_name", storable(run_id), storable(trial_id))
+    if not rows:
+        return None
+    (trial,) = rows
+    letters: list[dict[str, Any]] = []
+    if trial["source_topic"] is not None:
+        position = trial["source_topic"], trial["source_partition"], trial["source_offset"]
+        letters = await pool.fetch("letters_of_record", *position)
+    return {"trial": trial, "event": _event(trial), "letters": letters}
+
+
+def _event(trial: dict[str, Any]) -> dict[str, str] | None:
+    """That of the revision which the row holds; rows from before the processor have none."""
+    kinds = {"succeeded": COMPLETE, "failed": FAILED}
+    if not trial["revision"] or trial["status"] not in kinds:
+        return None
+    identity = event_id(trial["run_id"], trial["trial_id"], trial["revision"])
+    return {"id": identity, "type": kinds[trial["status"]]}

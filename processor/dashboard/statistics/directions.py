@@ -1,0 +1,124 @@
+"""Whether more or less of a metric is better, guessed from its name; a guess is always told as one."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+from processor.dashboard.statistics.results import Better, Direction
+
+_WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+_HIGHER = frozenset(
+    {
+        "accuracy",
+        "acc",
+        "auc",
+        "auroc",
+        "auprc",
+        "roc",
+        "f1",
+        "fscore",
+        "fbeta",
+        "dice",
+        "iou",
+        "jaccard",
+        "precision",
+        "recall",
+        "sensitivity",
+        "specificity",
+        "score",
+        "r2",
+        "reward",
+        "return",
+        "bleu",
+        "rouge",
+        "meteor",
+        "map",
+        "ndcg",
+        "mrr",
+        "kappa",
+        "mcc",
+        "correlation",
+        "pearson",
+        "spearman",
+        "throughput",
+        "success",
+        "likelihood",
+        "elbo",
+        "psnr",
+        "ssim",
+        "hits",
+        "coverage",
+        "lift",
+        "gain",
+        "utility",
+        "fitness",
+    }
+)
+_LOWER = frozenset(
+    {
+        "loss",
+        "error",
+        "err",
+        "errors",
+        "mse",
+        "rmse",
+        "mae",
+        "mape",
+        "rmsle",
+        "nll",
+        "perplexity",
+        "ppl",
+        "entropy",
+        "crossentropy",
+        "divergence",
+        "kl",
+        "latency",
+        "duration",
+        "time",
+        "seconds",
+        "ms",
+        "cost",
+        "wer",
+        "cer",
+        "fid",
+        "brier",
+        "regret",
+        "distance",
+        "deviation",
+        "memory",
+        "bytes",
+        "params",
+        "flops",
+        "ece",
+        "logloss",
+        "residual",
+        "variance",
+        "penalty",
+        "overfitting",
+        "gap",
+        "energy",
+    }
+)
+#: scikit-learn's scorers: "neg_mean_squared_error" is better when higher
+_NEGATIONS = frozenset({"neg", "negative", "minus"})
+_RATES = {("false", "positive"): "lower", ("false", "negative"): "lower", ("true", "positive"): "higher"}
+
+
+def guess_direction(metric: str) -> Direction:
+    """By the last word of the name that says anything: `val_loss` is a loss, `loss_accuracy` an accuracy."""
+    words = [word.lower() for word in _WORDS.findall(metric)]
+    words = [*words, *(f"{word}{number}" for word, number in pairwise(words) if number.isdigit())]
+    for pair, better in _RATES.items():
+        if pair in pairwise(words):
+            return _told(better, " ".join(pair))
+    for word in reversed(words):
+        if word in _HIGHER or word in _LOWER:
+            higher = (word in _HIGHER) != bool(_NEGATIONS & set(words))
+            return _told("higher" if higher else "lower", word)
+    return Direction("unknown", "no word of the name says which values are better: choose one")
+
+
+def _told(better: str, word: str) -> Direction:
+    side: Better = "higher" if better == "higher" else "lower"
+    return Direction(side, f"guessed from the word {word} in the metric's name")

@@ -1,0 +1,75 @@
+"""The trials of a comparison as columns: a million of them are a few arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+#: how a trial ended, as codes of `Sample.ending`
+SUCCEEDED, FAILED, OTHER = 0, 1, 2
+ENDINGS: Mapping[str, int] = {"succeeded": SUCCEEDED, "failed": FAILED}
+
+
+class Parameter(NamedTuple):
+    """One other parameter over the same trials.
+
+    `numbers`: NaN where it is missing or no number. `levels`: codes of its values as text, -1 where it is missing.
+    One of both is there.
+    """
+
+    name: str
+    numbers: Floats | None = None
+    levels: Integers | None = None
+
+
+class Sample(NamedTuple):
+    """All trials that a filter holds, one entry of each array a trial, in no order.
+
+    `arm` are codes into `arms` (-1: the trial lacks the parameter), `run` codes into `runs`. `value` is the metric;
+    `has_value` says whether there is a number at all, a NaN or infinite one included. `order` is any number that grows
+    with the time at which the trial ran. `defaulted`: the arm was never reported, it is a column's default.
+    """
+
+    arms: Sequence[str]
+    runs: Sequence[str]
+    arm: Integers
+    run: Integers
+    value: Floats
+    has_value: Booleans
+    ending: Integers
+    order: Floats
+    defaulted: Booleans
+    parameters: Sequence[Parameter] = ()
+
+    @property
+    def finite(self) -> Booleans:
+        """The trials whose value counts: they succeeded, and have a finite number."""
+        return np.asarray((self.ending == SUCCEEDED) & self.has_value & np.isfinite(self.value))
+
+    def of(self, chosen: Booleans | Integers) -> Sample:
+        """These trials alone."""
+        parameters = [
+            Parameter(
+                one.name,
+                None if one.numbers is None else one.numbers[chosen],
+                None if one.levels is None else one.levels[chosen],
+            )
+            for one in self.parameters
+        ]
+        return self._replace(
+            arm=self.arm[chosen],
+            run=self.run[chosen],
+            value=self.value[chosen],
+            has_value=self.has_value[chosen],
+            ending=self.ending[chosen],
+            order=self.order[chosen],
+            defaulted=self.defaulted[chosen],
+            parameters=parameters,
+        )

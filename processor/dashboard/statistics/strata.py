@@ -1,0 +1,164 @@
+"""The effect among trials that are alike: of one run, of one phase of it, of similar parameters.
+
+A sampler that comes to prefer an arm tries it later and with better parameters; a run that is easy may hold more of it.
+Within a stratum that is so for both arms. Strata weigh n1 * n2 / (n1 + n2), which is what they say about a difference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processor.dashboard.statistics.intervals import FEWEST, Confidence
+from processor.dashboard.statistics.results import Interval, Stratified
+from processor.dashboard.statistics.sample import Booleans, Floats, Integers, Parameter, Sample
+
+#: a run is cut into five phases, where each then has at least 20 trials
+PHASES, TRIALS_OF_A_PHASE = 5, 20
+#: coarsened exact matching: numbers fall into so many bins of equal size
+BINS = 5
+_NONE = Interval(None, None, None)
+
+
+class Strata:
+    """Which stratum each trial of a sample is in (`codes`, from 0), and by what (`by`)."""
+
+    def __init__(self, sample: Sample, parameters: Sequence[Parameter] = ()) -> None:
+        parts = [sample.run, _phases(sample.run, sample.order)]
+        names = ["run", "phase of the run"]
+        for one in parameters:
+            parts.append(_coarse(one))
+            names.append(one.name)
+        self.codes = _combined(parts)
+        self.by = tuple(names)
+
+
+def _phases(run: Integers, order: Floats) -> Integers:
+    """Which fifth of its run a trial is in, by the order of its trials; coarser in small runs."""
+    places = np.lexsort((order, run))
+    sizes = np.bincount(run) if len(run) else np.empty(0, dtype=np.int64)
+    within = np.empty(len(run), dtype=np.int64)
+    within[places] = np.arange(len(run)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    phases = np.clip(sizes // TRIALS_OF_A_PHASE, 1, PHASES)
+    return np.asarray(within * phases[run] // sizes[run])
+
+
+def _coarse(parameter: Parameter) -> Integers:
+    """The level of a categorical parameter, the bin of a numeric one; 0 where it is missing."""
+    if parameter.numbers is None:
+        return np.asarray(parameter.levels, dtype=np.int64) + 1
+    finite = np.isfinite(parameter.numbers)
+    if not finite.any():
+        return np.zeros(len(finite), dtype=np.int64)
+    edges = np.unique(np.quantile(parameter.numbers[finite], np.linspace(0, 1, BINS + 1)[1:-1]))
+    return np.where(finite, np.searchsorted(edges, parameter.numbers, "left") + 1, 0)
+
+
+def _combined(parts: list[Integers]) -> Integers:
+    """One code for each combination that there is."""
+    codes = parts[0]
+    for part in parts[1:]:
+        joined = codes * (int(part.max(initial=0)) + 1) + part
+        codes = np.unique(joined, return_inverse=True)[1].astype(np.int64)
+    return codes
+
+
+def stratify(
+    strata: Strata, values: Floats, finite: Booleans, reference: Booleans, other: Booleans, confidence: Confidence
+) -> Stratified:
+    """`reference` and `other` are the trials of the two arms; those of them that are `finite` have a value."""
+    chosen = finite & (reference | other)
+    codes = np.unique(strata.codes[chosen], return_inverse=True)[1]
+    arm, value = other[chosen], values[chosen]
+    counts = [np.bincount(codes[side], minlength=int(codes.max(initial=-1)) + 1) for side in (~arm, arm)]
+    both = (counts[0] > 0) & (counts[1] > 0)
+    matched = [int(side[both].sum()) for side in counts]
+    means, superiority = None, None
+    if both.any():
+        inside = both[codes]
+        columns = np.unique(codes[inside], return_inverse=True)[1], arm[inside], value[inside]
+        means, superiority = stratified_mean(*columns, confidence), _stratified_superiority(*columns, confidence)
+    return Stratified(
+        by=strata.by,
+        strata=len(both),
+        strata_with_both=int(both.sum()),
+        matched_reference=matched[0],
+        matched_other=matched[1],
+        mean_difference=means,
+        superiority=superiority,
+        refused=None if both.any() else _refusal(strata.by),
+    )
+
+
+def _refusal(by: tuple[str, ...]) -> str:
+    return (
+        f"no stratum (by {', '.join(by)}) holds values of both arms: what differs between the arms can't be told from "
+        "the arms themselves, so there is no adjusted figure"
+    )
+
+
+def stratified_mean(codes: Integers, arm: Booleans, values: Floats, confidence: Confidence) -> Interval:
+    """Difference of means within strata: least squares, an intercept each, errors robust to unequal spread (HC1)."""
+    count, strata = len(values), int(codes.max(initial=-1)) + 1
+    sizes = np.bincount(codes, minlength=strata)
+    arms = arm - (np.bincount(codes, arm, strata) / sizes)[codes]
+    rest = values - (np.bincount(codes, values, strata) / sizes)[codes]
+    weight = float(arms @ arms)
+    if not weight:
+        return _NONE
+    estimate = float(arms @ rest) / weight
+    freedom = count - strata - 1
+    if not math.isfinite(estimate) or freedom < FEWEST:
+        return Interval(estimate if math.isfinite(estimate) else None, None, None)
+    residual = (rest - estimate * arms) * arms
+    error = math.sqrt(float(residual @ residual) * count / freedom) / weight
+    return confidence.around(estimate, error, count, freedom)
+
+
+def _stratified_superiority(codes: Integers, arm: Booleans, values: Floats, confidence: Confidence) -> Interval:
+    """P(other > reference) for two trials of one stratum; spreads of placements are pooled over the strata by arm."""
+    strata = int(codes.max(initial=-1)) + 1
+    sizes = np.stack([np.bincount(codes[side], minlength=strata) for side in (~arm, arm)]).astype(float)
+    opposite = sizes[(~arm).astype(np.int64), codes]
+    order = np.argsort(values, kind="stable")
+    above = midranks(codes, values, order) - midranks(2 * codes + arm, values, order)
+    placed = above / opposite
+    per = np.bincount(codes[arm], placed[arm], strata) / sizes[1]
+    weights = sizes[0] * sizes[1] / sizes.sum(axis=0)
+    weights /= weights.sum()
+    estimate = float(weights @ per)
+    centre = np.where(arm, per[codes], 1 - per[codes])
+    variance = 0.0
+    for side, size in ((~arm, sizes[0]), (arm, sizes[1])):
+        freedom = int(side.sum()) - strata
+        if freedom < FEWEST:
+            return Interval(estimate, None, None)
+        spread = float(np.square(placed[side] - centre[side]).sum()) / freedom
+        variance += spread * float((weights**2 / size).sum())
+    found = confidence.around(estimate, math.sqrt(variance), len(values))
+    return Interval(estimate, max(0.0, found.low or 0.0), min(1.0, found.high if found.high is not None else 1.0))
+
+
+def midranks(groups: Integers, values: Floats, order: NDArray[np.intp]) -> Floats:
+    """The rank (from 1) of each value among those of its group, the mean of ranks where values tie.
+
+    `order` sorts the values; sorting it once more by group keeps that, and costs no comparison of doubles.
+    """
+    places = order[sort_by_group(groups[order])]
+    group, value = groups[places], values[places]
+    starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
+    ties = np.flatnonzero(np.r_[True, (group[1:] != group[:-1]) | (value[1:] != value[:-1])])
+    lengths = np.diff(np.r_[ties, len(value)])
+    begins = starts[np.searchsorted(starts, ties, "right") - 1]
+    ranks = np.empty(len(values))
+    ranks[places] = np.repeat(ties - begins + (lengths + 1) / 2, lengths)
+    return ranks
+
+
+def sort_by_group(groups: Integers) -> NDArray[np.intp]:
+    """A stable order by group; 16 bits are sorted by radix, ten times as fast as 64 by comparison."""
+    few = len(groups) and int(groups.max()) < 1 << 16
+    return np.argsort(groups.astype(np.uint16) if few else groups, kind="stable")

@@ -1,0 +1,176 @@
+"""Values of trials from a real Postgres as figures and exports, and what the dashboard's sessions may do."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import os
+from datetime import timedelta
+from pathlib import Path as FilePath
+from typing import Any
+
+import asyncpg
+import pytest
+
+from processor.core.errors import TransientError, UsageError
+from processor.dashboard.comparing import compare_arms
+from processor.dashboard.exports import export_csv, export_jsonl
+from processor.dashboard.filters.parser import parse
+from processor.dashboard.filters.tree import Path
+from processor.dashboard.queries.adoption import adoption
+from processor.dashboard.queries.assembling import Scope
+from processor.dashboard.queries.letters import health, letter_page
+from processor.dashboard.queries.runs import run_page
+from processor.dashboard.queries.samples import read_sample
+from processor.dashboard.queries.sorting import read_sort
+from processor.dashboard.queries.trials import trial_page, trial_with_all
+from processor.dashboard.statistics.compare import compare
+from processor.store.pool import Pool
+from tests.conftest import execute
+from tests.support.backends import Servers
+from tests.support.trials import START, ask, fill_tables, trials
+
+GRANTS = FilePath(__file__).parents[2] / "deploy" / "grants-dashboard.sql"
+
+
+@pytest.fixture
+def filled(database_url: str) -> str:
+    fill_tables(database_url)
+    return database_url
+
+
+def test_values_are_read_into_arrays_as_they_are_stored(filled: str) -> None:
+    others = [("lr", Path("parameters", ("lr",)), True), ("optimizer", Path("parameters", ("optimizer",)), False)]
+    sample = ask(
+        filled, lambda pool: read_sample(pool, Scope(), Path("spectral_norm"), Path("metrics", ("score",)), others)
+    )
+    stored = trials()
+    places = [round((order - START.timestamp()) / 60) for order in sample.order.tolist()]
+    assert sorted(places) == list(range(120))
+    for at, place in enumerate(places):
+        one = stored[place]
+        score = one["metrics"].get("score")
+        number = isinstance(score, (int, float)) and not isinstance(score, bool)
+        assert sample.runs[sample.run[at]] == one["run_id"]
+        assert sample.arms[sample.arm[at]] == str(one["spectral_norm"]).lower()
+        assert sample.has_value[at] == (number or score in ("NaN", "Infinity", "-Infinity"))
+        assert not number or sample.value[at] == score
+        assert sample.ending[at] == {"succeeded": 0, "failed": 1}.get(one["status"], 2)
+        assert sample.defaulted[at] == (one["schema_version"] == 1)
+        assert sample.parameters[0].numbers is not None
+        assert sample.parameters[0].numbers[at] == one["parameters"]["lr"]
+    found = compare(sample, parameter="spectral_norm", metric="accuracy")
+    assert found.trials == 120
+
+
+def test_the_arms_of_a_parameter_are_its_values(filled: str) -> None:
+    arm = Path("either", ("optimizer",))
+    sample = ask(filled, lambda pool: read_sample(pool, Scope("run-0"), arm, Path("metrics", ("accuracy",))))
+    assert sorted(sample.arms) == ["adam", "sgd"]
+    assert len(sample.arm) == 40
+    assert not sample.defaulted.any()
+    found = compare(sample, parameter="optimizer", metric="accuracy")
+    assert {arm.arm for arm in found.arms} == {"adam", "sgd"}
+
+
+def test_no_trials_are_a_sample_too(filled: str) -> None:
+    sample = ask(
+        filled, lambda pool: read_sample(pool, Scope("none"), Path("spectral_norm"), Path("metrics", ("accuracy",)))
+    )
+    assert compare(sample, parameter="spectral_norm", metric="accuracy").contrasts == ()
+
+
+def test_a_comparison_looks_at_the_parameters_that_vary(filled: str) -> None:
+    found = ask(filled, lambda pool: compare_arms(pool, Scope(), metric="accuracy"))
+    (contrast,) = found.contrasts
+    assert sorted(one.parameter for one in contrast.balance) == ["lr", "optimizer"]
+    assert [one.kind for one in sorted(contrast.balance, key=lambda one: one.parameter)] == ["numeric", "categorical"]
+    assert any("12 trials never reported" in note for note in found.notes)
+    with pytest.raises(UsageError, match="no arm 'maybe'"):
+        ask(filled, lambda pool: compare_arms(pool, Scope(), metric="accuracy", reference="maybe"))
+    with pytest.raises(UsageError, match="status is no number"):
+        ask(filled, lambda pool: compare_arms(pool, Scope(), metric="status"))
+
+
+def test_an_export_has_every_trial_of_the_filter_and_every_digit(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processor.dashboard.exports.PAGE", 7)
+    scope = Scope(None, parse("optimizer = adam"))
+    stored = {one["trial_id"]: one for one in trials() if one["parameters"]["optimizer"] == "adam"}
+
+    async def work(pool: Pool) -> tuple[bytes, bytes]:
+        lines = [part async for part in export_jsonl(pool, scope)]
+        return b"".join(lines), b"".join([part async for part in export_csv(pool, scope)])
+
+    lines, table = ask(filled, work)
+    read = {one["trial_id"]: one for one in map(json.loads, lines.splitlines())}
+    assert {name: (one["metrics"], one["parameters"]) for name, one in read.items()} == {
+        name: (one["metrics"], one["parameters"]) for name, one in stored.items()
+    }
+    cells = {one["trial_id"]: one for one in csv.DictReader(io.StringIO(table.decode()))}
+    assert sorted(cells) == sorted(stored)
+    for name, one in stored.items():
+        assert float(cells[name]["parameters.lr"]) == one["parameters"]["lr"]
+        accuracy = cells[name].get("metrics.accuracy")
+        assert (float(accuracy) if accuracy else None) == one["metrics"].get("accuracy")
+        assert (cells[name]["metrics.score"] == "'-Infinity") == (one["metrics"].get("score") == "-Infinity")
+
+
+def test_adoption_is_counted_by_span_with_those_that_could_not_say(filled: str) -> None:
+    spans = ask(filled, lambda pool: adoption(pool, START, START + timedelta(hours=2)))
+    assert [(span.trials, span.adopted, span.defaulted) for span in spans] == [(60, 30, 6), (60, 30, 6)]
+    with pytest.raises(UsageError, match="at most 2000 spans"):
+        ask(filled, lambda pool: adoption(pool, START, START + timedelta(days=365), 60))
+
+
+def test_dead_letters_and_health_at_a_glance(filled: str) -> None:
+    async def work(pool: Pool) -> tuple[list[int], list[int], Any]:
+        first = await letter_page(pool, limit=2)
+        second = await letter_page(pool, before=first[-1]["id"], limit=2)
+        return [row["report_index"] for row in first], [row["report_index"] for row in second], await health(pool)
+
+    first, second, state = ask(filled, work)
+    assert (first, second) == ([3, 2], [1])
+    assert (state["dead_letters"], state["waiting"], state["parked"]) == (3, 0, 0)
+    assert [row["reason"] for row in state["reasons"]] == ["not_a_map"]
+
+
+def test_the_dashboard_s_sessions_can_only_read(filled: str) -> None:
+    async def work(pool: Pool) -> None:
+        await pool.run(lambda connection: connection.execute("delete from cerebros_model_trials"))
+
+    with pytest.raises(TransientError, match="25006"):
+        ask(filled, work)
+
+
+def test_the_role_of_the_grants_can_ask_everything_and_change_nothing(filled: str, servers: Servers) -> None:
+    name, role = filled.rpartition("/")[2].partition("?")[0], f"dashboard_{os.getpid()}"
+    grants = "\n".join(line for line in GRANTS.read_text().splitlines() if not line.startswith("\\"))
+    execute(filled, f"create role {role} login", grants.replace(':"DBNAME"', name).replace(':"role"', role))
+    own = filled.replace("//postgres", f"//{role}") if "//postgres@" in filled else None
+    if own is None:
+        pytest.skip("the server wants a password of whoever comes")
+
+    async def everything(pool: Pool) -> None:
+        await run_page(pool)
+        await trial_page(pool, Scope(), read_sort("-accuracy"))
+        await trial_with_all(pool, "run-2", "t005")
+        await compare_arms(pool, Scope(), metric="accuracy")
+        await health(pool)
+        await adoption(pool, START, START + timedelta(hours=2))
+
+    async def writes() -> None:
+        connection = await asyncpg.connect(own)
+        try:
+            for table in ("cerebros_model_trials", "cerebros_model_runs", "dead_letters", "outbox"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await connection.execute(f"delete from {table}")
+        finally:
+            await connection.close()
+
+    try:
+        ask(own, everything)
+        asyncio.run(writes())
+    finally:
+        execute(filled, f"drop owned by {role}", f"drop role {role}")

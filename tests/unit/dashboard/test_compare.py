@@ -1,0 +1,215 @@
+"""A comparison as a whole: what it counts, what it says it left out, when it refuses, and what it costs."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from processor.dashboard.statistics.compare import MOST_ARMS, compare
+from processor.dashboard.statistics.directions import guess_direction
+from processor.dashboard.statistics.results import Comparison
+from processor.dashboard.statistics.sample import FAILED, OTHER, Parameter, Sample
+from tests.unit.dashboard.samples import sample
+
+
+def compared(trials: Sample, **options: Any) -> Comparison:
+    return compare(trials, **{"parameter": "spectral_norm", "metric": "accuracy", **options})
+
+
+def some(count: int = 120, seed: int = 0) -> Sample:
+    random = np.random.default_rng(seed)
+    return sample(random.random(count) < 0.5, random.normal(size=count))
+
+
+def numbers(value: Any) -> list[float]:
+    if isinstance(value, dict):
+        return [number for one in value.values() for number in numbers(one)]
+    if isinstance(value, list):
+        return [number for one in value for number in numbers(one)]
+    return [value] if isinstance(value, float) else []
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 9, 30, 300])
+def test_a_comparison_of_any_size_is_json_with_finite_numbers(count: int) -> None:
+    document = json.loads(msgspec.json.encode(compared(some(count))))
+    assert all(math.isfinite(number) for number in numbers(document))
+    assert document["trials"] == count
+
+
+def test_extreme_values_are_counted_and_break_nothing() -> None:
+    trials = some(200)
+    values = trials.value.copy()
+    values[:40] = np.tile([1.7e308, -1.7e308, 5e-324, math.inf, -math.inf, math.nan, 0.0, -0.0], 5)
+    found = compared(trials._replace(value=values))
+    assert sum(arm.not_finite for arm in found.arms) == 15
+    assert all(math.isfinite(number) for number in numbers(json.loads(msgspec.json.encode(found))))
+
+
+def test_every_trial_that_is_in_no_figure_of_values_is_counted_with_a_reason() -> None:
+    trials = some(400)
+    ending = np.zeros(400, dtype=np.int64)
+    ending[:30], ending[30:50] = FAILED, OTHER
+    value, has_value, arm = trials.value.copy(), trials.has_value.copy(), trials.arm.copy()
+    value[50:57], has_value[60:70], arm[80:85] = math.nan, False, -1
+    found = compared(trials._replace(ending=ending, value=value, has_value=has_value, arm=arm))
+    assert sum(arm.finite for arm in found.arms) + sum(one.count for one in found.left_out) == 400
+    assert sum(one.count for one in found.left_out if "failed" in one.why) == 30
+    assert sum(one.count for one in found.left_out if "lacks the parameter" in one.why) == 5
+    for arm_ in found.arms:
+        assert arm_.trials == arm_.succeeded + arm_.failed + arm_.other
+        assert arm_.succeeded == arm_.finite + arm_.not_finite + arm_.missing
+
+
+def test_trials_whose_arm_was_only_defaulted_are_told_and_can_be_left_out() -> None:
+    trials = some(100)._replace(defaulted=np.arange(100) < 12)
+    assert any("12 trials never reported" in note for note in compared(trials).notes)
+    without = compared(trials, leave_out_defaulted=True)
+    assert sum(arm.trials for arm in without.arms) == 88
+    assert [one.count for one in without.left_out if "default" in one.why] == [12]
+
+
+def test_a_contrast_is_the_same_to_the_last_digit_whatever_other_arms_there_are() -> None:
+    random = np.random.default_rng(1)
+    arm = random.integers(0, 4, 400)
+    trials = sample(arm, random.normal(size=400) + arm, run=random.integers(0, 3, 400), arms=("a", "b", "c", "d"))
+    trials = trials._replace(parameters=(Parameter("lr", numbers=random.random(400)),))
+    everything = compared(trials, reference="a", better="higher")
+    alone = compared(trials.of((arm == 0) | (arm == 2)), reference="a", better="higher")
+    (among,) = (one for one in everything.contrasts if one.other == "c")
+    assert among == alone.contrasts[0]
+    assert alone.adjusted_p == (alone.contrasts[0].effect.p,)
+    known = [one.effect.p for one in everything.contrasts if one.effect.p is not None]
+    assert all(one is not None and one >= p for one, p in zip(everything.adjusted_p, known, strict=True))
+    assert max(known) == max(one for one in everything.adjusted_p if one is not None)
+
+
+def test_swapped_arms_give_the_mirrored_effect() -> None:
+    one, other = (compared(some(), reference=name).contrasts[0].effect for name in ("false", "true"))
+    assert one.shift.estimate == pytest.approx(-(other.shift.estimate or 0))
+    assert one.shift.low == pytest.approx(-(other.shift.high or 0))
+    assert one.superiority.estimate == pytest.approx(1 - (other.superiority.estimate or 0))
+    assert one.p == pytest.approx(other.p)
+
+
+def test_arms_that_never_meet_are_refused_an_adjusted_figure() -> None:
+    random = np.random.default_rng(2)
+    run = np.repeat([0, 1], 60)
+    (contrast,) = compared(sample(run, random.normal(size=120), run=run)).contrasts
+    assert contrast.stratified.refused is not None
+    assert contrast.stratified.superiority is None
+    assert contrast.per_run.pooled is None
+    assert contrast.stratified.refused in contrast.warnings
+
+
+def test_below_ten_values_in_an_arm_there_is_no_interval() -> None:
+    (contrast,) = compared(sample([0] * 50 + [1] * 9, np.arange(59.0))).contrasts
+    effect = contrast.effect
+    assert effect.shift.estimate is not None
+    assert (effect.shift.low, effect.superiority.low, effect.mean_difference.low, effect.p) == (None,) * 4
+    assert "too few values" in contrast.verdict
+
+
+def test_leaving_out_what_crashed_does_not_favour_the_arm_that_crashes() -> None:
+    random = np.random.default_rng(3)
+    trials = some(400)
+    ending = np.where((trials.arm == 1) & (random.random(400) < 0.5), FAILED, 0)
+    (contrast,) = compared(trials._replace(ending=ending), better="higher").contrasts
+    worst = contrast.effect.worst_rank
+    assert contrast.verdict == "no difference is shown"
+    assert worst is not None
+    assert worst.high is not None
+    assert worst.high < 0.5
+    assert contrast.failures.difference.low is not None
+    assert contrast.failures.difference.low > 0.3
+
+
+def test_a_page_that_is_looked_at_all_day_shows_no_p_value_and_a_wider_interval() -> None:
+    fixed, always = (compared(some(), validity=validity).contrasts[0].effect for validity in ("fixed", "always"))
+    assert fixed.p is not None
+    assert always.p is None
+    assert (always.shift.low or 0) < (fixed.shift.low or 0)
+
+
+def test_a_direction_that_nobody_knows_leaves_better_unsaid() -> None:
+    (contrast,) = compared(some(), metric="quux").contrasts
+    assert contrast.effect.worst_rank is None
+    assert contrast.budget.points == ()
+
+
+@pytest.mark.parametrize(
+    ("metric", "better"),
+    [
+        ("accuracy", "higher"), ("val_accuracy", "higher"), ("valAccuracy", "higher"), ("loss", "lower"),
+        ("val/loss", "lower"), ("accuracy_loss", "lower"), ("neg_mean_squared_error", "higher"), ("RMSE", "lower"),
+        ("false_positive_rate", "lower"), ("true_positive_rate", "higher"), ("f1", "higher"), ("r2_score", "higher"),
+        ("R2", "higher"), ("quux", "unknown"), ("", "unknown"), ("training time", "lower"), ("glossary", "unknown"),
+    ],
+)  # fmt: skip
+def test_which_values_are_better_is_guessed_from_words(metric: str, better: str) -> None:
+    assert guess_direction(metric).better == better
+
+
+def test_a_guess_is_told_as_one_and_a_choice_as_a_choice() -> None:
+    assert "guessed" in compared(some()).direction.because
+    assert compared(some(), better="lower").direction.because == "chosen"
+
+
+def test_arms_beyond_eight_are_counted() -> None:
+    names = tuple(f"arm-{code}" for code in range(12))
+    found = compared(sample(np.arange(600) % 12, np.arange(600.0), arms=names))
+    assert len(found.arms) == MOST_ARMS
+    assert sum(one.count for one in found.left_out if "largest" in one.why) == 600 - sum(a.trials for a in found.arms)
+
+
+def test_an_arm_that_is_not_there_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="no arm 'maybe': the arms are false, true"):
+        compared(some(), reference="maybe")
+
+
+def seconds(count: int, runs: int) -> float:
+    random = np.random.default_rng(4)
+    trials = sample(random.random(count) < 0.5, random.normal(size=count), run=random.integers(0, runs, count))
+    began = time.process_time()
+    compared(trials)
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("runs", [1, 200])
+def test_cost_grows_as_the_trials_do(runs: int) -> None:
+    """The pairs of 200,000 trials are 10,000,000,000; made one by one they would take minutes, and 80 GB."""
+    assert seconds(200_000, runs) < max(2.0, 15 * seconds(20_000, runs))
+
+
+def test_a_parameter_that_no_trial_has_compares_nothing_and_says_so() -> None:
+    found = compared(sample([-1] * 5, np.arange(5.0), arms=()))
+    assert (found.arms, found.contrasts) == ((), ())
+    assert [(one.count, one.why) for one in found.left_out] == [(5, "the trial lacks the parameter")]
+
+
+def test_one_arm_alone_is_described_and_compared_to_nobody() -> None:
+    found = compared(sample([1] * 20, np.arange(20.0)))
+    assert [arm.arm for arm in found.arms] == ["true"]
+    assert found.contrasts == ()
+
+
+def test_parameters_to_match_on_are_chosen_by_the_caller_or_by_their_imbalance() -> None:
+    random = np.random.default_rng(5)
+    arm = np.arange(400) % 2
+    other = (
+        Parameter("even", numbers=random.random(400)),
+        Parameter("uneven", numbers=random.random(400) + arm),
+        Parameter("apart", levels=arm.astype(np.int64)),
+    )
+    trials = sample(arm, random.normal(size=400))._replace(parameters=other)
+    (by_itself,), (chosen,) = (compared(trials, matched=names).contrasts for names in (None, ["even"]))
+    assert by_itself.stratified.by == ("run", "phase of the run", "uneven")
+    assert chosen.stratified.by == ("run", "phase of the run", "even")
+    assert [one.parameter for one in by_itself.balance if one.marked] == ["apart", "uneven"]
+    (refused,) = compared(trials, matched=["apart"]).contrasts
+    assert "apart" in (refused.stratified.refused or "")

@@ -1,0 +1,84 @@
+"""Answers that are shared: found out once, kept for a while, lost by nobody's leaving."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from processor.dashboard.sharing import Shared
+
+
+class Source:
+    """Answers with how often it was asked, when it is let go; or fails."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.asked, self.fails, self.gate = 0, fails, asyncio.Event()
+
+    async def __call__(self) -> int:
+        self.asked += 1
+        await self.gate.wait()
+        if self.fails:
+            raise ValueError("no answer")
+        return self.asked
+
+
+def test_all_who_ask_at_once_cost_one_question() -> None:
+    async def work() -> tuple[list[int], int]:
+        source, shared = Source(), Shared[int](60)
+        waiting = [asyncio.create_task(shared.get("key", source)) for _ in range(200)]
+        await asyncio.sleep(0)
+        source.gate.set()
+        return await asyncio.gather(*waiting), source.asked
+
+    assert asyncio.run(work()) == ([1] * 200, 1)
+
+
+def test_an_answer_is_kept_for_its_time_and_then_found_out_again() -> None:
+    async def work() -> list[int]:
+        now = [0.0]
+        source, shared = Source(), Shared[int](5, clock=lambda: now[0])
+        source.gate.set()
+        found = []
+        for now[0] in (0.0, 4.9, 5.0, 9.9):
+            found.append(await shared.get("key", source))
+        return found
+
+    assert asyncio.run(work()) == [1, 1, 2, 2]
+
+
+def test_who_goes_away_ends_it_for_nobody_else() -> None:
+    async def work() -> tuple[int, int]:
+        source, shared = Source(), Shared[int](60)
+        leaving, staying = (asyncio.create_task(shared.get("key", source)) for _ in range(2))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        await asyncio.sleep(0)
+        source.gate.set()
+        return await staying, source.asked
+
+    assert asyncio.run(work()) == (1, 1)
+
+
+def test_an_error_goes_to_all_who_waited_and_is_not_kept() -> None:
+    async def work() -> int:
+        source, shared = Source(fails=True), Shared[int](60)
+        source.gate.set()
+        errors = await asyncio.gather(*(shared.get("key", source) for _ in range(3)), return_exceptions=True)
+        assert [type(error) for error in errors] == [ValueError] * 3
+        source.fails = False
+        return await shared.get("key", source)
+
+    assert asyncio.run(work()) == 2
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_so_many_answers_are_kept_and_the_one_longest_unused_goes(most: int) -> None:
+    async def work() -> int:
+        source, shared = Source(), Shared[int](60, most=most)
+        source.gate.set()
+        for key in (*range(most), 0, "new", 0):
+            await shared.get(key, source)
+        return source.asked
+
+    assert asyncio.run(work()) == most + 1 + (most == 1)
