@@ -152,7 +152,10 @@ def open_scene(say: Callable[[str], None], *, mlflow: bool = False) -> Iterator[
         gateway = Worker("gateway", {**environment, f"{PREFIX}GATEWAY_LISTEN": f"127.0.0.1:{door}"}, folder)
         cleanup.enter_context(gateway)
         mirror = cleanup.enter_context(Worker("mlflow", environment, folder)) if mlflow else None
-        say(f"tables and topics are there, ingest, relay{', mlflow' if mlflow else ''} and a gateway are running")
+        say(
+            "tables and topics are there, ingest and relay are running, and a gateway"
+            + (", and mlflow" if mlflow else "")
+        )
         tag = secrets.token_hex(4)
         runs = Runs(*(f"digits-{name}-{tag}" for name in ("sgd", "adam", "optuna", "old")))
         yield Scene(

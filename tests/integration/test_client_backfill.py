@@ -22,7 +22,7 @@ from confluent_kafka.admin import AdminClient
 from processor.core.settings import Settings
 from processor.kafka.topics import read_topic
 from tests.support.ledger import check_ledger, events_of, rows_of
-from tests.support.processes import Process, run_command
+from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import wait_settled
 from tests.support.topics import set_number
 
@@ -107,6 +107,7 @@ def test_reports_that_kafka_would_remove_are_told_once(settings: Settings, caplo
     target = Target(url=settings.kafka_bootstrap_servers, topic=settings.raw_topic)
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     set_number(admin, settings.raw_topic, "retention.ms", 86_400_000)
+    wait_until(lambda: retention_ms(target) == 86_400_000, "the broker has taken it")
     look = watch_age(target)
     look(Item("run", "new", time.time_ns() // 1_000_000))
     assert caplog.messages == []
@@ -115,7 +116,7 @@ def test_reports_that_kafka_would_remove_are_told_once(settings: Settings, caplo
     [told] = caplog.messages
     assert f"older than the 1 days that topic {settings.raw_topic} keeps" in told
     set_number(admin, settings.raw_topic, "retention.ms", -1)
-    assert retention_ms(target) is None
+    wait_until(lambda: retention_ms(target) is None, "the broker has taken it")
 
 
 def test_a_source_that_can_not_be_read_is_one_sentence(settings: Settings, tmp_path: Path) -> None:

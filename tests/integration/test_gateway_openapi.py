@@ -90,6 +90,8 @@ def test_nothing_is_found_that_is_not_described(label: str, mode: GenerationMode
     @given(OPERATIONS[mode is GenerationMode.POSITIVE][label].as_strategy(generation_mode=mode))
     def fuzz(case: Any) -> None:
         headers = {"Authorization": f"Bearer {token}"}
+        if mode is GenerationMode.POSITIVE:  # no schema can say that it has as many times as the body has reports
+            case.headers.pop("Cerebros-Reported-At", None)
         answer = case.call_and_validate(base_url=url, headers=headers, excluded_checks=excluded)
         seen[answer.status_code] += 1
 
