@@ -35,6 +35,8 @@ _SHAPES: dict[str, tuple[str, Any]] = {
     "search_space_version": ("an integer above 0", lambda held: _is_whole(held) and held > 0),
     "requested_trials": ("an integer", lambda held: _is_whole(held)),
     "completed_trials": ("an integer", lambda held: _is_whole(held)),
+    "model_run_id": ("a string or an integer", lambda held: type(held) in (str, int)),
+    "trial_id": ("a string or an integer", lambda held: type(held) in (str, int)),
     "state": (f"one of {', '.join(STATES)}", lambda held: type(held) is str and held in STATES),
     "metric_name": ("a string that is not empty", lambda held: type(held) is str and held != ""),
     "metric_value": ("a number", lambda held: type(held) in (int, float)),

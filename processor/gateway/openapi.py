@@ -12,7 +12,8 @@ from processor.gateway.bodies import AVRO, LINES, MEDIA_TYPES
 from processor.gateway.mlevents import REQUIRED, STATES
 
 SUBJECT = "trial_report"
-_IDS = {"type": "string", "minLength": 1, "pattern": "^[^\\x00]+$"}
+_NAMES = {"type": "string", "minLength": 1, "pattern": "^[^\\x00]+$"}
+_IDS = {**_NAMES, "type": ["string", "integer"]}
 _PRIMITIVES: dict[str, dict[str, Any]] = {
     "null": {"type": "null"},
     "boolean": {"type": "boolean"},
@@ -42,7 +43,7 @@ _NARROWER: dict[str, dict[str, Any]] = {
     "requested_trials": {"minimum": 0},
     "completed_trials": {"minimum": 0},
     "search_space_version": {"minimum": 1},
-    "metric_name": _IDS,
+    "metric_name": _NAMES,
     "correlation_id": {"type": "string", "format": "uuid"},
 }
 
