@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from cerebros_client.forking import is_connected, is_connecting
 from cerebros_client.http_post import Answer, Poster, UnreachableError
 from cerebros_client.transport import Report, Settled, Target, Trouble
 
@@ -48,6 +49,7 @@ class GatewayTransport:
         self.said = ""
         self._thread = threading.Thread(target=self._run, name="cerebros-gateway", daemon=True)
         self._thread.start()
+        is_connecting(self)
 
     def offer(self, report: Report, settled: Settled) -> bool:
         with self._changed:
@@ -63,6 +65,10 @@ class GatewayTransport:
         with self._changed:
             before = self._answered
             self._changed.wait_for(lambda: self._answered != before or self._closed, timeout_s)
+
+    def settle(self, timeout_s: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or not self._queue, timeout_s)
 
     def _run(self) -> None:
         while not self._closed:
@@ -95,6 +101,7 @@ class GatewayTransport:
             answer = self._poster.post(PATH, body, {**self._headers, "Content-Type": kind, TIMES: times})
         except UnreachableError as error:
             return self._wait(str(error), None)
+        is_connected(self)
         verdicts = _verdicts(answer, len(batch) if batch[0].report.single else None)
         if verdicts is None and answer.status in _OF_THE_REPORT:
             if len(batch) > 1:  # one of them is at fault, and the answer does not say which
@@ -141,6 +148,7 @@ class GatewayTransport:
         return False
 
     def close(self) -> None:
+        is_connected(self)
         with self._changed:
             self._closed = True
             self._changed.notify_all()

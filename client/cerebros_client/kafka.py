@@ -10,6 +10,7 @@ from functools import partial
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from cerebros_client.forking import is_connected, is_connecting
 from cerebros_client.transport import Report, Settled, Target, Trouble
 
 log = logging.getLogger("cerebros_client")
@@ -42,6 +43,7 @@ class KafkaTransport:
         }
         self._broken, self.said = False, ""
         self._producer = self._made()
+        is_connecting(self)
 
     def _made(self) -> Producer:
         try:
@@ -75,6 +77,7 @@ class KafkaTransport:
     def _delivered(self, settled: Settled, error: KafkaError | None, _message: Message | None) -> None:
         if error is None:
             self.said = ""
+            is_connected(self)
         settled(None if error is None else self._trouble(error))
 
     def _trouble(self, error: KafkaError) -> Trouble:
@@ -95,7 +98,14 @@ class KafkaTransport:
         while not self._producer.poll(0) and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(_NAP_S, left))
 
+    def settle(self, timeout_s: float) -> None:
+        """Waits until what is queued has arrived: nothing queued needs no connection."""
+        deadline = time.monotonic() + timeout_s
+        while len(self._producer) and (left := deadline - time.monotonic()) > 0:
+            self.serve(left)
+
     def close(self) -> None:
+        is_connected(self)
         self._producer.purge()  # or closing would wait for the broker, without end
         self._producer.close()
 

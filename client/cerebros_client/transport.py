@@ -76,6 +76,10 @@ class Target:
 
 def connected(target: Target) -> Transport:
     """Connects in the background. Raises `ValueError` for a URL or an option that makes no sense."""
+    from cerebros_client.forking import Unconnected, is_stuck
+
+    if is_stuck():
+        return Unconnected()
     if target.over_http:
         from cerebros_client.gateway import GatewayTransport
 

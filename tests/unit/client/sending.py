@@ -19,6 +19,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.reports: list[Report] = []
+        self.confirmed: list[Report] = []
         self.answer: Trouble | None = None
         self.is_down = False
         self.said = ""
@@ -34,7 +35,9 @@ class Recorder:
         while self._held and not self.is_down:
             report, settled = self._held.popleft()
             self.reports.append(report)
-            settled(self.answer)
+            if (answer := self.answer) is None:
+                self.confirmed.append(report)
+            settled(answer)
         time.sleep(min(timeout_s, 0.01))
 
     def close(self) -> None: ...

@@ -7,17 +7,19 @@ import json
 import multiprocessing
 import os
 import pickle
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cerebros_client import RAW_TOPIC, TrialReporter
+from cerebros_client import RAW_TOPIC, TrialReporter, UndeliveredError, forking, spool_sender
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 from tests.unit.client.sending import recorded
@@ -136,6 +138,78 @@ def test_a_child_that_ends_ordinarily_does_not_hang(servers: str) -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert arrived(servers, 2) == {"parent": 1, "child": 1}
+
+
+@FORKING
+def test_a_fork_in_the_middle_of_a_lookup_is_told_and_never_hangs(servers: str) -> None:
+    """glibc's lock is caught in about every other child here; one of those says why, the others report."""
+    stop = threading.Event()
+
+    def look_up() -> None:
+        while not stop.is_set():
+            socket.getaddrinfo("127.0.0.1", 1, flags=socket.AI_ADDRCONFIG)
+
+    threads = [threading.Thread(target=look_up) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    delivered, codes = [], set()
+    with TrialReporter(servers) as reporter:
+
+        def work(name: str) -> None:
+            try:
+                reporter.report("run", name)
+            except UndeliveredError as error:
+                os._exit(3 if "was forked while its parent was resolving a name" in str(error) else 4)
+            reporter.close()
+
+        for number in range(200):
+            if (code := in_child(partial(work, f"child-{number}"))) == 0:
+                delivered.append(f"child-{number}")
+            codes.add(code)
+            if {0, 3} <= codes:
+                break
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert codes == {0, 3}
+    assert arrived(servers, len(delivered)) == Counter(delivered)
+
+
+@FORKING
+def test_what_such_a_child_can_not_send_stays_in_the_spool(
+    servers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_sender, "LOOK_S", 0.2)  # the parent finds what a dead process left
+    with TrialReporter(servers, spool=tmp_path, close_timeout_s=20) as reporter:
+        reporter.report("run", "parent")
+
+        def work() -> None:
+            monkeypatch.setattr(forking, "is_stuck", lambda: True)
+            reporter.report("run", "child")
+            os._exit(0)
+
+        assert in_child(work) == 0
+        assert arrived(servers, 2) == {"parent": 1, "child": 1}
+
+
+@FORKING
+def test_a_fork_waits_for_a_connection_that_is_being_made(servers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forking, "_SETTLE_S", 30.0)
+    with TrialReporter(servers) as reporter:
+        reporter.report("run", "parent")
+        assert in_child(lambda: None) == 0
+        reporter.flush(0)  # confirmed, while the fork waited
+
+
+@FORKING
+def test_a_fork_waits_once_for_a_broker_that_does_not_answer() -> None:
+    reporter = TrialReporter("127.0.0.1:1", close_timeout_s=0.1)
+    reporter.report("run", "trial")
+    assert list(forking._connecting) != []
+    assert in_child(lambda: None) == 0
+    assert list(forking._connecting) == []
+    with pytest.raises(UndeliveredError):
+        reporter.close()
 
 
 def search_in_child(reporter: TrialReporter, name: str) -> None:
