@@ -1,5 +1,5 @@
 """`python -m processor` is `processor`."""
 
-from processor.cli.main import main
+from processor.cli.main import run
 
-main()
+run()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
 from processor.cli import dead_letters, local, mlflow, parked, processes, replay, schemas, topics
+from processor.cli.ending import end_with
 from processor.cli.output import fail
 from processor.core.errors import ProcessorError, UsageError
 
@@ -54,8 +55,13 @@ def options(
     """Kafka in, Postgres rows and exactly-once events out: the stream processor for Cerebros trial reports."""
 
 
+def run() -> NoReturn:
+    """Entry point of a process."""
+    end_with(main)
+
+
 def main() -> None:
-    """Entry point: one clear sentence on stderr for what a person can mend, exit code 0 done, 1 failed, 2 wrong use."""
+    """One clear sentence on stderr for what a person can mend, exit code 0 done, 1 failed, 2 wrong use."""
     try:
         app()
     except UsageError as error:
