@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from processor.core.messages import Reason
@@ -79,15 +79,10 @@ def stopped_as(value: Any) -> str | None:
 
 def stopped_without_state(fields: Mapping[str, Any], _event: str | None) -> str | None:
     """What else says how a run stopped. Raises `Refused` where nothing does: no run succeeds by being silent."""
-    status = unboxed(fields.get("status"))
-    if status is not None:
-        try:
-            return stopped_as(status)
-        except Refused as refused:
-            raise refused.at("status") from None
-    if any(says_something(fields.get(name)) for name in _ERRORS):
-        return "failed"
-    raise Refused(Reason.UNKNOWN_STATUS, "a run that stops must say how: state or status", "state")
+    ended = _said_elsewhere(fields, "status", stopped_as)
+    if ended is None:
+        raise Refused(Reason.UNKNOWN_STATUS, "a run that stops must say how: state or status", "state")
+    return ended
 
 
 def ended_without_status(fields: Mapping[str, Any], event: str | None) -> str | None:
@@ -95,15 +90,18 @@ def ended_without_status(fields: Mapping[str, Any], event: str | None) -> str | 
 
     Raises `Refused` for a state that is no end.
     """
-    if event is not None:
-        return event
-    state = unboxed(fields.get("state"))
-    if state is not None:
-        try:
-            return ended_as(state)
-        except Refused as refused:
-            raise refused.at("state") from None
-    return "failed" if any(says_something(fields.get(name)) for name in _ERRORS) else None
+    return event if event is not None else _said_elsewhere(fields, "state", ended_as)
+
+
+def _said_elsewhere(fields: Mapping[str, Any], name: str, rule: Callable[[Any], str | None]) -> str | None:
+    """The field of the other name by its rule, else failed where an error is told."""
+    said = unboxed(fields.get(name))
+    if said is None:
+        return "failed" if any(says_something(fields.get(error)) for error in _ERRORS) else None
+    try:
+        return rule(said)
+    except Refused as refused:
+        raise refused.at(name) from None
 
 
 def says_something(value: Any) -> bool:

@@ -20,11 +20,11 @@ def read_times(headers: Mapping[str, str]) -> Sequence[int] | None:
     said = headers.get(REPORTED_AT)
     if said is None:
         return None
-    texts = [one.strip() for one in said.split(",")]
-    if not all(_DIGITS.fullmatch(one) and int(one) <= LATEST_TIMESTAMP_MS for one in texts):
+    times = [int(one) if _DIGITS.fullmatch(one) else -1 for one in map(str.strip, said.split(","))]
+    if not all(0 <= one <= LATEST_TIMESTAMP_MS for one in times):
         details = "Cerebros-Reported-At holds milliseconds since the epoch, comma-separated, one for each report"
         raise NotTaken(400, "invalid_times", details)
-    return [int(one) for one in texts]
+    return times
 
 
 def check_number(times: Sequence[int], pieces: int) -> None:
