@@ -21,7 +21,11 @@ class Refused(ProcessorError):  # noqa: N818 - of one request: the trial is told
 
 
 class Doubtful(TransientError):  # noqa: N818 - as Refused
-    """HTTP 500: the server is broken, or this one request breaks it."""
+    """HTTP 500: the server is broken, or this one request breaks it; `request` is the same for the same request."""
+
+    def __init__(self, text: str, request: str = "") -> None:
+        super().__init__(text)
+        self.request = request
 
 
 class Busy(TransientError):  # noqa: N818 - as Refused
@@ -101,6 +105,7 @@ class LinkState(StrEnum):
     FOREIGN = "foreign"  # the reported run belongs to another trial
     MALFORMED = "malformed"  # what was reported is no run id
     REFUSED = "refused"  # the server will never take what the trial holds
+    FAILING = "failing"  # the server fails at what the trial holds: tried again from time to time
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -145,8 +150,8 @@ class Links(Protocol):
     def settle(self, done: Sequence[Link]) -> None:
         """5. Writes how far each has come: state, moment, shape and what is left to delete."""
 
-    def refuse(self, link: Link, state: LinkState, detail: str) -> None:
-        """Writes why there is no run, or none that can be written."""
+    def refuse(self, link: Link, state: LinkState, detail: str, moment: Moment) -> None:
+        """Writes why there is no run, or none that can be written, of that moment; never over what is newer."""
 
     def progress(self, trials: Sequence[Trial]) -> Mapping[Trial, Progress]:
         """What these trials said by step while they ran."""

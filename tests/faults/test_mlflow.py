@@ -14,6 +14,7 @@ import pytest
 from processor.core.settings import Settings
 from processor.kafka.offsets import GroupOffsets
 from processor.local.mlflow import MlflowServer
+from processor.mlflow.doubts import DOUBTS
 from processor.mlflow.experiments import identify
 from processor.mlflow.rest import RestTracking
 from processor.service.wiring import mlflow_group
@@ -21,7 +22,15 @@ from tests.factories import load, produce
 from tests.support.backends import OwnServers
 from tests.support.http_proxy import HttpProxy
 from tests.support.ledger import check_ledger
-from tests.support.mlflow import check_mirrored, fingerprint, mirrored, open_mlflow, wait_mirrored
+from tests.support.mlflow import (
+    check_mirrored,
+    fingerprint,
+    link_rows,
+    mirrored,
+    newest_events,
+    open_mlflow,
+    wait_mirrored,
+)
 from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import wait_settled
 
@@ -158,7 +167,7 @@ def test_two_mirrors_at_the_same_trials_leave_each_one_run(
 HOW: dict[str, dict[str, Any]] = {
     "500": {"status": 500},
     "429": {"status": 429},
-    "some 500": {"status": 500, "share": 0.2},
+    "some 500": {"status": 500, "share": 0.2, "in_row": DOUBTS - 1},
     "slow": {"wait_s": 0.3},
     "lost answers": {"lose": 0.1},
     "silent": {"wait_s": 8.0},
@@ -188,6 +197,40 @@ def test_a_tracking_server_in_trouble_is_an_outage_and_loses_doubles_and_refuses
         assert ends_well() > 40
         assert running.running
         assert "mlflow_not_linked" not in running.log.read_text()
+
+
+def test_a_trial_that_breaks_the_server_is_told_holds_up_nobody_and_is_tried_again(
+    settings: Settings,
+    start: Start,
+    mirror: Start,
+    server: MlflowServer,
+    environment: dict[str, str],
+    ends_well: Callable[[], int],
+) -> None:
+    fill(settings, start, 30, seed=51)
+    poisoned = {"run_id": "run-0", "trial_id": "poisoned", "status": "ok", "parameters": {"poison": 1}}
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("run-0", json.dumps(poisoned).encode())])
+    wait_settled(settings)
+    with HttpProxy(server.port) as proxy:
+        proxy.poison = b'"poison"'
+        running = mirror(PROCESSOR_MLFLOW_TRACKING_URI=proxy.url, PROCESSOR_MLFLOW_RETRY_MS="3000")
+        wait_until(lambda: link_states(settings).pop("poisoned", "") == "failing", "it is told", 60)
+        more(settings, 30, seed=52)
+        rest = {trial for _, trial in newest_events(settings)} - {"poisoned"}
+        wait_until(lambda: linked(settings) == rest, "all others are mirrored", 60)
+        assert "MLflow links: failing" in run_command(environment, "status").stdout
+        proxy.poison = b""
+        wait_mirrored(settings, 60)
+        assert ends_well() > 20
+        assert running.running
+
+
+def link_states(settings: Settings) -> dict[str, str]:
+    return {row["trial_id"]: row["state"] for row in link_rows(settings) if row["trial_id"]}
+
+
+def linked(settings: Settings) -> set[str]:
+    return {trial for trial, state in link_states(settings).items() if state == "linked"}
 
 
 @pytest.mark.parametrize("which", ["mlflow", "postgres", "kafka"])

@@ -6,6 +6,7 @@ import http.client
 import random
 import threading
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
@@ -14,13 +15,16 @@ _DROPPED = {"connection", "transfer-encoding", "content-length", "date", "server
 
 
 class HttpProxy:
-    """`status`: every request (or this `share` of them) is answered so; `wait_s` before each; `lose` this share of
-    answers after the server has done what was asked."""
+    """`status`: every request (or this `share` of them, the same one at most `in_row` times in a row) is answered so;
+    `wait_s` before each; `lose` this share of answers after the server has done what was asked; `poison`: whatever
+    holds these bytes is answered by 500."""
 
     def __init__(self, port: int) -> None:
         self.target, self.status, self.share, self.wait_s, self.lose = port, 0, 1.0, 0.0, 0.0
+        self.in_row, self.poison = 1_000_000, b""
         self.refused = self.lost = 0
-        self._random = random.Random(7)
+        self._random, self._lock = random.Random(7), threading.Lock()
+        self._rows: Counter[tuple[str, str, bytes]] = Counter()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -44,9 +48,10 @@ class HttpProxy:
     def answer(self, asked: BaseHTTPRequestHandler) -> None:
         body = asked.rfile.read(int(asked.headers.get("content-length") or 0))
         time.sleep(self.wait_s)
-        if self.status and self._random.random() < self.share:
+        poisoned = bool(self.poison) and self.poison in body
+        if poisoned or (self.status and self._refuses((asked.command, asked.path, body))):
             self.refused += 1
-            self._send(asked, self.status, b"the proxy says no", {"retry-after": "1"})
+            self._send(asked, 500 if poisoned else self.status, b"the proxy says no", {"retry-after": "1"})
             return
         connection = http.client.HTTPConnection("127.0.0.1", self.target, timeout=60)
         try:
@@ -65,6 +70,12 @@ class HttpProxy:
             asked.connection.close()
             return
         self._send(asked, reply.status, content, kept)
+
+    def _refuses(self, request: tuple[str, str, bytes]) -> bool:
+        with self._lock:
+            refuses = self._rows[request] < self.in_row and self._random.random() < self.share
+            self._rows[request] = self._rows[request] + 1 if refuses else 0
+            return refuses
 
     def _send(self, asked: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]) -> None:
         asked.send_response(status)
