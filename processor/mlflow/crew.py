@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeGuard
 
 import structlog
 
 from processor.core import metrics
-from processor.core.errors import ProcessorError, TransientError
+from processor.core.errors import ProcessorError, SetupError, TransientError
 from processor.mlflow.doubts import Doubts, control
+from processor.mlflow.experiments import IDENTITY_EXPERIMENT
 from processor.mlflow.jobs import Job
-from processor.mlflow.ports import Doubtful, Links, LinkState, Refused, Tracking
+from processor.mlflow.ports import Doubtful, Forbidden, Links, LinkState, Refused, Tracking
 
 log = structlog.get_logger(__name__)
 
@@ -28,7 +30,7 @@ class Crew:
     """Runs a step for many jobs at once; `going` says whether to go on at all."""
 
     def __init__(self, tracking: Tracking, links: Links, connections: int, going: Callable[[], bool]) -> None:
-        self._links, self._going = links, going
+        self._tracking, self._links, self._going = tracking, links, going
         self._pool = ThreadPoolExecutor(connections, thread_name_prefix="mlflow")
         self._doubts = Doubts(lambda: control(tracking))
 
@@ -46,11 +48,18 @@ class Crew:
                 done.append(result)
             elif isinstance(result, Doubtful):
                 doubtful.append((job, result))
-            elif isinstance(result, (Refused, Unlinkable)):
+            elif isinstance(result, (Refused, Unlinkable)) or (_is_of_its_run(result, job) and self._lets_in()):
                 self.put_aside(job, result)
             elif result is not None:
                 trouble = result
         return done, self._judged(doubtful, trouble)
+
+    def _lets_in(self) -> bool:
+        try:
+            self._tracking.experiment(IDENTITY_EXPERIMENT)
+        except (SetupError, TransientError):
+            return False
+        return True
 
     def _judged(
         self, doubtful: Sequence[tuple[Job, Doubtful]], trouble: ProcessorError | None
@@ -86,7 +95,14 @@ class Crew:
         state = LinkState.FAILING if isinstance(error, Doubtful) else LinkState.REFUSED
         if isinstance(error, Unlinkable):
             state = error.state
+        elif isinstance(error, Forbidden):
+            state = LinkState.FORBIDDEN
         self._links.refuse(link, state, detail, job.event.moment)
         self._doubts.forget(link.trial)
         metrics.MLFLOW_TRIALS.labels(state.value).inc()
         log.warning("mlflow_not_linked", run=link.run_id, trial=link.trial_id, state=state.value, cause=detail)
+
+
+def _is_of_its_run(result: object, job: Job) -> TypeGuard[Forbidden]:
+    """Whether it is the run that the trial names which we may not read or write."""
+    return isinstance(result, Forbidden) and job.event.reported_run is not None

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from processor.core.errors import ProcessorError, TransientError
+from processor.core.errors import ProcessorError, SetupError, TransientError
 from processor.mlflow.content import Metric, Moment, Progress
 
 
@@ -18,6 +18,10 @@ class Refused(ProcessorError):  # noqa: N818 - of one request: the trial is told
     def __init__(self, text: str, status: int = 400) -> None:
         super().__init__(text)
         self.status = status
+
+
+class Forbidden(SetupError):  # noqa: N818 - as Refused
+    """HTTP 403: the server does not let us in, or not to this one run."""
 
 
 class Doubtful(TransientError):  # noqa: N818 - as Refused
@@ -60,8 +64,8 @@ class Experiment(NamedTuple):
 class Tracking(Protocol):
     """A tracking server; every method may be called from several threads.
 
-    Raises `TransientError` (`Doubtful`, `Busy`) when it is down, `SetupError` where it does not let us in, `Refused`
-    for what it will never take.
+    Raises `TransientError` (`Doubtful`, `Busy`) when it is down, `SetupError` (`Forbidden`) where it lets us not in,
+    `Refused` for what it will never take.
     """
 
     def experiment(self, name: str) -> Experiment | None: ...
@@ -105,6 +109,7 @@ class LinkState(StrEnum):
     FOREIGN = "foreign"  # the reported run belongs to another trial
     MALFORMED = "malformed"  # what was reported is no run id
     REFUSED = "refused"  # the server will never take what the trial holds
+    FORBIDDEN = "forbidden"  # the server does not let the mirror write into the reported run
     FAILING = "failing"  # the server fails at what the trial holds: tried again from time to time
 
 

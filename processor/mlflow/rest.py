@@ -5,7 +5,7 @@ one request; who calls decides what is tried again.
 
     TransientError   no connection, too slow, 408, 425, 429, 502, 503, 504, an answer that is not MLflow's
     Doubtful         500 and other 5xx: the server is broken, or this request breaks it
-    SetupError       401, 403, a redirect: a person has to act
+    SetupError       401, 403 (Forbidden), a redirect: a person has to act
     Refused          any other 4xx: this request will never be taken
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import socket
 import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -24,13 +25,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from processor.core.errors import ProcessorError, SetupError, TransientError
 from processor.mlflow.answers import as_pairs, own_words, read_experiment, read_run, retry_after, why
 from processor.mlflow.content import Metric
-from processor.mlflow.ports import Busy, Doubtful, Experiment, Refused, Run
+from processor.mlflow.ports import Busy, Doubtful, Experiment, Forbidden, Refused, Run
 
 API = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 CONNECT_SECONDS = 10.0
 _WAIT = frozenset({408, 425, 429, 502, 503, 504})
-_FOR_A_PERSON = frozenset({401, 403})
 
 
 class Access(NamedTuple):
@@ -83,6 +83,11 @@ class RestTracking:
         self._pool = self._open(access, timeout_s)
 
     def _open(self, access: Access, timeout_s: float) -> urllib3.PoolManager:
+        for file in filter(None, (access.ca_file, access.cert_file, access.key_file)):
+            try:
+                Path(file).read_bytes()
+            except OSError as error:  # as the first request meets it, the file has no name
+                raise SetupError(f"MLflow at {self.where}: cannot read {file}: {error.strerror}") from None
         try:
             pool = urllib3.PoolManager(
                 maxsize=self._connections,
@@ -223,8 +228,9 @@ class RestTracking:
             return Busy(words, retry_after(answer.headers.get("retry-after")))
         if status >= 500:
             return Doubtful(words, request)
-        if status in _FOR_A_PERSON:
-            return SetupError(f"{words}; check user, password or token, and the server's --allowed-hosts")
+        if status in (401, 403):
+            kind = Forbidden if status == 403 else SetupError
+            return kind(f"{words}; check user, password or token, and the server's --allowed-hosts")
         if status < 400:
             return SetupError(f"{words}; PROCESSOR_MLFLOW_TRACKING_URI must be where the server itself is")
         return Refused(words, status)

@@ -60,7 +60,11 @@ class Findings(msgspec.Struct):
 
 #: kinds that applying the trial's event again mends; a run that a person deleted stays so
 MENDABLE = frozenset(
-    {"no_run", "behind", *(one.value for one in (LinkState.REFUSED, LinkState.FAILING, LinkState.PENDING))}
+    {
+        "no_run",
+        "behind",
+        *(one.value for one in (LinkState.REFUSED, LinkState.FORBIDDEN, LinkState.FAILING, LinkState.PENDING)),
+    }
 )
 
 

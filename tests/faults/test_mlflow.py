@@ -6,7 +6,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,7 +28,6 @@ from tests.support.mlflow import (
     link_rows,
     mirrored,
     newest_events,
-    open_mlflow,
     wait_mirrored,
 )
 from tests.support.processes import Process, run_command, wait_until
@@ -44,22 +43,11 @@ POINTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    with open_mlflow(tmp_path_factory.mktemp("mlflow")) as opened:
-        yield opened
-
-
 @pytest.fixture
-def tracking(server: MlflowServer) -> RestTracking:
-    return RestTracking(server.url)
-
-
-@pytest.fixture
-def mirror(start: Start, server: MlflowServer, settings: Settings) -> Callable[..., Process]:
+def mirror(start: Start, mlflow_server: MlflowServer, settings: Settings) -> Callable[..., Process]:
     """Starts a mirror with experiments of this test's own."""
     own = {
-        "PROCESSOR_MLFLOW_TRACKING_URI": server.url,
+        "PROCESSOR_MLFLOW_TRACKING_URI": mlflow_server.url,
         "PROCESSOR_MLFLOW_EXPERIMENT": template(settings),
         "PROCESSOR_MLFLOW_TIMEOUT_MS": "5000",
     }
@@ -68,14 +56,14 @@ def mirror(start: Start, server: MlflowServer, settings: Settings) -> Callable[.
 
 @pytest.fixture
 def ends_well(
-    settings: Settings, environment: dict[str, str], server: MlflowServer, tracking: RestTracking
+    settings: Settings, environment: dict[str, str], mlflow_server: MlflowServer, tracking: RestTracking
 ) -> Callable[[], int]:
     """Every trial has one run with its values, by our own look and by `processor mlflow verify`; how many trials."""
 
     def look() -> int:
         trials = check_mirrored(settings, tracking, template(settings), identify(tracking))
         own = {
-            "PROCESSOR_MLFLOW_TRACKING_URI": server.url,
+            "PROCESSOR_MLFLOW_TRACKING_URI": mlflow_server.url,
             "PROCESSOR_MLFLOW_EXPERIMENT": template(settings),
         }
         done = run_command({**environment, **own}, "mlflow", "verify", "-f", "json")
@@ -180,12 +168,12 @@ def test_a_tracking_server_in_trouble_is_an_outage_and_loses_doubles_and_refuses
     settings: Settings,
     start: Start,
     mirror: Start,
-    server: MlflowServer,
+    mlflow_server: MlflowServer,
     tracking: RestTracking,
     ends_well: Callable[[], int],
 ) -> None:
     fill(settings, start, 60, seed=45)
-    with HttpProxy(server.port) as proxy:
+    with HttpProxy(mlflow_server.port) as proxy:
         running = mirror(PROCESSOR_MLFLOW_TRACKING_URI=proxy.url, PROCESSOR_MLFLOW_BATCH_MAX_EVENTS="20")
         running.wait_said("mlflow_started")
         for name, value in HOW[how].items():
@@ -203,7 +191,7 @@ def test_a_trial_that_breaks_the_server_is_told_holds_up_nobody_and_is_tried_aga
     settings: Settings,
     start: Start,
     mirror: Start,
-    server: MlflowServer,
+    mlflow_server: MlflowServer,
     environment: dict[str, str],
     ends_well: Callable[[], int],
 ) -> None:
@@ -211,7 +199,7 @@ def test_a_trial_that_breaks_the_server_is_told_holds_up_nobody_and_is_tried_aga
     poisoned = {"run_id": "run-0", "trial_id": "poisoned", "status": "ok", "parameters": {"poison": 1}}
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("run-0", json.dumps(poisoned).encode())])
     wait_settled(settings)
-    with HttpProxy(server.port) as proxy:
+    with HttpProxy(mlflow_server.port) as proxy:
         proxy.poison = b'"poison"'
         running = mirror(PROCESSOR_MLFLOW_TRACKING_URI=proxy.url, PROCESSOR_MLFLOW_RETRY_MS="3000")
         wait_until(lambda: link_states(settings).pop("poisoned", "") == "failing", "it is told", 60)
@@ -239,7 +227,7 @@ def test_a_server_that_is_down_meanwhile_is_waited_for(
     settings: Settings,
     start: Start,
     mirror: Start,
-    server: MlflowServer,
+    mlflow_server: MlflowServer,
     tracking: RestTracking,
     own_servers: OwnServers,
     ends_well: Callable[[], int],
@@ -247,7 +235,7 @@ def test_a_server_that_is_down_meanwhile_is_waited_for(
     fill(settings, start, 60, seed=47)
     running = mirror(PROCESSOR_MLFLOW_BATCH_MAX_EVENTS="10")
     running.wait_said("mlflow_started")
-    servers: dict[str, Any] = {"mlflow": server, "postgres": own_servers.postgres, "kafka": own_servers.kafka}
+    servers: dict[str, Any] = {"mlflow": mlflow_server, "postgres": own_servers.postgres, "kafka": own_servers.kafka}
     down = servers[which]
     down.kill()
     time.sleep(3)
@@ -263,27 +251,22 @@ def test_a_server_that_comes_back_with_another_database_gets_every_trial(
     settings: Settings,
     start: Start,
     mirror: Start,
-    server: MlflowServer,
+    mlflow_server: MlflowServer,
     tracking: RestTracking,
     ends_well: Callable[[], int],
 ) -> None:
     fill(settings, start, 60, seed=49)
     running = mirror()
     wait_mirrored(settings)
-    former, backend = identify(tracking), server.backend
-    try:
-        server.stop()
-        server.backend = f"sqlite:///{server.folder / 'another.db'}"
-        server.start()
-        more(settings, 30, seed=50)
-        running.wait_said("mlflow_server_changed", 60)
-        wait_mirrored(settings, 90, identify(tracking))
-        assert identify(tracking) != former
-        assert ends_well() > 40
-    finally:
-        server.stop()
-        server.backend = backend
-        server.start()
+    former = identify(tracking)
+    mlflow_server.stop()
+    mlflow_server.backend = f"sqlite:///{mlflow_server.folder / 'another.db'}"
+    mlflow_server.start()
+    more(settings, 30, seed=50)
+    running.wait_said("mlflow_server_changed", 60)
+    wait_mirrored(settings, 90, identify(tracking))
+    assert identify(tracking) != former
+    assert ends_well() > 40
 
 
 @pytest.mark.soak
