@@ -38,8 +38,9 @@ from processor.mlflow.rest import RestTracking
 
 TOPIC = "cerebros.trials.events"
 RUNS = 4
-#: events a second while latency is measured: a fifth of what the server can do
-RATE = 8
+#: of what the server can do, while latency is measured
+SHARE = 0.2
+LATENCY_TRIALS = 100
 LIMIT_SECONDS = 7200.0
 _SYNCED = "from mlflow_links where synced_revision = 1"
 
@@ -142,16 +143,16 @@ class Bench:
                 child.terminate()
             child.wait(30)
 
-    def latency(self, seconds: int) -> dict[str, float]:
-        """Milliseconds from the event to the settled run, at a rate that the server can keep up with."""
-        sent = self.produce(RATE * seconds, 1 / RATE)
+    def latency(self, number: int, rate: float) -> dict[str, float]:
+        """Milliseconds from the event to the settled run, of so many at so many a second."""
+        sent = self.produce(number, 1 / rate)
         self.wait(self.mirrored)
         found: dict[str, float] = dict(
             ask(self.stack.database_url, f"select trial_id, extract(epoch from updated_at)::float8 {_SYNCED}")
         )
         measured = percentiles([(found[trial] - at) * 1000 for trial, at in sent.items()])
         measured.pop("sample")
-        return measured
+        return {"trials": number, "rate": round(rate, 1), **measured}
 
     def runs(self) -> int:
         """What the server has of the mirror's."""
@@ -206,11 +207,10 @@ def back_fill(bench: Bench, number: int, size: int) -> dict[str, Any]:
 
 def _rate(bench: Bench, wanted: int) -> float:
     """Trials a second until so many are settled, from the first batch on: the start of a process is no part of it."""
-    first = bench.synced()
-    bench.wait(first + 1)
+    bench.wait(min(bench.synced() + 1, wanted))
     began, first = time.monotonic(), bench.synced()
     bench.wait(wanted)
-    return (bench.synced() - first) / (time.monotonic() - began)
+    return (bench.synced() - first) / max(time.monotonic() - began, 0.2)
 
 
 def measure(stack: LocalStack, sizes: Sequence[int], connections: int, console: Console) -> dict[str, Any]:
@@ -224,7 +224,8 @@ def measure(stack: LocalStack, sizes: Sequence[int], connections: int, console: 
     with bench.process() as child:
         bench.mirror(20)  # processes have started, experiments are made
         result["in_turns"] = tell(in_turns(bench, turns, size), console)
-        result["latency_ms"] = tell(bench.latency(20), console)
+        rate = SHARE * statistics.median(result["in_turns"]["bare_per_s"])
+        result["latency_ms"] = tell(bench.latency(LATENCY_TRIALS, rate), console)
         result["rss_mib"] = psutil.Process(child.pid).memory_info().rss // 2**20
     if filled:
         result["back_fill"] = tell(back_fill(bench, filled, size), console)
@@ -239,7 +240,7 @@ def tell(result: dict[str, Any], console: Console) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.mirroring", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a minute's run: 400 trials")
+    parser.add_argument("--quick", action="store_true", help="a short run: 800 trials")
     parser.add_argument("--turns", type=int, default=5, help="how often the two take turns")
     parser.add_argument("--size", type=int, default=500, help="trials of a turn")
     parser.add_argument("--n", type=int, default=5_000, help="trials of the back-fill; 100000 takes about an hour")
@@ -247,7 +248,7 @@ def main() -> None:
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="where MLflow keeps its runs")
     arguments = parser.parse_args()
     console = Console(stderr=True)
-    sizes = (2, 100, 200) if arguments.quick else (arguments.turns, arguments.size, arguments.n)
+    sizes = (2, 100, 600) if arguments.quick else (arguments.turns, arguments.size, arguments.n)
     store: MlflowStore = arguments.store
     with LocalStack(progress=console.print, mlflow=True, mlflow_store=store) as stack:
         result = measure(stack, sizes, arguments.connections, console)

@@ -280,9 +280,9 @@ def test_twenty_kills_leave_each_trial_one_run(
         point = chance.choice([one for one in POINTS if one != "mlflow.between_batches"])
         nth = chance.randrange(1, 20 if "create" in point else 3)
         victim = mirror(PROCESSOR_TEST_HALT_AT=f"{point}#{nth}", PROCESSOR_MLFLOW_BATCH_MAX_EVENTS="15")
-        victim.wait_halted(point, 60)
+        victim.wait_halted(point, 120)
         victim.kill()
     mirror()
-    wait_mirrored(settings, 180)
+    wait_mirrored(settings, 600)
     check_ledger(settings)
     assert ends_well() > 500
