@@ -150,6 +150,7 @@ def send(settings: Settings, reports: list[dict[str, Any]]) -> None:
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages)
 
 
+@pytest.mark.timeout(400)  # it starts MLflow, and then its client
 def test_a_run_is_the_parent_of_its_trials_with_their_curves_and_ends_when_it_stops(
     settings: Settings, start: Start, mlflow_server: MlflowServer, tracking: RestTracking, environment: dict[str, str]
 ) -> None:

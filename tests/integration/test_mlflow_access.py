@@ -20,6 +20,8 @@ from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import wait_settled
 
 Start = Callable[..., Process]
+#: the first test starts a server of its own: a minute where many do at once
+pytestmark = pytest.mark.timeout(400)
 USER, PASSWORD, LATER = "mirror", "a long password of ours", "another long password"
 
 

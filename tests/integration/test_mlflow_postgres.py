@@ -20,6 +20,10 @@ from tests.support.processes import Process, run_command
 from tests.support.settle import wait_settled
 
 
+#: the first test starts a server of its own: a minute where many do at once
+pytestmark = pytest.mark.timeout(400)
+
+
 @pytest.fixture(scope="module")
 def on_postgres(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     name = f"mlflow_{os.getpid()}"
