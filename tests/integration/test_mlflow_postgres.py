@@ -19,7 +19,6 @@ from tests.support.mlflow import check_mirrored, open_mlflow, wait_mirrored
 from tests.support.processes import Process, run_command
 from tests.support.settle import wait_settled
 
-
 #: the first test starts a server of its own: a minute where many do at once
 pytestmark = pytest.mark.timeout(400)
 
