@@ -100,6 +100,20 @@ def test_a_link_never_goes_back(memory: Memory) -> None:
     assert memory.begin({trial: "key"})[trial].moment == Moment(5, 2)
 
 
+def test_what_was_put_aside_never_hides_what_another_mirror_has_settled_since(memory: Memory) -> None:
+    trial = ("run", "t")
+    link = memory.begin({trial: "key"})[trial]
+    memory.refuse(link, LinkState.FAILING, "HTTP 500", Moment(5, 1))
+    assert memory.begin({trial: "key"})[trial].state is LinkState.FAILING
+    made = Link(*trial, "key", "1", "r1", state=LinkState.LINKED, moment=Moment(5, 2))
+    memory.record([made])
+    memory.settle([made])
+    memory.refuse(link, LinkState.FAILING, "HTTP 500", Moment(5, 2))
+    assert memory.begin({trial: "key"})[trial].state is LinkState.LINKED
+    memory.refuse(link, LinkState.FAILING, "HTTP 500", Moment(6, 3))
+    assert memory.begin({trial: "key"})[trial].state is LinkState.FAILING
+
+
 def test_runs_that_trainers_made_and_ids_that_lead_nowhere(
     settings: Settings, start: Start, mlflow_server: MlflowServer, tracking: RestTracking, environment: dict[str, str]
 ) -> None:
