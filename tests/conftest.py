@@ -14,9 +14,12 @@ import pytest
 
 from processor.core.settings import Settings
 from processor.kafka.topics import create_topics
+from processor.local.mlflow import MlflowServer
+from processor.mlflow.rest import RestTracking
 from processor.store.migrations import migrate
 from processor.store.session import Session
 from tests.support.backends import OwnServers, Servers, missing, open_servers
+from tests.support.mlflow import open_mlflow
 from tests.support.processes import Process
 from tests.support.proxy import Proxy
 
@@ -54,6 +57,28 @@ def protocol(request: pytest.FixtureRequest, servers: Servers) -> str:
     if request.param == "consumer" and not servers.has_new_groups:
         pytest.skip("Kafka 3 has a preview of KIP-848 only")
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def _mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    with open_mlflow(tmp_path_factory.mktemp("mlflow")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def mlflow_server(_mlflow_server: MlflowServer) -> Iterator[MlflowServer]:
+    """A real tracking server that a test may stop, or start with another `backend`; the next one finds it as it was."""
+    backend = _mlflow_server.backend
+    yield _mlflow_server
+    if _mlflow_server.backend != backend:
+        _mlflow_server.stop()
+        _mlflow_server.backend = backend
+    _mlflow_server.start()
+
+
+@pytest.fixture
+def tracking(mlflow_server: MlflowServer) -> RestTracking:
+    return RestTracking(mlflow_server.url)
 
 
 def execute(url: str, *statements: str) -> None:

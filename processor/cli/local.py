@@ -15,11 +15,19 @@ app = typer.Typer(help="A real Kafka and a real PostgreSQL on this machine, with
 def local_up(
     data: Annotated[Path | None, typer.Option(help="keep the data here; without it, it goes when you stop")] = None,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="an MLflow tracking server too")] = False,
+    mlflow_on_postgres: Annotated[
+        bool, typer.Option("--mlflow-on-postgres", help="the same, its runs in that PostgreSQL, not in a SQLite file")
+    ] = False,
 ) -> None:
     """Start both, print their addresses, stop both on Ctrl-C."""
     from processor.local import serve
 
-    serve(data, lambda line: print(line, flush=True), mlflow=mlflow)
+    serve(
+        data,
+        lambda line: print(line, flush=True),
+        mlflow=mlflow or mlflow_on_postgres,
+        mlflow_store="postgres" if mlflow_on_postgres else "sqlite",
+    )
 
 
 def demo(

@@ -434,6 +434,11 @@ class MlflowSettings(TopicSettings, DatabaseSettings, SchemaSettings, HaltSettin
     mlflow_timeout_ms: int = Field(
         30_000, ge=100, le=600_000, description="a request to MLflow that takes longer is an outage, and tried again"
     )
+    mlflow_retry_ms: int = Field(
+        600_000,
+        ge=100,
+        description="a trial at which MLflow fails (5xx) while it answers others is tried again so often",
+    )
     mlflow_batch_max_events: int = Field(
         200, ge=1, le=10_000, description="events that are mirrored before their offsets are committed"
     )

@@ -19,8 +19,6 @@ from processor.local.guard import remove_tree
 from processor.local.server import Server
 
 DATABASE = "cerebros"
-FIND_DATABASE = "SELECT 1 FROM pg_database WHERE datname = 'cerebros'"
-CREATE_DATABASE = "CREATE DATABASE cerebros"
 ACCOUNT = "nobody"  # PostgreSQL refuses to run as root, and this one is there on every system
 # a killed server's children need a moment to notice; until then PostgreSQL refuses to start on their data
 AFTERMATH_SECONDS = 15.0
@@ -58,8 +56,12 @@ class PostgresServer(Server):
                 if not killed or time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
-        if not self._ask(FIND_DATABASE):
-            self._ask(CREATE_DATABASE)
+        self.make_database(DATABASE)
+
+    def make_database(self, name: str) -> None:
+        """Where it is not there yet."""
+        if name not in self._ask("select datname from pg_database").split():
+            self._ask(f'create database "{name}"')
 
     def _user(self) -> tuple[int, int] | None:
         return self._account

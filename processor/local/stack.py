@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from processor.core.errors import SetupError
 from processor.core.stopping import stop_on_signals
@@ -25,6 +25,10 @@ from processor.local.server import Server
 
 BUSY_SECONDS = 20.0  # the servers of a stack that was just killed need this long to leave at most
 INTERRUPTED_SECONDS = 5.0
+MLFLOW_DATABASE = "mlflow"
+#: twice the runs a second of one, on PostgreSQL; on SQLite more of them bring nothing
+MLFLOW_WORKERS = 4
+MlflowStore = Literal["sqlite", "postgres"]
 
 
 class LocalStack:
@@ -35,6 +39,7 @@ class LocalStack:
     kafka_properties, postgres_options: broker properties and `postgres -c` settings that win over the stack's own.
     kafka_heap: the broker's largest heap, as in `java -Xmx`.
     mlflow: an MLflow tracking server too; its environment is made the first time.
+    mlflow_store: where it keeps its runs: in a SQLite file, or in a database of this PostgreSQL, with four workers.
 
     Both servers stop when this process ends, in whatever way.
     Raises: SetupError, on entering, when something is missing or a server does not start.
@@ -53,11 +58,12 @@ class LocalStack:
         postgres_options: Mapping[str, str] = {},
         kafka_heap: str = "512m",
         mlflow: bool = False,
+        mlflow_store: MlflowStore = "sqlite",
     ) -> None:
         self._kept = data
         self._progress = progress or (lambda _: None)
         self._kafka_properties, self._postgres_options = kafka_properties, postgres_options
-        self._kafka_heap, self._with_mlflow = kafka_heap, mlflow
+        self._kafka_heap, self._with_mlflow, self._mlflow_store = kafka_heap, mlflow, mlflow_store
         self._cleanup = ExitStack()
 
     @property
@@ -94,7 +100,7 @@ class LocalStack:
                 self._make_mlflow(folder, lock, install_mlflow(self._progress))
             self._progress("starting Apache Kafka and PostgreSQL" + (" and MLflow" if self.mlflow else ""))
             cleanup.callback(_together, "stop", self.servers)
-            _together("start", self.servers)
+            self._start()
             self._cleanup = cleanup.pop_all()
         return self
 
@@ -123,7 +129,23 @@ class LocalStack:
     def _make_mlflow(self, folder: Path, lock: int, python: Path) -> None:
         (port,) = free_ports(1)
         temporary = self._kept is None
-        self.mlflow = MlflowServer(folder / "mlflow", port, python, lock=lock, temporary=temporary)
+        backend, workers = "", 1
+        if self._mlflow_store == "postgres":
+            # with psycopg2 by its name: what is only `postgresql` means another driver there
+            backend = f"postgresql+psycopg2://postgres@127.0.0.1:{self.postgres.port}/{MLFLOW_DATABASE}"
+            workers = MLFLOW_WORKERS
+        self.mlflow = MlflowServer(
+            folder / "mlflow", port, python, lock=lock, temporary=temporary, backend=backend, workers=workers
+        )
+
+    def _start(self) -> None:
+        """All at the same time, but MLflow after the PostgreSQL that it needs."""
+        if self.mlflow is None or self._mlflow_store == "sqlite":
+            _together("start", self.servers)
+            return
+        _together("start", (self.kafka, self.postgres))
+        self.postgres.make_database(MLFLOW_DATABASE)
+        self.mlflow.start()
 
     @property
     def servers(self) -> tuple[Server, ...]:
@@ -158,12 +180,14 @@ def _together(method: str, servers: Iterable[Server]) -> None:
             raise
 
 
-def serve(data: Path | None, echo: Callable[[str], None], *, mlflow: bool = False) -> None:
+def serve(
+    data: Path | None, echo: Callable[[str], None], *, mlflow: bool = False, mlflow_store: MlflowStore = "sqlite"
+) -> None:
     """Run a stack until SIGINT or SIGTERM, telling `echo` where it is.
 
     Raises: SetupError when it does not start, or when one of its servers ends by itself.
     """
-    with LocalStack(data, progress=echo, mlflow=mlflow) as stack, stop_on_signals() as stop:
+    with LocalStack(data, progress=echo, mlflow=mlflow, mlflow_store=mlflow_store) as stack, stop_on_signals() as stop:
         for server, address in zip(stack.servers, stack.environment.values(), strict=True):
             echo(f"{server.title} at {address}, log {server.log}")
         for name, value in stack.environment.items():

@@ -20,7 +20,7 @@ class Rows(Protocol):
 
     def settle(self, links: Sequence[Mapping[str, Any]]) -> None: ...
 
-    def refuse(self, id_: str, state: str, detail: str) -> None: ...
+    def refuse(self, id_: str, state: str, detail: str, moment: tuple[int, int]) -> None: ...
 
     def doubtful(self, older_s: float, limit: int) -> list[dict[str, Any]]: ...
 
@@ -52,8 +52,8 @@ class Memory:
         if done:
             self._rows.settle([row_of(link) for link in done])
 
-    def refuse(self, link: Link, state: LinkState, detail: str) -> None:
-        self._rows.refuse(key_of(*link.trial), state.value, detail.replace("\0", ""))
+    def refuse(self, link: Link, state: LinkState, detail: str, moment: Moment) -> None:
+        self._rows.refuse(key_of(*link.trial), state.value, detail.replace("\0", ""), moment)
 
     def progress(self, trials: Sequence[Trial]) -> Mapping[Trial, Progress]:
         return self._rows.progress(trials) if trials else {}

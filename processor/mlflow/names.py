@@ -10,7 +10,8 @@ from hashlib import sha256
 MAX_KEY = 250
 #: MLflow cuts params beyond 6000 and tags beyond 8000 without a word; a tag of more than 5000 is refused elsewhere
 MAX_PARAM, MAX_TAG = 6000, 5000
-MAX_EXPERIMENT = 500
+#: MLflow checks for 500, and its PostgreSQL and MySQL tables have 256
+MAX_EXPERIMENT = 250
 _ILLEGAL = re.compile(r"[^\w/.\- :]")
 
 

@@ -15,7 +15,8 @@ def note(body: Mapping[str, Any]) -> str:
     parts = []
     if body["status"] == "failed":
         parts.append(f"**{_flat(body.get('error_type'))}**: {_flat(body.get('error_message'))}")
-    warnings = body.get("warnings") or []
+    # older reports tell the error as their first warning: it is said above
+    warnings = [one for one in body.get("warnings") or () if one != body.get("error_message")]
     if warnings:
         more = f"\n- and {len(warnings) - MAX_WARNINGS} more" if len(warnings) > MAX_WARNINGS else ""
         parts.append("Warnings:\n\n" + "\n".join(f"- {_flat(one)}" for one in warnings[:MAX_WARNINGS]) + more)

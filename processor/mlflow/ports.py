@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from processor.core.errors import ProcessorError, TransientError
+from processor.core.errors import ProcessorError, SetupError, TransientError
 from processor.mlflow.content import Metric, Moment, Progress
 
 
@@ -20,8 +20,16 @@ class Refused(ProcessorError):  # noqa: N818 - of one request: the trial is told
         self.status = status
 
 
+class Forbidden(SetupError):  # noqa: N818 - as Refused
+    """HTTP 403: the server does not let us in, or not to this one run."""
+
+
 class Doubtful(TransientError):  # noqa: N818 - as Refused
-    """HTTP 500: the server is broken, or this one request breaks it."""
+    """HTTP 500: the server is broken, or this one request breaks it; `request` is the same for the same request."""
+
+    def __init__(self, text: str, request: str = "") -> None:
+        super().__init__(text)
+        self.request = request
 
 
 class Busy(TransientError):  # noqa: N818 - as Refused
@@ -56,8 +64,8 @@ class Experiment(NamedTuple):
 class Tracking(Protocol):
     """A tracking server; every method may be called from several threads.
 
-    Raises `TransientError` (`Doubtful`, `Busy`) when it is down, `SetupError` where it does not let us in, `Refused`
-    for what it will never take.
+    Raises `TransientError` (`Doubtful`, `Busy`) when it is down, `SetupError` (`Forbidden`) where it lets us not in,
+    `Refused` for what it will never take.
     """
 
     def experiment(self, name: str) -> Experiment | None: ...
@@ -101,6 +109,8 @@ class LinkState(StrEnum):
     FOREIGN = "foreign"  # the reported run belongs to another trial
     MALFORMED = "malformed"  # what was reported is no run id
     REFUSED = "refused"  # the server will never take what the trial holds
+    FORBIDDEN = "forbidden"  # the server does not let the mirror write into the reported run
+    FAILING = "failing"  # the server fails at what the trial holds: tried again from time to time
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -145,8 +155,8 @@ class Links(Protocol):
     def settle(self, done: Sequence[Link]) -> None:
         """5. Writes how far each has come: state, moment, shape and what is left to delete."""
 
-    def refuse(self, link: Link, state: LinkState, detail: str) -> None:
-        """Writes why there is no run, or none that can be written."""
+    def refuse(self, link: Link, state: LinkState, detail: str, moment: Moment) -> None:
+        """Writes why there is no run, or none that can be written, of that moment; never over what is newer."""
 
     def progress(self, trials: Sequence[Trial]) -> Mapping[Trial, Progress]:
         """What these trials said by step while they ran."""

@@ -4,15 +4,17 @@ Not MLflow's own client: one `create_run()` of it made four runs while the serve
 one request; who calls decides what is tried again.
 
     TransientError   no connection, too slow, 408, 425, 429, 502, 503, 504, an answer that is not MLflow's
-    Doubtful         500: the server is broken, or this request breaks it
-    SetupError       401, 403, a redirect: a person has to act
+    Doubtful         500 and other 5xx: the server is broken, or this request breaks it
+    SetupError       401, 403 (Forbidden), a redirect: a person has to act
     Refused          any other 4xx: this request will never be taken
 """
 
 from __future__ import annotations
 
 import socket
+import zlib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -23,13 +25,12 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from processor.core.errors import ProcessorError, SetupError, TransientError
 from processor.mlflow.answers import as_pairs, own_words, read_experiment, read_run, retry_after, why
 from processor.mlflow.content import Metric
-from processor.mlflow.ports import Busy, Doubtful, Experiment, Refused, Run
+from processor.mlflow.ports import Busy, Doubtful, Experiment, Forbidden, Refused, Run
 
 API = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 CONNECT_SECONDS = 10.0
 _WAIT = frozenset({408, 425, 429, 502, 503, 504})
-_FOR_A_PERSON = frozenset({401, 403})
 
 
 class Access(NamedTuple):
@@ -82,6 +83,11 @@ class RestTracking:
         self._pool = self._open(access, timeout_s)
 
     def _open(self, access: Access, timeout_s: float) -> urllib3.PoolManager:
+        for file in filter(None, (access.ca_file, access.cert_file, access.key_file)):
+            try:
+                Path(file).read_bytes()
+            except OSError as error:  # as the first request meets it, the file has no name
+                raise SetupError(f"MLflow at {self.where}: cannot read {file}: {error.strerror}") from None
         try:
             pool = urllib3.PoolManager(
                 maxsize=self._connections,
@@ -203,7 +209,7 @@ class RestTracking:
         except urllib3.exceptions.HTTPError as error:
             raise TransientError(f"MLflow at {self.where} does not answer ({why(error)})") from None
         if answer.status != 200:
-            raise self._sorted(answer, path)
+            raise self._sorted(answer, path, _same(path, fields, body))
         return self._read(answer.data)
 
     def _read(self, data: bytes) -> Any:
@@ -215,18 +221,24 @@ class RestTracking:
             raise TransientError(f"what answers at {self.where} does not speak MLflow's REST interface")
         return read
 
-    def _sorted(self, answer: Any, path: str) -> ProcessorError:
+    def _sorted(self, answer: Any, path: str, request: str) -> ProcessorError:
         status, said = answer.status, own_words(answer.data)
         words = f"MLflow at {self.where}: HTTP {status} to {path.rpartition('/mlflow/')[2]}{said and f': {said}'}"
         if status in _WAIT:
             return Busy(words, retry_after(answer.headers.get("retry-after")))
         if status >= 500:
-            return Doubtful(words)
-        if status in _FOR_A_PERSON:
-            return SetupError(f"{words}; check user, password or token, and the server's --allowed-hosts")
+            return Doubtful(words, request)
+        if status in (401, 403):
+            kind = Forbidden if status == 403 else SetupError
+            return kind(f"{words}; check user, password or token, and the server's --allowed-hosts")
         if status < 400:
             return SetupError(f"{words}; PROCESSOR_MLFLOW_TRACKING_URI must be where the server itself is")
         return Refused(words, status)
+
+
+def _same(path: str, fields: Mapping[str, str], body: bytes | None) -> str:
+    """What a request is recognised by when it comes again."""
+    return f"{path} {sorted(fields.items())} {zlib.crc32(body or b'')}"
 
 
 def _authorization(access: Access) -> dict[str, str]:

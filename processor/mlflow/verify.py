@@ -59,7 +59,13 @@ class Findings(msgspec.Struct):
 
 
 #: kinds that applying the trial's event again mends; a run that a person deleted stays so
-MENDABLE = frozenset({"no_run", "behind", LinkState.REFUSED.value, LinkState.PENDING.value})
+MENDABLE = frozenset(
+    {
+        "no_run",
+        "behind",
+        *(one.value for one in (LinkState.REFUSED, LinkState.FORBIDDEN, LinkState.FAILING, LinkState.PENDING)),
+    }
+)
 
 
 class Verification:

@@ -17,6 +17,7 @@ from processor.core.stopping import Stop, stop_on_signals
 from processor.kafka.group_source import GroupSource
 from processor.kafka.membership import Subscription, choose_protocol
 from processor.kafka.topics import check_topics
+from processor.mlflow.again import Again
 from processor.mlflow.content import Happening
 from processor.mlflow.crew import Crew
 from processor.mlflow.events import EventReader, Unreadable
@@ -164,15 +165,17 @@ def _serve(
 ) -> None:
     """Until it is told to stop, or another tracking server answers at the address."""
     with open_session(settings, APPLICATION) as store:
-        memory = Memory(MlflowLinks(store, started.server))
+        rows = MlflowLinks(store, started.server)
+        memory = Memory(rows)
         with open_mirror(settings, tracking, memory, lambda: loop.going, create_missing=create_missing) as (
             mirror,
             reconciler,
         ):
+            again = Again(rows, mirror.apply, wants(settings), settings.mlflow_retry_ms / 1000)
             loop = Loop(
                 read,
                 mirror.apply,
-                reconciler.look,
+                lambda: (reconciler.look(), again.look()),
                 lambda: identify(tracking) == started.server,
                 limit=settings.mlflow_batch_max_events,
                 shutdown_s=SHUTDOWN_SECONDS,

@@ -59,8 +59,13 @@ class MlflowLinks:
         runs = [link["mlflow_run_id"] for link in links]
         self._store.execute("settle_links", self._server, _ids(links), *_columns(links, names), held, runs)
 
-    def refuse(self, id_: str, state: str, detail: str) -> None:
-        self._store.execute("refuse_link", self._server, uuid.UUID(id_), state, detail)
+    def refuse(self, id_: str, state: str, detail: str, moment: tuple[int, int]) -> None:
+        """`moment`: (event time in milliseconds, revision) of what has no run; nothing where more is settled."""
+        self._store.execute("refuse_link", self._server, uuid.UUID(id_), state, detail, *moment)
+
+    def failing(self, older_s: float, limit: int) -> list[dict[str, Any]]:
+        """Trials that MLflow shall hold, at which it failed so long ago; as `page`."""
+        return self._store.fetch("failing_trials", self._server, older_s, limit)
 
     def doubtful(self, older_s: float, limit: int) -> list[dict[str, Any]]:
         """Links with a run that have been in doubt for so long."""

@@ -6,7 +6,7 @@ import json
 import os
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from processor.core.settings import Settings
 from processor.kafka.offsets import GroupOffsets
 from processor.local.mlflow import MlflowServer
+from processor.mlflow.doubts import DOUBTS
 from processor.mlflow.experiments import identify
 from processor.mlflow.rest import RestTracking
 from processor.service.wiring import mlflow_group
@@ -21,7 +22,14 @@ from tests.factories import load, produce
 from tests.support.backends import OwnServers
 from tests.support.http_proxy import HttpProxy
 from tests.support.ledger import check_ledger
-from tests.support.mlflow import check_mirrored, fingerprint, mirrored, open_mlflow, wait_mirrored
+from tests.support.mlflow import (
+    check_mirrored,
+    fingerprint,
+    link_rows,
+    mirrored,
+    newest_events,
+    wait_mirrored,
+)
 from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import wait_settled
 
@@ -35,22 +43,11 @@ POINTS = [
 ]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    with open_mlflow(tmp_path_factory.mktemp("mlflow")) as opened:
-        yield opened
-
-
 @pytest.fixture
-def tracking(server: MlflowServer) -> RestTracking:
-    return RestTracking(server.url)
-
-
-@pytest.fixture
-def mirror(start: Start, server: MlflowServer, settings: Settings) -> Callable[..., Process]:
+def mirror(start: Start, mlflow_server: MlflowServer, settings: Settings) -> Callable[..., Process]:
     """Starts a mirror with experiments of this test's own."""
     own = {
-        "PROCESSOR_MLFLOW_TRACKING_URI": server.url,
+        "PROCESSOR_MLFLOW_TRACKING_URI": mlflow_server.url,
         "PROCESSOR_MLFLOW_EXPERIMENT": template(settings),
         "PROCESSOR_MLFLOW_TIMEOUT_MS": "5000",
     }
@@ -59,14 +56,14 @@ def mirror(start: Start, server: MlflowServer, settings: Settings) -> Callable[.
 
 @pytest.fixture
 def ends_well(
-    settings: Settings, environment: dict[str, str], server: MlflowServer, tracking: RestTracking
+    settings: Settings, environment: dict[str, str], mlflow_server: MlflowServer, tracking: RestTracking
 ) -> Callable[[], int]:
     """Every trial has one run with its values, by our own look and by `processor mlflow verify`; how many trials."""
 
     def look() -> int:
         trials = check_mirrored(settings, tracking, template(settings), identify(tracking))
         own = {
-            "PROCESSOR_MLFLOW_TRACKING_URI": server.url,
+            "PROCESSOR_MLFLOW_TRACKING_URI": mlflow_server.url,
             "PROCESSOR_MLFLOW_EXPERIMENT": template(settings),
         }
         done = run_command({**environment, **own}, "mlflow", "verify", "-f", "json")
@@ -158,7 +155,7 @@ def test_two_mirrors_at_the_same_trials_leave_each_one_run(
 HOW: dict[str, dict[str, Any]] = {
     "500": {"status": 500},
     "429": {"status": 429},
-    "some 500": {"status": 500, "share": 0.2},
+    "some 500": {"status": 500, "share": 0.2, "in_row": DOUBTS - 1},
     "slow": {"wait_s": 0.3},
     "lost answers": {"lose": 0.1},
     "silent": {"wait_s": 8.0},
@@ -171,12 +168,12 @@ def test_a_tracking_server_in_trouble_is_an_outage_and_loses_doubles_and_refuses
     settings: Settings,
     start: Start,
     mirror: Start,
-    server: MlflowServer,
+    mlflow_server: MlflowServer,
     tracking: RestTracking,
     ends_well: Callable[[], int],
 ) -> None:
     fill(settings, start, 60, seed=45)
-    with HttpProxy(server.port) as proxy:
+    with HttpProxy(mlflow_server.port) as proxy:
         running = mirror(PROCESSOR_MLFLOW_TRACKING_URI=proxy.url, PROCESSOR_MLFLOW_BATCH_MAX_EVENTS="20")
         running.wait_said("mlflow_started")
         for name, value in HOW[how].items():
@@ -190,13 +187,47 @@ def test_a_tracking_server_in_trouble_is_an_outage_and_loses_doubles_and_refuses
         assert "mlflow_not_linked" not in running.log.read_text()
 
 
+def test_a_trial_that_breaks_the_server_is_told_holds_up_nobody_and_is_tried_again(
+    settings: Settings,
+    start: Start,
+    mirror: Start,
+    mlflow_server: MlflowServer,
+    environment: dict[str, str],
+    ends_well: Callable[[], int],
+) -> None:
+    fill(settings, start, 30, seed=51)
+    poisoned = {"run_id": "run-0", "trial_id": "poisoned", "status": "ok", "parameters": {"poison": 1}}
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("run-0", json.dumps(poisoned).encode())])
+    wait_settled(settings)
+    with HttpProxy(mlflow_server.port) as proxy:
+        proxy.poison = b'"poison"'
+        running = mirror(PROCESSOR_MLFLOW_TRACKING_URI=proxy.url, PROCESSOR_MLFLOW_RETRY_MS="3000")
+        wait_until(lambda: link_states(settings).pop("poisoned", "") == "failing", "it is told", 60)
+        more(settings, 30, seed=52)
+        rest = {trial for _, trial in newest_events(settings)} - {"poisoned"}
+        wait_until(lambda: linked(settings) == rest, "all others are mirrored", 60)
+        assert "MLflow links: failing" in run_command(environment, "status").stdout
+        proxy.poison = b""
+        wait_mirrored(settings, 60)
+        assert ends_well() > 20
+        assert running.running
+
+
+def link_states(settings: Settings) -> dict[str, str]:
+    return {row["trial_id"]: row["state"] for row in link_rows(settings) if row["trial_id"]}
+
+
+def linked(settings: Settings) -> set[str]:
+    return {trial for trial, state in link_states(settings).items() if state == "linked"}
+
+
 @pytest.mark.parametrize("which", ["mlflow", "postgres", "kafka"])
 def test_a_server_that_is_down_meanwhile_is_waited_for(
     which: str,
     settings: Settings,
     start: Start,
     mirror: Start,
-    server: MlflowServer,
+    mlflow_server: MlflowServer,
     tracking: RestTracking,
     own_servers: OwnServers,
     ends_well: Callable[[], int],
@@ -204,7 +235,7 @@ def test_a_server_that_is_down_meanwhile_is_waited_for(
     fill(settings, start, 60, seed=47)
     running = mirror(PROCESSOR_MLFLOW_BATCH_MAX_EVENTS="10")
     running.wait_said("mlflow_started")
-    servers: dict[str, Any] = {"mlflow": server, "postgres": own_servers.postgres, "kafka": own_servers.kafka}
+    servers: dict[str, Any] = {"mlflow": mlflow_server, "postgres": own_servers.postgres, "kafka": own_servers.kafka}
     down = servers[which]
     down.kill()
     time.sleep(3)
@@ -220,27 +251,22 @@ def test_a_server_that_comes_back_with_another_database_gets_every_trial(
     settings: Settings,
     start: Start,
     mirror: Start,
-    server: MlflowServer,
+    mlflow_server: MlflowServer,
     tracking: RestTracking,
     ends_well: Callable[[], int],
 ) -> None:
     fill(settings, start, 60, seed=49)
     running = mirror()
     wait_mirrored(settings)
-    former, backend = identify(tracking), server.backend
-    try:
-        server.stop()
-        server.backend = f"sqlite:///{server.folder / 'another.db'}"
-        server.start()
-        more(settings, 30, seed=50)
-        running.wait_said("mlflow_server_changed", 60)
-        wait_mirrored(settings, 90, identify(tracking))
-        assert identify(tracking) != former
-        assert ends_well() > 40
-    finally:
-        server.stop()
-        server.backend = backend
-        server.start()
+    former = identify(tracking)
+    mlflow_server.stop()
+    mlflow_server.backend = f"sqlite:///{mlflow_server.folder / 'another.db'}"
+    mlflow_server.start()
+    more(settings, 30, seed=50)
+    running.wait_said("mlflow_server_changed", 60)
+    wait_mirrored(settings, 90, identify(tracking))
+    assert identify(tracking) != former
+    assert ends_well() > 40
 
 
 @pytest.mark.soak
@@ -254,9 +280,9 @@ def test_twenty_kills_leave_each_trial_one_run(
         point = chance.choice([one for one in POINTS if one != "mlflow.between_batches"])
         nth = chance.randrange(1, 20 if "create" in point else 3)
         victim = mirror(PROCESSOR_TEST_HALT_AT=f"{point}#{nth}", PROCESSOR_MLFLOW_BATCH_MAX_EVENTS="15")
-        victim.wait_halted(point, 60)
+        victim.wait_halted(point, 120)
         victim.kill()
     mirror()
-    wait_mirrored(settings, 180)
+    wait_mirrored(settings, 600)
     check_ledger(settings)
     assert ends_well() > 500

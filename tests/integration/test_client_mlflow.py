@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,11 @@ from cerebros_client.mlflow import FilesError, log_files
 from processor.local.mlflow import MlflowServer
 from processor.mlflow.rest import RestTracking
 from tests.support.http_proxy import HttpProxy
-from tests.support.mlflow import open_mlflow
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    with open_mlflow(tmp_path_factory.mktemp("mlflow")) as opened:
-        yield opened
 
 
 @pytest.fixture
-def run_id(server: MlflowServer) -> str:
-    tracking = RestTracking(server.url)
+def run_id(mlflow_server: MlflowServer) -> str:
+    tracking = RestTracking(mlflow_server.url)
     return tracking.create_run(tracking.create_experiment("files", {}).id, "trial", 1, {}).run_id
 
 
@@ -42,32 +34,32 @@ def files(tmp_path: Path) -> Path:
     return folder
 
 
-def stored(server: MlflowServer, uri: str, name: str) -> bytes:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+def stored(mlflow_server: MlflowServer, uri: str, name: str) -> bytes:
+    connection = http.client.HTTPConnection("127.0.0.1", mlflow_server.port, timeout=60)
     path = uri.partition("mlflow-artifacts:/")[2]
     connection.request("GET", f"/api/2.0/mlflow-artifacts/artifacts/{path}/{name}")
     return connection.getresponse().read()
 
 
-def test_a_folder_is_in_the_run_byte_by_byte(server: MlflowServer, run_id: str, files: Path) -> None:
-    uri = log_files(run_id, files, tracking_uri=server.url)
-    assert stored(server, uri, "trial/model.keras") == (files / "model.keras").read_bytes()
-    assert stored(server, uri, "trial/plots/accuracy.png") == b"accuracy.png" * 100
-    assert stored(server, uri, "trial/plots/loss%20%C3%A9.png") == "loss é.png".encode() * 100
+def test_a_folder_is_in_the_run_byte_by_byte(mlflow_server: MlflowServer, run_id: str, files: Path) -> None:
+    uri = log_files(run_id, files, tracking_uri=mlflow_server.url)
+    assert stored(mlflow_server, uri, "trial/model.keras") == (files / "model.keras").read_bytes()
+    assert stored(mlflow_server, uri, "trial/plots/accuracy.png") == b"accuracy.png" * 100
+    assert stored(mlflow_server, uri, "trial/plots/loss%20%C3%A9.png") == "loss é.png".encode() * 100
 
 
 def test_lost_answers_and_500s_lose_nothing(
-    server: MlflowServer, run_id: str, files: Path, monkeypatch: pytest.MonkeyPatch
+    mlflow_server: MlflowServer, run_id: str, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(mlflow, "FIRST_PAUSE_S", 0.01)
-    with HttpProxy(server.port) as proxy:
+    with HttpProxy(mlflow_server.port) as proxy:
         proxy.status, proxy.share, proxy.lose = 503, 0.3, 0.3
         uri = log_files(run_id, files, folder="best", tracking_uri=proxy.url)
         assert proxy.refused + proxy.lost > 0
-    assert stored(server, uri, "trial/model.keras") == (files / "model.keras").read_bytes()
+    assert stored(mlflow_server, uri, "trial/model.keras") == (files / "model.keras").read_bytes()
 
 
-def test_a_call_that_was_killed_goes_on_where_it_was(server: MlflowServer, run_id: str, files: Path) -> None:
+def test_a_call_that_was_killed_goes_on_where_it_was(mlflow_server: MlflowServer, run_id: str, files: Path) -> None:
     code = f"""
 from cerebros_client import mlflow
 put = mlflow._Server.put
@@ -76,7 +68,7 @@ def kill(self, place, path):
         import os; os.kill(os.getpid(), 9)
     put(self, place, path)
 mlflow._Server.put = kill
-mlflow.log_files({run_id!r}, {str(files)!r}, tracking_uri={server.url!r})
+mlflow.log_files({run_id!r}, {str(files)!r}, tracking_uri={mlflow_server.url!r})
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     sent: list[Any] = []
@@ -88,14 +80,14 @@ mlflow.log_files({run_id!r}, {str(files)!r}, tracking_uri={server.url!r})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mlflow._Server, "put", watch)
-        uri = log_files(run_id, files, tracking_uri=server.url)
+        uri = log_files(run_id, files, tracking_uri=mlflow_server.url)
     assert sent == ["accuracy.png", "loss é.png"]  # the model was there
-    assert stored(server, uri, "trial/model.keras") == (files / "model.keras").read_bytes()
+    assert stored(mlflow_server, uri, "trial/model.keras") == (files / "model.keras").read_bytes()
 
 
-def test_a_run_that_is_not_there_is_said_in_one_sentence(server: MlflowServer, files: Path) -> None:
+def test_a_run_that_is_not_there_is_said_in_one_sentence(mlflow_server: MlflowServer, files: Path) -> None:
     with pytest.raises(FilesError, match=r"refuses .*HTTP 404"):
-        log_files("f" * 32, files, tracking_uri=server.url)
+        log_files("f" * 32, files, tracking_uri=mlflow_server.url)
 
 
 def test_two_files_of_one_name_and_a_missing_file_are_told_before_anything_is_sent(tmp_path: Path) -> None:

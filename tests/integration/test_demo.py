@@ -24,6 +24,8 @@ from processor.demo.life import Told
 from processor.demo.workers import DemoError, Worker, run
 from processor.events.bodies import EventWriter
 from processor.events.headers import cloud_event_headers, dead_letter_message
+from processor.local.mlflow import MlflowServer
+from tests.support.mlflow import check_found_by_mlflow
 from tests.support.processes import COMMAND, run_command, wait_until
 
 RUN = "digits-1"
@@ -52,6 +54,20 @@ def test_the_demo_passes_and_keep_leaves_all_running_until_ctrl_c(environment: d
     ):
         assert word in said
     assert "differs" not in said
+
+
+@pytest.mark.soak
+def test_mlflows_own_client_finds_what_the_demo_mirrored(
+    environment: dict[str, str], mlflow_server: MlflowServer, tmp_path: Path
+) -> None:
+    experiment = f"demo {environment['PROCESSOR_GROUP_ID']}"
+    own = {"PROCESSOR_MLFLOW_TRACKING_URI": mlflow_server.url, "PROCESSOR_MLFLOW_EXPERIMENT": experiment}
+    with demo(tmp_path, {**environment, **own}, "--keep", "--mlflow") as (process, output):
+        wait_until(lambda: "Ctrl-C stops everything" in output.read_text(), "the demo waits", 600)
+        check_found_by_mlflow(mlflow_server.url, experiment, environment["PROCESSOR_DATABASE_URL"])
+        process.send_signal(signal.SIGINT)
+        assert process.wait(40) == 0
+    assert "PASSED" in output.read_text()
 
 
 @pytest.mark.parametrize(

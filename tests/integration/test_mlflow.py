@@ -4,7 +4,7 @@ that `verify` reads, parents, and runs that trainers make."""
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,22 +21,11 @@ from processor.store.mlflow_links import MlflowLinks
 from processor.store.session import Session
 from tests.factories import produce, report
 from tests.support.http_proxy import HttpProxy
-from tests.support.mlflow import all_runs, link_rows, open_mlflow, wait_mirrored
+from tests.support.mlflow import all_runs, check_found_by_mlflow, link_rows, wait_mirrored
 from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import rows, wait_settled
 
 Start = Callable[..., Process]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    with open_mlflow(tmp_path_factory.mktemp("mlflow")) as opened:
-        yield opened
-
-
-@pytest.fixture
-def tracking(server: MlflowServer) -> RestTracking:
-    return RestTracking(server.url)
 
 
 def test_a_server_is_recognised_and_an_experiment_is_made_once(tracking: RestTracking) -> None:
@@ -70,15 +59,15 @@ WAITS = [(status, TransientError) for status in (408, 429, 500, 502, 503, 504)]
 
 
 @pytest.mark.parametrize(("status", "kind"), [*ANSWERS, *WAITS])
-def test_an_answer_is_sorted_by_its_code(status: int, kind: type[Exception], server: MlflowServer) -> None:
-    with HttpProxy(server.port) as proxy:
+def test_an_answer_is_sorted_by_its_code(status: int, kind: type[Exception], mlflow_server: MlflowServer) -> None:
+    with HttpProxy(mlflow_server.port) as proxy:
         proxy.status = status
         with pytest.raises(kind, match=f"HTTP {status}") as caught:
             RestTracking(proxy.url).search(["0"], "")
         assert getattr(caught.value, "after_s", 1.0) == 1.0  # what Retry-After says
 
 
-def test_a_server_that_is_none_and_one_that_is_no_mlflow_are_waited_for(server: MlflowServer) -> None:
+def test_a_server_that_is_none_and_one_that_is_no_mlflow_are_waited_for(mlflow_server: MlflowServer) -> None:
     with pytest.raises(TransientError, match="does not answer"):
         RestTracking("http://127.0.0.1:1").experiment("x")
 
@@ -111,8 +100,22 @@ def test_a_link_never_goes_back(memory: Memory) -> None:
     assert memory.begin({trial: "key"})[trial].moment == Moment(5, 2)
 
 
+def test_what_was_put_aside_never_hides_what_another_mirror_has_settled_since(memory: Memory) -> None:
+    trial = ("run", "t")
+    link = memory.begin({trial: "key"})[trial]
+    memory.refuse(link, LinkState.FAILING, "HTTP 500", Moment(5, 1))
+    assert memory.begin({trial: "key"})[trial].state is LinkState.FAILING
+    made = Link(*trial, "key", "1", "r1", state=LinkState.LINKED, moment=Moment(5, 2))
+    memory.record([made])
+    memory.settle([made])
+    memory.refuse(link, LinkState.FAILING, "HTTP 500", Moment(5, 2))
+    assert memory.begin({trial: "key"})[trial].state is LinkState.LINKED
+    memory.refuse(link, LinkState.FAILING, "HTTP 500", Moment(6, 3))
+    assert memory.begin({trial: "key"})[trial].state is LinkState.FAILING
+
+
 def test_runs_that_trainers_made_and_ids_that_lead_nowhere(
-    settings: Settings, start: Start, server: MlflowServer, tracking: RestTracking, environment: dict[str, str]
+    settings: Settings, start: Start, mlflow_server: MlflowServer, tracking: RestTracking, environment: dict[str, str]
 ) -> None:
     """Each state is told by `status`, the trainer's own run keeps what is its own, and `--create-missing` helps."""
     experiment = tracking.create_experiment(f"{settings.group_id}/trainers", {}).id
@@ -127,7 +130,7 @@ def test_runs_that_trainers_made_and_ids_that_lead_nowhere(
     start("relay")
     wait_settled(settings)
     variables = {
-        "PROCESSOR_MLFLOW_TRACKING_URI": server.url,
+        "PROCESSOR_MLFLOW_TRACKING_URI": mlflow_server.url,
         "PROCESSOR_MLFLOW_EXPERIMENT": f"{settings.group_id}/{{run_id}}",
     }
     first = start("mlflow", **variables)
@@ -161,19 +164,23 @@ def send(settings: Settings, reports: list[dict[str, Any]]) -> None:
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, messages)
 
 
+@pytest.mark.timeout(400)  # it starts MLflow, and then its client
 def test_a_run_is_the_parent_of_its_trials_with_their_curves_and_ends_when_it_stops(
-    settings: Settings, start: Start, server: MlflowServer, tracking: RestTracking, environment: dict[str, str]
+    settings: Settings, start: Start, mlflow_server: MlflowServer, tracking: RestTracking, environment: dict[str, str]
 ) -> None:
     name = f"{settings.group_id} all"
     said = {"event": "ml.run.metric", "run_id": "run-1", "trial_id": "t", "metric_name": "loss"}
     progress = [{**said, "metric_value": 3 - n, "step": n} for n in range(3)]
     started = {"event": "ml.run.start", "run_id": "run-1", "requested_trials": 2}
     stopped = {"event": "ml.run.stop", "run_id": "run-1", "state": "failed", "best_metric": 0.5}
-    send(settings, [started, *progress, report(trial_id="t", mlflow_run_id=None), stopped])
+    plain = report(
+        trial_id="plain", mlflow_run_id=None, spectral_norm=False, status="failed", parameters={"x": [1, "a"]}
+    )
+    send(settings, [started, *progress, report(trial_id="t", mlflow_run_id=None), plain, stopped])
     start("ingest")
     start("relay")
     wait_settled(settings)
-    variables = {"PROCESSOR_MLFLOW_TRACKING_URI": server.url, "PROCESSOR_MLFLOW_EXPERIMENT": name}
+    variables = {"PROCESSOR_MLFLOW_TRACKING_URI": mlflow_server.url, "PROCESSOR_MLFLOW_EXPERIMENT": name}
     start("mlflow", **variables)
     wait_mirrored(settings)
 
@@ -188,17 +195,18 @@ def test_a_run_is_the_parent_of_its_trials_with_their_curves_and_ends_when_it_st
     assert (child.metrics["loss"], child.status) == (0.25, "FINISHED")
     history = tracking._get("metrics/get-history", run_id=child.run_id, metric_key="loss")["metrics"]
     assert [(one["step"], one["value"]) for one in history] == [(0, 3.0), (1, 2.0), (2, 1.0), (3, 0.25)]
+    check_found_by_mlflow(mlflow_server.url, name, environment["PROCESSOR_DATABASE_URL"])
     assert run_command({**environment, **variables}, "mlflow", "verify").returncode == 0
 
 
 def test_what_was_never_mirrored_is_made_from_the_tables_and_what_is_doubled_is_deleted(
-    settings: Settings, start: Start, server: MlflowServer, tracking: RestTracking, environment: dict[str, str]
+    settings: Settings, start: Start, mlflow_server: MlflowServer, tracking: RestTracking, environment: dict[str, str]
 ) -> None:
     send(settings, [report(trial_id=f"t{n}", mlflow_run_id=None, metrics={"x": 1e5 + n}) for n in range(7)])
     start("ingest")
     wait_rows(settings, 7)
     variables = {
-        "PROCESSOR_MLFLOW_TRACKING_URI": server.url,
+        "PROCESSOR_MLFLOW_TRACKING_URI": mlflow_server.url,
         "PROCESSOR_MLFLOW_EXPERIMENT": f"{settings.group_id}/{{run_id}}",
     }
     command = {**environment, **variables}

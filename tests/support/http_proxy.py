@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import random
+import ssl
 import threading
 import time
+from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -14,13 +18,16 @@ _DROPPED = {"connection", "transfer-encoding", "content-length", "date", "server
 
 
 class HttpProxy:
-    """`status`: every request (or this `share` of them) is answered so; `wait_s` before each; `lose` this share of
-    answers after the server has done what was asked."""
+    """`status`: every request (or this `share` of them, the same one at most `in_row` times in a row) is answered so;
+    `wait_s` before each; `lose` this share of answers after the server has done what was asked; `poison`: whatever
+    holds these bytes is answered by 500. With a `certificate` (a PEM file, its key with it) it speaks TLS alone."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, certificate: Path | None = None) -> None:
         self.target, self.status, self.share, self.wait_s, self.lose = port, 0, 1.0, 0.0, 0.0
+        self.in_row, self.poison = 1_000_000, b""
         self.refused = self.lost = 0
-        self._random = random.Random(7)
+        self._random, self._lock = random.Random(7), threading.Lock()
+        self._rows: Counter[tuple[str, str, bytes]] = Counter()
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -31,22 +38,35 @@ class HttpProxy:
 
             do_GET = do_POST = do_PUT = answer  # noqa: N815 - http.server's names
 
+            def handle(self) -> None:
+                with contextlib.suppress(OSError):  # a client that does not trust us, or has gone
+                    super().handle()
+
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
+        self._scheme = "https" if certificate else "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            # the handshake belongs to the thread of its connection: nobody waits for one that never ends
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def answer(self, asked: BaseHTTPRequestHandler) -> None:
         body = asked.rfile.read(int(asked.headers.get("content-length") or 0))
         time.sleep(self.wait_s)
-        if self.status and self._random.random() < self.share:
+        poisoned = bool(self.poison) and self.poison in body
+        if poisoned or (self.status and self._refuses((asked.command, asked.path, body))):
             self.refused += 1
-            self._send(asked, self.status, b"the proxy says no", {"retry-after": "1"})
+            self._send(asked, 500 if poisoned else self.status, b"the proxy says no", {"retry-after": "1"})
             return
         connection = http.client.HTTPConnection("127.0.0.1", self.target, timeout=60)
         try:
@@ -65,6 +85,12 @@ class HttpProxy:
             asked.connection.close()
             return
         self._send(asked, reply.status, content, kept)
+
+    def _refuses(self, request: tuple[str, str, bytes]) -> bool:
+        with self._lock:
+            refuses = self._rows[request] < self.in_row and self._random.random() < self.share
+            self._rows[request] = self._rows[request] + 1 if refuses else 0
+            return refuses
 
     def _send(self, asked: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]) -> None:
         asked.send_response(status)

@@ -3,29 +3,72 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from processor.core.errors import SetupError, TransientError
 from processor.core.settings import Settings
 from processor.kafka.topics import read_topic
 from processor.local.files import free_ports, locked
+from processor.local.guard import Spec
 from processor.local.mlflow import MlflowServer, install_mlflow
 from processor.mlflow.content import KEY_TAG, TRIAL_TAG, key_of
 from processor.mlflow.ports import Run
-from processor.mlflow.rest import RestTracking
+from processor.mlflow.rest import Access, RestTracking
+from processor.mlflow.verify import BEGINNING
 from processor.store.queries import load_queries
 from processor.store.session import Session
 from tests.support.processes import wait_until
 
 
+class ProtectedServer(MlflowServer):
+    """With MLflow's own users and passwords (`--app-name basic-auth`); `admin`, `ADMIN_PASSWORD` makes them."""
+
+    ADMIN_PASSWORD = "a long password of the admin's"
+
+    def _commands(self) -> list[list[str]]:
+        return [[*super()._commands()[0], "--app-name", "basic-auth"]]
+
+    def _spec(self) -> Spec:
+        spec = super()._spec()
+        own = {
+            "MLFLOW_AUTH_ADMIN_PASSWORD": self.ADMIN_PASSWORD,
+            "MLFLOW_FLASK_SERVER_SECRET_KEY": "secret of a test",
+            "MLFLOW_AUTH_CONFIG_PATH": str(self._configuration()),
+        }
+        return {**spec, "environment": {**spec["environment"], **own}}
+
+    def _configuration(self) -> Path:
+        """As MLflow's own basic_auth.ini, with its database here, and a password's slow hash not at every request."""
+        path = self.folder / "auth.ini"
+        users = f"database_uri = sqlite:///{self.folder / 'users.db'}"
+        path.write_text(
+            f"[mlflow]\ndefault_permission = READ\nadmin_username = admin\n{users}\nauth_cache_ttl_seconds = 60\n"
+        )
+        return path
+
+    def _answers(self) -> bool:
+        try:
+            self.as_admin().experiment("Default")
+        except (TransientError, SetupError):
+            return False
+        return True
+
+    def as_admin(self) -> RestTracking:
+        return RestTracking(self.url, Access("admin", self.ADMIN_PASSWORD))
+
+
 @contextmanager
-def open_mlflow(folder: Path) -> Iterator[MlflowServer]:
-    """A server of its own, on SQLite."""
+def open_mlflow(folder: Path, kind: type[MlflowServer] = MlflowServer, backend: str = "") -> Iterator[MlflowServer]:
+    """A server of its own, on SQLite where no other backend is given."""
     python = install_mlflow(lambda _: None)
     with locked(folder / "lock", 5, "in use") as lock:
-        server = MlflowServer(folder / "mlflow", free_ports(1)[0], python, lock=lock, temporary=False)
+        server = kind(folder / "mlflow", free_ports(1)[0], python, lock=lock, temporary=False, backend=backend)
         try:
             server.start()
             yield server
@@ -113,3 +156,37 @@ def fingerprint(runs: list[Run]) -> list[Any]:
         return (run.run_id, run.status, run.start_ms, run.end_ms, *(sorted(part.items()) for part in parts))
 
     return sorted(map(held, runs))
+
+
+SEARCH = """
+import sys, mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+print(mlflow.search_runs(experiment_names=[sys.argv[2]]).to_json(orient="records", double_precision=15))
+"""
+
+
+def check_found_by_mlflow(uri: str, experiment: str, database_url: str) -> None:
+    """By MLflow's own client: a run for each trial, with its params and numbers, below one parent a Cerebros run."""
+    command = [str(install_mlflow(lambda _: None)), "-W", "ignore", "-c", SEARCH, uri, experiment]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
+    parents = {one["tags.cerebros.run_id"]: one for one in found if one["tags.cerebros.trial_id"] is None}
+    trials = [one for one in found if one["tags.cerebros.trial_id"] is not None]
+    children = {(one["tags.cerebros.run_id"], one["tags.cerebros.trial_id"]): one for one in trials}
+    with Session(database_url) as store:
+        rows = store.fetch("trials_to_mirror", "", BEGINNING, 100)
+    assert len(found) == len(parents) + len(children)
+    assert children.keys() == {(row["run_id"], row["trial_id"]) for row in rows}
+    assert parents.keys() == {row["run_id"] for row in rows}
+    assert {one["params.spectral_norm"] for one in children.values()} == {"true", "false"}
+    for row in rows:
+        run = children[row["run_id"], row["trial_id"]]
+        assert run["tags.mlflow.parentRunId"] == parents[row["run_id"]]["run_id"]
+        assert run["tags.mlflow.runName"] == row["trial_id"]
+        assert run["status"] == {"succeeded": "FINISHED", "failed": "FAILED"}[row["status"]]
+        assert run["params.spectral_norm"] == run["tags.spectral_norm"] == str(row["spectral_norm"]).lower()
+        for name, value in row["parameters"].items():
+            held = run[f"params.{name}"]
+            assert (held if isinstance(value, str) else json.loads(held)) == value
+        for name, value in row["metrics"].items():
+            if isinstance(value, (int, float)):
+                assert run[f"metrics.{name}"] == pytest.approx(value)

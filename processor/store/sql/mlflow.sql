@@ -50,8 +50,9 @@ where link.server = $1 and link.id = given.id and link.mlflow_run_id is not dist
   and (link.synced_ms is null or (link.synced_ms, link.synced_revision) <= (given.synced_ms, given.synced_revision))
 
 -- name: refuse_link
--- Why a trial has no run, or none that can be written.
-update mlflow_links set state = $3, detail = left($4, 1000), updated_at = clock_timestamp() where server = $1 and id = $2
+-- Why a trial has no run, or none that can be written; not where another mirror has come as far as that meanwhile.
+update mlflow_links set state = $3, detail = left($4, 1000), updated_at = clock_timestamp()
+where server = $1 and id = $2 and (synced_ms is null or (synced_ms, synced_revision) < ($5::bigint, $6::bigint))
 
 -- name: doubtful_links
 -- Links that have a run, and that were in doubt for so many seconds: a second run of theirs may have come since.
@@ -106,6 +107,21 @@ join cerebros_model_runs run on run.id = trial.model_run_id
 left join mlflow_links link on link.server = $1 and link.run_id = run.run_id and link.trial_id = trial.trial_id
 where trial.id > $2::text::uuid and trial.status in ('succeeded', 'failed') and trial.revision > 0
 order by trial.id limit $3
+
+-- name: failing_trials
+-- Trials at which a server failed, and which were not tried again for so many seconds.
+select run.run_id, trial.trial_id, trial.id::text as row_id, trial.status, trial.metrics, trial.parameters,
+       trial.spectral_norm, trial.mlflow_run_id as reported_run, trial.artifact_uri, trial.duration_ms, trial.rank,
+       trial.warnings, trial.candidate_id, trial.pulse_id, trial.error_message, trial.error_type, trial.stacktrace,
+       trial.revision, {milliseconds: trial.source_timestamp} as time_ms,
+       link.key, link.state, link.detail, link.mlflow_run_id, link.experiment_id, link.reported, link.synced_ms,
+       link.synced_revision
+from mlflow_links link
+join cerebros_model_runs run on run.run_id = link.run_id
+join cerebros_model_trials trial on trial.model_run_id = run.id and trial.trial_id = link.trial_id
+where link.server = $1 and link.state = 'failing' and link.updated_at < clock_timestamp() - make_interval(secs => $2)
+  and trial.status in ('succeeded', 'failed') and trial.revision > 0
+order by link.updated_at limit $3
 
 -- name: trials_to_mirror_count
 -- How many trials MLflow shall hold.

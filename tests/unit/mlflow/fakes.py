@@ -149,7 +149,7 @@ class FakeLinks:
         for link in done:
             self.links[link.trial] = msgspec.structs.replace(link, fresh=False)
 
-    def refuse(self, link: Link, state: LinkState, detail: str) -> None:
+    def refuse(self, link: Link, state: LinkState, detail: str, moment: Moment) -> None:
         self.refused.append((link.trial, state, detail))
         self.links[link.trial] = msgspec.structs.replace(self.links[link.trial], state=state)
 

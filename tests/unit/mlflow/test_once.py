@@ -8,8 +8,7 @@ import pytest
 
 from processor.core.errors import TransientError
 from processor.mlflow.content import KEY_TAG, key_of
-from processor.mlflow.crew import DOUBTS
-from processor.mlflow.ports import Doubtful, LinkState, Refused
+from processor.mlflow.ports import LinkState, Refused
 from tests.unit.mlflow.fakes import Down, FakeLinks, FakeTracking, make_mirror, of_run, trial
 
 
@@ -131,36 +130,6 @@ def test_a_trial_that_is_refused_is_told_and_the_others_go_on(tracking: FakeTrac
     make_mirror(tracking, links).apply([trial("t1"), trial("t2")])
     assert [one[:2] for one in links.refused] == [(("run", "t1"), LinkState.REFUSED)]
     assert [run.tags["cerebros.trial_id"] for run in tracking.active] == ["t2"]
-
-
-def test_a_request_that_breaks_the_server_is_given_up_only_while_it_answers_others(
-    tracking: FakeTracking, links: FakeLinks
-) -> None:
-    def break_(name: str, args: Any) -> None:
-        if name == "create_run" and args == "t1":
-            raise Doubtful("500")
-
-    tracking.before = break_
-    mirror = make_mirror(tracking, links)
-    for _ in range(DOUBTS - 1):
-        with pytest.raises(Doubtful):
-            mirror.apply([trial("t1"), trial("t2")])
-    mirror.apply([trial("t1"), trial("t2")])
-    assert [one[1] for one in links.refused] == [LinkState.REFUSED]
-
-
-def test_a_server_that_answers_nothing_but_500_refuses_nothing(tracking: FakeTracking, links: FakeLinks) -> None:
-    make_mirror(tracking, links).apply([trial("t0")])
-
-    def break_(name: str, _: Any) -> None:
-        raise Doubtful("500")
-
-    tracking.before = break_
-    mirror = make_mirror(tracking, links)
-    for _ in range(3 * DOUBTS):
-        with pytest.raises(TransientError):
-            mirror.apply([trial("t1")])
-    assert links.refused == []
 
 
 GOOD = "0" * 31 + "f"

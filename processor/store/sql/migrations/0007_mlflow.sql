@@ -27,6 +27,7 @@ create table if not exists mlflow_links (
 create index if not exists mlflow_links_run on mlflow_links using hash (run_id);
 create index if not exists mlflow_links_trial on mlflow_links using hash (trial_id);
 create index if not exists mlflow_links_uncertain on mlflow_links (uncertain_since) where uncertain_since is not null;
+create index if not exists mlflow_links_failing on mlflow_links (updated_at) where state = 'failing';
 
 -- step: tracking servers that were mirrored into
 create table if not exists mlflow_servers (
