@@ -61,6 +61,31 @@ def gateway_token(
     _make_token(GATEWAY, name, rights, from_stdin)
 
 
+def dashboard(with_stdin: WithStdin = False) -> None:
+    """Show runs, trials and the comparison of the arms as pages in a browser, until a signal; changes nothing."""
+    from processor.core.settings import DashboardSettings
+
+    settings = load(DashboardSettings, "dashboard")
+    check_extra("dashboard", "starlette", "uvicorn", "httptools", "uvloop", "jinja2", "numpy", "scipy")
+    from processor.service.dashboard import run_dashboard
+
+    run_dashboard(settings, with_stdin=with_stdin)
+
+
+def dashboard_token(
+    name: Annotated[str, typer.Argument(help="whose token it is")],
+    rights: Annotated[
+        list[str] | None,
+        typer.Option("--right", help="what it may do: read, metrics; default: both", metavar="RIGHT"),
+    ] = None,
+    from_stdin: Annotated[bool, typer.Option("--stdin", help="hash the token on standard input, make none")] = False,
+) -> None:
+    """Make a token for the dashboard: it is printed on stderr, once; the line for the tokens file on stdout."""
+    from processor.web.tokens import DASHBOARD
+
+    _make_token(DASHBOARD, name, rights, from_stdin)
+
+
 def _make_token(door: Door, name: str, rights: list[str] | None, from_stdin: bool) -> None:
     from processor.core.errors import UsageError
     from processor.web.tokens import line_for, make_token
