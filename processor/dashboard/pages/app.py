@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import structlog
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from processor.core.errors import FatalError, TransientError, Trouble, UsageError
@@ -22,7 +22,7 @@ from processor.core.metrics import (
     REGISTRY,
 )
 from processor.dashboard.filters.tree import FilterError
-from processor.dashboard.pages import runs
+from processor.dashboard.pages import going, run, runs, trial, trials
 from processor.dashboard.pages.answers import HEADERS, Failure, answer, stream, tell
 from processor.dashboard.pages.paths import Place, label_of, read_path
 from processor.dashboard.pages.views import NotFound, Page, Pairs, Question, Site
@@ -40,6 +40,9 @@ METERS = Meters(DASHBOARD_REQUESTS, DASHBOARD_SECONDS, DASHBOARD_CONNECTIONS, DA
 MOST_PARAMETERS = 200
 PAGES: Mapping[str, Page] = {
     "runs": Page(runs.show_runs),
+    "run": Page(run.show_run, run.export_run),
+    "trials": Page(trials.show_trials, trials.export_all),
+    "trial": Page(trial.show_trial),
 }
 FILES = {"dashboard.css": "text/css; charset=utf-8"}
 
@@ -90,6 +93,8 @@ class Dashboard:
         if self.draining:
             raise NotTaken(503, "draining", "the dashboard is being stopped")
         question = Question(place.ids, _pairs(asked))
+        if place.name == "go":
+            return RedirectResponse(await going.find(self._site, question), 303, HEADERS)
         page = PAGES[place.name]
         if place.form in ("csv", "jsonl") and page.export is not None:
             return await stream(self._site, page.export(self._site, question, place.form), place.form, place.name)
