@@ -61,6 +61,6 @@ def _others(keys: Sequence[Key], arm: Path) -> list[tuple[str, Path, bool]]:
     found = [
         (key.key, key.path, key.numbers == key.trials)
         for key in keys
-        if key.place == "parameters" and key.varies and not key.nested and arm.keys != (key.key,)
+        if key.place == "parameters" and key.varies and not key.nested and key.key not in (arm.place, *arm.keys[:1])
     ]
     return found[:MOST_PARAMETERS]

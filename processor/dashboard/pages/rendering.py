@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from typing import Any
+from uuid import UUID
 
+import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -22,7 +24,6 @@ from processor.dashboard.statistics.results import Interval
 #: characters of a value in a table's cell; the whole of it stands on the trial's page
 CELL = 60
 NOTHING = "–"
-_LINES = str.maketrans({"\n": "\n", "\t": "\t"})
 
 
 @cache
@@ -48,6 +49,7 @@ def environment() -> Environment:
         "count": count,
         "json": pretty,
         "signed": signed,
+        "sentence": sentence,
     }
     made.globals |= {"run_path": run_path, "trial_path": trial_path, "draw": drawing, "version": __version__}
     return made
@@ -113,6 +115,12 @@ def whole(found: Any) -> str:
     return NOTHING if found is None or found == "" else printable(str(found))
 
 
+def sentence(found: str) -> str:
+    """It begins with a capital letter."""
+    shown = whole(found)
+    return shown[:1].upper() + shown[1:]
+
+
 def lines(found: str) -> str:
     """A text of several lines: those are kept, and whatever else is invisible is shown."""
     return "\n".join(printable(line.replace("\t", "    ")) for line in found.split("\n"))
@@ -126,8 +134,11 @@ def value(found: Any, limit: int = CELL) -> Markup | str:
         return "true" if found else "false"
     if isinstance(found, datetime):
         return moment(found)
+    if isinstance(found, UUID):
+        return str(found)
     if isinstance(found, (int, float, Decimal)):
-        short, exact = number(found), to_json(found).decode()[:1000]
+        exact = to_json(found).decode()[:1000]
+        short = exact if len(exact) <= 10 else number(found)
         return short if short == exact else Markup('<span title="{}">{}</span>').format(exact, short)
     return text(found if isinstance(found, str) else to_json(found).decode(), limit)
 
@@ -161,6 +172,4 @@ def duration(milliseconds: float | None) -> str:
 
 def pretty(found: Any) -> str:
     """JSON for people: indented, without what is invisible."""
-    import msgspec
-
     return lines(msgspec.json.format(to_json(found), indent=2).decode())

@@ -31,8 +31,8 @@ async def show_runs(site: Site, question: Question) -> View:
         "title": "Runs",
         "rows": rows,
         "search": search or "",
-        "next": None if following is None else query(given, after=following),
-        "first": query(given, after=None) if "after" in given else None,
+        "next": None if following is None else f"/{query(given, after=following)}",
+        "first": f"/{query(given, after=None)}" if "after" in given else None,
         "empty": not rows and not search and "after" not in given,
         "query": query(given),
     }
