@@ -15,6 +15,7 @@ from processor.core.errors import ProcessorError, SetupError
 from processor.core.settings import PREFIX, DashboardSettings
 from processor.core.stopping import Stop, stop_on_signals
 from processor.dashboard.pages.app import METERS, Dashboard, make_app
+from processor.dashboard.pages.openapi import make_openapi
 from processor.dashboard.pages.views import Site
 from processor.dashboard.queries.pool import open_pool
 from processor.service.health import Health, serve_health
@@ -121,7 +122,8 @@ async def _serve(parts: _Parts) -> None:
         site = Site(
             pool, timeout_ms=timeout_ms, mlflow_url=settings.dashboard_mlflow_url or settings.mlflow_tracking_uri
         )
-        dashboard = Dashboard(site, parts.guard, alive=health.alive, ready=lambda: parts.watch.found)
+        openapi = make_openapi(with_tokens=settings.dashboard_tokens_file is not None)
+        dashboard = Dashboard(site, parts.guard, alive=health.alive, ready=lambda: parts.watch.found, openapi=openapi)
         connections = Connections(most_connections(settings.dashboard_max_connections), TIMES, METERS)
 
         def drain() -> None:

@@ -113,7 +113,7 @@ def over_time(spans: Sequence[Adoption], window: Window, until: datetime) -> Mar
         if one.share.estimate is not None and one.share.low is not None and one.share.high is not None:
             at = left + wide / 2
             top, low = shares(one.share.high), shares(one.share.low)
-            parts.append(element("rect", x=at - 2, y=top, width=4, height=max(low - top, 1.0), cls="band"))
+            parts.append(element("line", x1=at, x2=at, y1=top, y2=low, cls="with whisker"))
             line.append((at, shares(one.share.estimate)))
     parts.append(element("polyline", points=points_of(line), cls="with"))
     parts += [element("circle", cx=at, cy=y, r=2.5, cls="with") for at, y in line]

@@ -54,7 +54,7 @@ class Dashboard:
     """The pages, the probes, the files that pages need."""
 
     def __init__(
-        self, site: Site, guard: Guard, *, alive: Callable[[], bool], ready: Callable[[], bool], openapi: bytes = b"{}"
+        self, site: Site, guard: Guard, *, alive: Callable[[], bool], ready: Callable[[], bool], openapi: bytes
     ) -> None:
         self._site, self._guard = site, guard
         self._alive, self._ready, self._openapi = alive, ready, openapi

@@ -139,34 +139,44 @@ def best_of(budget: Budget, reference: str, other: str) -> Markup:
     """The median best of k trials of each arm with its band, k growing by decades."""
     height, left, bottom = 260, 70, 36
     points = budget.points
-    ends = [
-        end
-        for point in points
-        for arm in (point.reference, point.other)
-        for end in (arm.estimate, arm.low, arm.high)
-        if end is not None
-    ]
+    known = [arm.estimate for point in points for arm in (point.reference, point.other) if arm.estimate is not None]
     x = Scale(0.0, math.log10(max(point.k for point in points)) or 1.0, left, WIDTH - 130)
-    y = Scale(*spread(ends), height - bottom, 12)
+    y = Scale(*_window(known), height - bottom, 12)
     steps = [point.k for point in points if str(point.k)[0] in "15" or len(points) < 8]
     parts = [
         axis_y(y, left, x.last, [(one, number(one)) for one in ticks(y.low, y.high)]),
         axis_x(x, height - bottom, 12, [(math.log10(k), number(k)) for k in steps]),
         element("text", "trials of each arm", x=(x.first + x.last) / 2, y=height - 4, text_anchor="middle"),
     ]
-    for cls, name in zip(SERIES, (reference, other), strict=True):
+    ends = []
+    for cls in SERIES:
         of_arm = [(point.k, point.reference if cls == "without" else point.other) for point in points]
         line = [(x(math.log10(k)), y(arm.estimate)) for k, arm in of_arm if arm.estimate is not None]
         for k, arm in of_arm:
             if arm.estimate is not None:
                 shifted = x(math.log10(k)) + (3 if cls == "with" else -3)
-                low, high = (y(end if end is not None else arm.estimate) for end in (arm.low, arm.high))
+                low, high = (y(_clipped(y, arm.estimate if end is None else end)) for end in (arm.low, arm.high))
                 parts.append(element("line", x1=shifted, x2=shifted, y1=low, y2=high, cls=f"{cls} whisker"))
         parts.append(element("polyline", points=points_of(line), cls=cls))
-        if line:
-            above = line[-1][1] - 4 if cls == "with" else line[-1][1] + 12
-            parts.append(element("text", _cut(name), x=line[-1][0] + 10, y=above, cls="name"))
+        ends.append(line[-1] if line else (x.last, y.first))
+    # names beside the lines' ends, apart from each other
+    upper = 0 if ends[0][1] <= ends[1][1] else 1
+    names = reference, other
+    first = min(ends[upper][1] + 4, height - bottom - 14)
+    for arm, at in ((upper, first), (1 - upper, max(ends[1 - upper][1] + 4, first + 14))):
+        parts.append(element("text", _cut(names[arm], 16), x=x.last + 12, y=at, cls=f"{SERIES[arm]} named"))
     return picture(WIDTH, height, f"Median of the best of k trials, {_cut(reference)} and {_cut(other)}", *parts)
+
+
+def _window(known: list[float]) -> tuple[float, float]:
+    """What is seen of the values' axis: the lines, and intervals as far as the lines' own range goes again."""
+    low, high = spread(known)
+    room = (high / 2 - low / 2) * 0.8
+    return max(low - room, -1.7e308), min(high + room, 1.7e308)
+
+
+def _clipped(scale: Scale, value: float) -> float:
+    return min(max(value, scale.low), scale.high)
 
 
 def love(one: Contrast) -> Markup:
