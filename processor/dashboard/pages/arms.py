@@ -163,8 +163,8 @@ def best_of(budget: Budget, reference: str, other: str) -> Markup:
     upper = 0 if ends[0][1] <= ends[1][1] else 1
     names = reference, other
     first = min(ends[upper][1] + 4, height - bottom - 14)
-    for arm, at in ((upper, first), (1 - upper, max(ends[1 - upper][1] + 4, first + 14))):
-        parts.append(element("text", _cut(names[arm], 16), x=x.last + 12, y=at, cls=f"{SERIES[arm]} named"))
+    for which, at in ((upper, first), (1 - upper, max(ends[1 - upper][1] + 4, first + 14))):
+        parts.append(element("text", _cut(names[which], 16), x=x.last + 12, y=at, cls=SERIES[which]))
     return picture(WIDTH, height, f"Median of the best of k trials, {_cut(reference)} and {_cut(other)}", *parts)
 
 

@@ -61,8 +61,8 @@ SUMMARIES = {
 PATHS = {"run": "/runs/{run_id}", "trial": "/runs/{run_id}/trials/{trial_id}", **{name: f"/{name}" for name in SINGLE}}
 STREAMED = ("trials", "run")
 _ID = (
-    "percent-encoded; a slash may stand as ~2F, a dot that would be a step or an ending as ~2E, any other byte below 128 "
-    "likewise, a ~ as ~7E"
+    "percent-encoded; a slash may stand as ~2F, a dot that would be a step or an ending as ~2E, any other byte below "
+    "128 likewise, a ~ as ~7E"
 )
 
 
