@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from processor.dashboard.statistics.compare import MOST_ARMS, compare
+from processor.dashboard.statistics.compare import MOST_ARMS, UnknownArm, compare
 from processor.dashboard.statistics.directions import guess_direction
 from processor.dashboard.statistics.results import Comparison
 from processor.dashboard.statistics.sample import FAILED, OTHER, Parameter, Sample
@@ -168,7 +168,7 @@ def test_arms_beyond_eight_are_counted() -> None:
 
 
 def test_an_arm_that_is_not_there_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="no arm 'maybe': the arms are false, true"):
+    with pytest.raises(UnknownArm, match="no arm 'maybe': the arms are false, true"):
         compared(some(), reference="maybe")
 
 
