@@ -22,7 +22,7 @@ from processor.core.metrics import (
     REGISTRY,
 )
 from processor.dashboard.filters.tree import FilterError
-from processor.dashboard.pages import adoption, compare, going, health, run, runs, trial, trials
+from processor.dashboard.pages import adoption, charts, compare, going, health, run, runs, trial, trials
 from processor.dashboard.pages.answers import HEADERS, Failure, answer, stream, tell
 from processor.dashboard.pages.paths import Place, label_of, read_path
 from processor.dashboard.pages.views import NotFound, Page, Pairs, Question, Site
@@ -44,10 +44,11 @@ PAGES: Mapping[str, Page] = {
     "trials": Page(trials.show_trials, trials.export_all),
     "trial": Page(trial.show_trial),
     "compare": Page(compare.show_comparison),
+    "charts": Page(charts.show_charts),
     "adoption": Page(adoption.show_adoption),
     "health": Page(health.show_health),
 }
-FILES = {"dashboard.css": "text/css; charset=utf-8"}
+FILES = {"dashboard.css": "text/css; charset=utf-8", "charts.css": "text/css; charset=utf-8"}
 
 
 class Dashboard:

@@ -38,13 +38,13 @@ async def show_comparison(site: Site, question: Question) -> View:
     reading = read(question.pairs)
     asked = reading.asked
     keys = await trial_keys(site.pool, Scope(None, asked.filter))
-    metric = asked.metric or _usual_metric(keys)
+    metric = asked.metric or usual_metric(keys)
     context = {
         "title": "Compare arms",
         "reading": reading,
         "metric": metric,
         "metric_chosen": bool(asked.metric),
-        "metrics": _metrics(keys, metric),
+        "metrics": metrics_of(keys, metric),
         "parameters": _parameters(keys, asked.parameter),
         "kept": kept,
         "arms": arms,
@@ -87,18 +87,19 @@ async def _compare(site: Site, asked: Asked) -> Comparison:
     return await site.comparisons.get(key, find)
 
 
-def _usual_metric(keys: Sequence[Key]) -> str:
+def usual_metric(keys: Sequence[Key]) -> str:
     """The metric that most trials have, one whose direction its name tells before one of which it does not."""
     numeric = [key for key in keys if key.place == "metrics" and key.numbers]
     numeric.sort(key=lambda key: guess_direction(key.key).better == "unknown")
     return name_of(numeric[0].path) if numeric else ""
 
 
-def _metrics(keys: Sequence[Key], chosen: str) -> list[Choice]:
+def metrics_of(keys: Sequence[Key], chosen: str) -> list[Choice]:
+    """What can be chosen as a metric: metrics, columns and parameters that are numbers."""
     offered = [(name_of(key.path), key.key) for key in keys if key.place == "metrics" and key.numbers]
     offered += [(name, label_of(read_path(name))) for name in COLUMNS]
     offered += [(name_of(key.path), f"{key.key} (a parameter)") for key in keys if _is_number(key)]
-    return _choices(offered, chosen)
+    return choices(offered, chosen)
 
 
 def _is_number(key: Key) -> bool:
@@ -107,10 +108,10 @@ def _is_number(key: Key) -> bool:
 
 def _parameters(keys: Sequence[Key], chosen: str) -> list[Choice]:
     few = [key for key in keys if key.place == "parameters" and not key.nested and 1 < key.values <= MOST_LEVELS]
-    return _choices([("spectral_norm", "spectral_norm"), *((name_of(key.path), key.key) for key in few)], chosen)
+    return choices([("spectral_norm", "spectral_norm"), *((name_of(key.path), key.key) for key in few)], chosen)
 
 
-def _choices(offered: Sequence[tuple[str, str]], chosen: str) -> list[Choice]:
+def choices(offered: Sequence[tuple[str, str]], chosen: str) -> list[Choice]:
     """What is chosen is among them, however it was spelled."""
     path = read_path(chosen) if chosen else None
     found = [Choice(value, label, read_path(value) == path) for value, label in offered]

@@ -9,6 +9,7 @@ from processor import __version__
 from processor.core.numbers import to_json
 from processor.dashboard.asked import MOST_ROWS
 from processor.dashboard.pages.adoption import WINDOWS
+from processor.dashboard.pages.charts import CHARTS
 from processor.dashboard.pages.paths import SINGLE
 from processor.dashboard.pages.runs import STATUSES
 
@@ -41,6 +42,13 @@ PARAMETERS: Mapping[str, Mapping[str, tuple[str, Schema]]] = {
     "run": _LISTS,
     "trial": {},
     "compare": _COMPARED,
+    "charts": {
+        "q": _LISTS["q"],
+        "metric": ("what is drawn: a metric, a parameter or a column that is a number", _TEXT),
+        "better": _COMPARED["better"],
+        "by": ("what the best so far is drawn over; default: trial", {**_TEXT, "enum": ["trial", "time", "cost"]}),
+        "x": ("the parameter that the metric is drawn over; default: the first that varies", _TEXT),
+    },
     "adoption": {"window": ("how far back", {**_TEXT, "enum": list(WINDOWS)})},
     "health": {
         "reason": ("dead letters of this reason alone", _TEXT),
@@ -55,6 +63,7 @@ SUMMARIES = {
     "run": "A run and its trials; .json a page of them, .csv and .jsonl all of the filter",
     "trial": "All that is known of a trial",
     "compare": "The arms of a parameter by a metric",
+    "charts": "Best so far, single trials, spread and failures, by arm",
     "adoption": "The share of trials with spectral_norm, by time and by run",
     "health": "Dead letters, the outbox, parked messages",
 }
@@ -132,6 +141,7 @@ def _object(name: str) -> Schema:
         "run": {"run": {"type": "object"}, "counts": {"type": "object"}, "life": {"type": "object"}, **listed},
         "trial": {"trial": {"type": ["object", "null"]}, "letters": {"type": "array"}, "curves": {"type": "array"}},
         "compare": {"comparison": {"type": ["object", "null"]}},
+        "charts": {"metric": {"type": ["string", "null"]}, **{name: {"type": "array"} for name in CHARTS}},
         "adoption": {"window": _TEXT, "share": {"$ref": "#/components/schemas/Interval"}, "spans": {"type": "array"}},
         "health": {"waiting": _COUNT, "parked": _COUNT, "dead_letters": _COUNT, "letters": {"type": "array"}},
     }

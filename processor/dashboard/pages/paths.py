@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 Form = Literal["html", "json", "csv", "jsonl"]
 FORMS: dict[str, Form] = {".json": "json", ".csv": "csv", ".jsonl": "jsonl"}
 #: pages without an id in their path
-SINGLE = ("runs", "trials", "compare", "adoption", "health")
+SINGLE = ("runs", "trials", "compare", "charts", "adoption", "health")
 #: what is no page
 OTHERS = ("go", "openapi.json", "live", "ready", "metrics")
 _ESCAPED = re.compile(r"~([0-9A-Fa-f]{2})")

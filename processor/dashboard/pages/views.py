@@ -30,6 +30,7 @@ class Site:
         """`timeout_ms`: the pool's, as it is told; `mlflow_url`: where browsers find MLflow, None for nowhere."""
         self.pool, self.timeout_ms, self.mlflow_url = pool, timeout_ms, mlflow_url
         self.comparisons: Shared[Comparison] = Shared(SHARED_SECONDS)
+        self.charts: Shared[Any] = Shared(SHARED_SECONDS)
         self.comparing = asyncio.Semaphore(COMPARISONS)
         self.exports = 0
 
