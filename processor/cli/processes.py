@@ -101,7 +101,7 @@ def _make_token(door: Door, name: str, rights: list[str] | None, from_stdin: boo
 
 
 def run() -> None:
-    """`ingest`, `relay` and, where PROCESSOR_GATEWAY_LISTEN is set, `gateway` together, each as its own process."""
+    """`ingest`, `relay`, and `gateway` and `dashboard` where a PROCESSOR_*_LISTEN is set, each as its own process."""
     from processor.core.settings import Settings
     from processor.service.together import run_together
 

@@ -65,11 +65,12 @@ def number(found: Any) -> str:
         return NOTHING
     if isinstance(found, bool):
         return "true" if found else "false"
-    if isinstance(found, int) or (isinstance(found, float) and found.is_integer() and abs(found) < 1e6):
-        return count(int(found)) if abs(found) < 1e15 else f"{Decimal(found):.6g}"
+    if isinstance(found, int) and abs(found) < 10**15:
+        return count(found)
     if isinstance(found, float) and not math.isfinite(found):
         return "NaN" if math.isnan(found) else "infinite"
-    return f"{found:.6g}".replace("-", "−", 1) if str(found).startswith("-") else f"{found:.6g}"
+    within = abs(found) < 1e308  # a decimal may be larger than any double
+    return (f"{float(found):.6g}" if within else f"{Decimal(found):.6g}").replace("-", "−")
 
 
 def signed(found: float | None) -> str:

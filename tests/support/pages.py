@@ -1,0 +1,112 @@
+"""The dashboard's pages as a browser meets them: asked for over HTTP, links followed, what is in them looked at."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from html.parser import HTMLParser
+from typing import Any, TypeVar
+
+import httpx
+
+from processor.dashboard.pages.app import Dashboard, make_app
+from processor.dashboard.pages.openapi import make_openapi
+from processor.dashboard.pages.views import Site
+from processor.dashboard.queries.pool import open_pool
+from processor.web.guard import Guard
+
+T = TypeVar("T")
+ANYBODY = Guard(None)
+#: elements that have no end
+VOID = frozenset({"meta", "link", "input", "br"})
+#: what may stand in an attribute that leads somewhere
+SAFE = ("/", "?", "#", "http://", "https://", "s3://", "data:,")
+
+
+class Read(HTMLParser):
+    """A page, read strictly: elements that are not closed, scripts, handlers and odd links are complaints."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.links: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self.complaints: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        if self._open:
+            self.complaints.append(f"not closed: {self._open}")
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag in ("script", "iframe", "object", "embed", "base", "img", "foreignobject"):
+            self.complaints.append(f"there is a {tag}")
+        given = dict(attrs)
+        for name, value in attrs:
+            if name.startswith("on") or name == "style":
+                self.complaints.append(f"{tag} has {name}={value}")
+            if name in ("href", "action", "src") and value and not value.startswith(SAFE):
+                self.complaints.append(f"{tag} leads to {value}")
+        if tag == "a" and given.get("href"):
+            self.links.append((given.get("rel") or "", str(given["href"])))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self._open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if not self._open or self._open.pop() != tag:
+            self.complaints.append(f"</{tag}> closes nothing")
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def link(self, rel: str) -> str | None:
+        return next((href for found, href in self.links if found == rel), None)
+
+
+def read(answer: httpx.Response, status: int = 200) -> Read:
+    """The page, without a complaint."""
+    assert answer.status_code == status, answer.text[:2000]
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.headers["content-security-policy"].startswith("default-src 'none';")
+    assert not {"unsafe-inline", "script-src"} & set(answer.headers["content-security-policy"].split())
+    found = Read(answer.text)
+    assert found.complaints == []
+    return found
+
+
+def browse(
+    url: str,
+    work: Callable[[httpx.AsyncClient], Awaitable[T]],
+    *,
+    guard: Guard = ANYBODY,
+    timeout_ms: int = 10_000,
+    mlflow_url: str | None = None,
+    **options: Any,
+) -> T:
+    """What a coroutine function makes of a client of the dashboard on this database, all in this process."""
+
+    async def with_client() -> T:
+        async with open_pool(url, timeout_ms=timeout_ms, **options) as pool:
+            site = Site(pool, timeout_ms=timeout_ms, mlflow_url=mlflow_url)
+            openapi = make_openapi(with_tokens=False)
+            dashboard = Dashboard(site, guard, alive=lambda: True, ready=lambda: True, openapi=openapi)
+            transport = httpx.ASGITransport(app=make_app(dashboard, write_s=10.0))
+            async with httpx.AsyncClient(transport=transport, base_url="http://localhost", timeout=60) as client:
+                found = await work(client)
+            assert site.exports == 0
+            return found
+
+    return asyncio.run(with_client())
+
+
+def get(url: str, path: str, **options: Any) -> httpx.Response:
+    """One page."""
+    return browse(url, lambda client: client.get(path), **options)
