@@ -132,4 +132,5 @@ DASHBOARD_CONNECTIONS = Gauge("processor_dashboard_connections", "open HTTP conn
 DASHBOARD_CLOSED = Counter(
     "processor_dashboard_connections_closed", "connections closed unasked, by cause", ["cause"], registry=REGISTRY
 )
+DASHBOARD_WATCHING = Gauge("processor_dashboard_watching", "pages that are watched for changes", registry=REGISTRY)
 DASHBOARD_EXPORTS = Gauge("processor_dashboard_exports", "exports that are being read", registry=REGISTRY)

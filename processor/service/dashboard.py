@@ -128,6 +128,7 @@ async def _serve(parts: _Parts) -> None:
 
         def drain() -> None:
             dashboard.draining = True
+            site.changes.close()
 
         app = make_app(dashboard, write_s=WRITE_SECONDS)
         config = configure(app, connections, idle_s=TIMES.idle, drain_s=settings.dashboard_drain_ms / 1000)

@@ -20,7 +20,7 @@ WORDS: dict[By, str] = {
     "time": "time at which the trial was first seen",
     "cost": "duration of the arm's trials together",
 }
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 320, 70, 16, 24, 44
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 320, 70, 40, 24, 44
 #: marks of an arm; a line with more has none
 MARKS = 60
 

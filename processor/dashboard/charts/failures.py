@@ -14,7 +14,7 @@ from processor.dashboard.queries.charts import Endings
 from processor.dashboard.statistics.intervals import Confidence
 from processor.dashboard.statistics.rates import wilson
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 240, 70, 16, 24, 28
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 240, 70, 40, 24, 28
 
 
 def failures_picture(rows: Sequence[Endings]) -> Markup | None:

@@ -14,7 +14,7 @@ from processor.dashboard.pages.paths import trial_path
 from processor.dashboard.pages.rendering import number
 from processor.dashboard.queries.charts import Sampled
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 340, 70, 16, 24, 44
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 340, 70, 40, 24, 44
 #: marks: each is some 200 bytes of the page
 MOST = 600
 

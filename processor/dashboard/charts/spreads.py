@@ -12,7 +12,7 @@ from processor.dashboard.charts.scatter import as_number
 from processor.dashboard.pages.drawing import Scale, axis_x, element, picture, spread
 from processor.dashboard.queries.charts import Sampled
 
-WIDTH, ROW, LEFT, RIGHT, BOTTOM = 960, 110, 150, 16, 30
+WIDTH, ROW, LEFT, RIGHT, BOTTOM = 960, 110, 150, 40, 30
 BINS = 40
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

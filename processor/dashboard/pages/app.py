@@ -26,6 +26,7 @@ from processor.dashboard.pages import adoption, charts, compare, going, health, 
 from processor.dashboard.pages.answers import HEADERS, Failure, answer, stream, tell
 from processor.dashboard.pages.paths import Place, label_of, read_path
 from processor.dashboard.pages.views import NotFound, Page, Pairs, Question, Site
+from processor.dashboard.pages.watching import for_watchers, stream_changes
 from processor.store.errors import ReportError
 from processor.web.guard import Guard
 from processor.web.manners import Manners
@@ -48,7 +49,12 @@ PAGES: Mapping[str, Page] = {
     "adoption": Page(adoption.show_adoption),
     "health": Page(health.show_health),
 }
-FILES = {"dashboard.css": "text/css; charset=utf-8", "charts.css": "text/css; charset=utf-8"}
+FILES = {
+    "dashboard.css": "text/css; charset=utf-8",
+    "charts.css": "text/css; charset=utf-8",
+    "live.js": "text/javascript; charset=utf-8",
+    "patching.js": "text/javascript; charset=utf-8",
+}
 
 
 class Dashboard:
@@ -97,6 +103,8 @@ class Dashboard:
         if self.draining:
             raise NotTaken(503, "draining", "the dashboard is being stopped")
         question = Question(place.ids, _pairs(asked))
+        if place.name == "changes":
+            return stream_changes(self._site.changes, request.method)
         if place.name == "go":
             return RedirectResponse(await going.find(self._site, question), 303, HEADERS)
         page = PAGES[place.name]
@@ -105,7 +113,11 @@ class Dashboard:
         if place.form == "jsonl":
             raise NotFound("this page has no JSON lines: take .json or .csv")
         path = request.scope["raw_path"].decode("latin-1")
-        return answer(await page.show(self._site, question), place.form, path)
+
+        async def show() -> Response:
+            return answer(await page.show(self._site, question), place.form, path)
+
+        return await for_watchers(self._site, request, show)
 
 
 def _pairs(asked: str) -> Pairs:

@@ -51,6 +51,8 @@ async def show_comparison(site: Site, question: Question) -> View:
         "found": None,
         "problem": None,
         "newest": NEWEST,
+        # intervals for one look are for one: whoever looks again and again takes those that are valid at every look
+        "snapshot": asked.validity != "always",
     }
     if not metric:
         context["empty"] = not keys

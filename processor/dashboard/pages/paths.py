@@ -16,7 +16,7 @@ FORMS: dict[str, Form] = {".json": "json", ".csv": "csv", ".jsonl": "jsonl"}
 #: pages without an id in their path
 SINGLE = ("runs", "trials", "compare", "charts", "adoption", "health")
 #: what is no page
-OTHERS = ("go", "openapi.json", "live", "ready", "metrics")
+OTHERS = ("go", "changes", "openapi.json", "live", "ready", "metrics")
 _ESCAPED = re.compile(r"~([0-9A-Fa-f]{2})")
 _UNSAFE = re.compile(r"[/\\%~\x00-\x1f\x7f]")
 _ENDING = re.compile(r"\.(?=(?:json|csv|jsonl)$)", re.IGNORECASE)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from processor.core.errors import UsageError
 from processor.dashboard.asked import Asked, read_asked, write_asked
+from processor.dashboard.changes import Changes, ask_version
 from processor.dashboard.filters.tree import EVERYTHING, MAX_LENGTH
 from processor.dashboard.pages.paths import Form
 from processor.dashboard.sharing import Shared
@@ -19,6 +20,8 @@ Pairs = Sequence[tuple[str, str]]
 SHARED_SECONDS = 5.0
 #: comparisons at once: each may hold 200 MB and a processor
 COMPARISONS = 2
+#: pages that are held for others who watch the same, by version
+HELD_SECONDS, HELD = 5.0, 64
 #: exports at once: a page of each is in memory
 EXPORTS = 4
 
@@ -31,6 +34,8 @@ class Site:
         self.pool, self.timeout_ms, self.mlflow_url = pool, timeout_ms, mlflow_url
         self.comparisons: Shared[Comparison] = Shared(SHARED_SECONDS)
         self.charts: Shared[Any] = Shared(SHARED_SECONDS)
+        self.watched: Shared[Any] = Shared(HELD_SECONDS, HELD)
+        self.changes = Changes(lambda: ask_version(pool))
         self.comparing = asyncio.Semaphore(COMPARISONS)
         self.exports = 0
 
