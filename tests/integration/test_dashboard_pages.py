@@ -2,56 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
 from typing import Any
 from urllib.parse import quote, urljoin
 
-import asyncpg
 import httpx
 import pytest
 
-from processor.core.numbers import to_json
 from processor.dashboard.pages.paths import run_path, trial_path
-from processor.store.connection import prepare
-from tests.support.pages import browse, get, read
-from tests.support.trials import INSERT, START, fill_tables, trials
+from tests.support.pages import browse, fill, get, read, report
+from tests.support.trials import fill_tables, trials
 
 PAGES = ["/", "/trials", "/compare", "/adoption?window=1y", "/health"]
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
-
-
-def fill(url: str, reports: list[dict[str, Any]], *statements: str) -> None:
-    """Runs and trials of these reports, then whatever else."""
-
-    async def work() -> None:
-        connection = await asyncpg.connect(url)
-        await prepare(connection)
-        for run_id in dict.fromkeys(report["run_id"] for report in reports):
-            await connection.execute(
-                "insert into cerebros_model_runs (run_id, state) values ($1, 'running') on conflict do nothing", run_id
-            )
-        await connection.execute(INSERT, to_json(reports), START)
-        for statement in statements:
-            await connection.execute(statement)
-        await connection.close()
-
-    asyncio.run(work())
-
-
-def report(run_id: str, trial_id: str, place: int = 0, **more: Any) -> dict[str, Any]:
-    said = {"status": "succeeded", "metrics": {"accuracy": 0.5}, "parameters": {"lr": 0.1}, "spectral_norm": True}
-    return {
-        "run_id": run_id,
-        "trial_id": trial_id,
-        "place": place,
-        "duration_ms": 5,
-        "schema_version": 3,
-        **said,
-        **more,
-    }
 
 
 @pytest.mark.parametrize("count", [0, 1, 60])

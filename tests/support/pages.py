@@ -7,13 +7,17 @@ from collections.abc import Awaitable, Callable
 from html.parser import HTMLParser
 from typing import Any, TypeVar
 
+import asyncpg
 import httpx
 
+from processor.core.numbers import to_json
 from processor.dashboard.pages.app import Dashboard, make_app
 from processor.dashboard.pages.openapi import make_openapi
 from processor.dashboard.pages.views import Site
 from processor.dashboard.queries.pool import open_pool
+from processor.store.connection import prepare
 from processor.web.guard import Guard
+from tests.support.trials import INSERT, START
 
 T = TypeVar("T")
 ANYBODY = Guard(None)
@@ -110,3 +114,34 @@ def browse(
 def get(url: str, path: str, **options: Any) -> httpx.Response:
     """One page."""
     return browse(url, lambda client: client.get(path), **options)
+
+
+def fill(url: str, reports: list[dict[str, Any]], *statements: str) -> None:
+    """Runs and trials of these reports, then whatever else."""
+
+    async def work() -> None:
+        connection = await asyncpg.connect(url)
+        await prepare(connection)
+        for run_id in dict.fromkeys(report["run_id"] for report in reports):
+            await connection.execute(
+                "insert into cerebros_model_runs (run_id, state) values ($1, 'running') on conflict do nothing", run_id
+            )
+        await connection.execute(INSERT, to_json(reports), START)
+        for statement in statements:
+            await connection.execute(statement)
+        await connection.close()
+
+    asyncio.run(work())
+
+
+def report(run_id: str, trial_id: str, place: int = 0, **more: Any) -> dict[str, Any]:
+    said = {"status": "succeeded", "metrics": {"accuracy": 0.5}, "parameters": {"lr": 0.1}, "spectral_norm": True}
+    return {
+        "run_id": run_id,
+        "trial_id": trial_id,
+        "place": place,
+        "duration_ms": 5,
+        "schema_version": 3,
+        **said,
+        **more,
+    }
