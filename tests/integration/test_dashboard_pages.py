@@ -15,7 +15,7 @@ from processor.dashboard.pages.paths import run_path, trial_path
 from tests.support.pages import browse, fill, get, read, report
 from tests.support.trials import fill_tables, trials
 
-PAGES = ["/", "/trials", "/compare", "/adoption?window=1y", "/health"]
+PAGES = ["/", "/trials", "/compare", "/charts", "/adoption?window=1y", "/health"]
 FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
