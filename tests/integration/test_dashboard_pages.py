@@ -341,7 +341,8 @@ PARTS = [
     "q", "sort", "after", "columns", "limit", "metric", "parameter", "reference", "better", "validity", "defaulted",
     "window", "search", "reason", "before", "resolved", "to", "accuracy", "-accuracy", "metrics.n", "status = failed",
     "1", "-1", "50", "higher", "always", "out", "24h", "too", "not_json", "\x00", "%", "é", "\ud800", "'", '"', "(",
-    ")", "<script>", "x" * 300, "run_id", "spectral_norm", "warnings is empty", "lr in (1, 2)", "9" * 400, "true", "opt", "",
+    ")", "<script>", "x" * 300,
+    "run_id", "spectral_norm", "warnings is empty", "lr in (1, 2)", "9" * 400, "true", "opt", "",
 ]  # fmt: skip
 PLACES = ["/", "/trials", "/trials.json", "/trials.csv", "/compare", "/compare.json", "/adoption", "/health.csv", "/go",
           "/runs/r", "/runs/r.jsonl", "/runs/r/trials/1", "/runs.csv", "/runs/%00.json", "/openapi.json"]  # fmt: skip

@@ -9,7 +9,6 @@ import pytest
 from processor.service.together import commands_of
 from tests.conftest import settings_of
 
-
 GATEWAY = {"PROCESSOR_GATEWAY_LISTEN": "127.0.0.1:1"}
 DASHBOARD = {"PROCESSOR_DASHBOARD_LISTEN": "127.0.0.1:2"}
 
