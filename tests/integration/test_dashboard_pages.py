@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 from typing import Any
 from urllib.parse import quote, urljoin
 
@@ -333,3 +334,37 @@ def test_columns_and_order_are_in_the_url_and_forms_keep_them(database_url: str)
     assert shown["columns"] == ['"lr"', 'metrics."accuracy"']
     values = [row["parameters"]["lr"] for row in shown["trials"]]
     assert values == sorted(values, reverse=True)
+
+
+#: parts of queries as people, programs and those who mean no good might send them
+PARTS = [
+    "q", "sort", "after", "columns", "limit", "metric", "parameter", "reference", "better", "validity", "defaulted",
+    "window", "search", "reason", "before", "resolved", "to", "accuracy", "-accuracy", "metrics.n", "status = failed",
+    "1", "-1", "50", "higher", "always", "out", "24h", "too", "not_json", "\x00", "%", "é", "\ud800", "'", '"', "(",
+    ")", "<script>", "x" * 300,
+    "run_id", "spectral_norm", "warnings is empty", "lr in (1, 2)", "9" * 400, "true", "opt", "",
+]  # fmt: skip
+PLACES = ["/", "/trials", "/trials.json", "/trials.csv", "/compare", "/compare.json", "/adoption", "/health.csv", "/go",
+          "/runs/r", "/runs/r.jsonl", "/runs/r/trials/1", "/runs.csv", "/runs/%00.json", "/openapi.json"]  # fmt: skip
+
+
+def test_no_query_whatever_is_in_it_is_a_defect(database_url: str) -> None:
+    fill(database_url, [report("r", "1"), report("r", "2", 1, spectral_norm=False), *hostile()])
+    draw = random.Random(20)
+
+    def query() -> str:
+        pairs = [(draw.choice(PARTS[:17]), draw.choice(PARTS)) for _ in range(draw.randint(0, 3))]
+        return "&".join(f"{name}={quote(value, errors='surrogatepass')}" for name, value in pairs)
+
+    async def work(client: httpx.AsyncClient) -> dict[int, int]:
+        counts: dict[int, int] = {}
+        for _ in range(400):
+            path = f"{draw.choice(PLACES)}?{query()}"
+            answer = await client.get(path)
+            assert answer.status_code in (200, 303, 400, 404), (path, answer.text)
+            counts[answer.status_code] = counts.get(answer.status_code, 0) + 1
+        return counts
+
+    counts = browse(database_url, work)
+    assert counts[200] > 50
+    assert counts[400] > 50

@@ -23,9 +23,9 @@ from processor.dashboard.pages.drawing import (
 from processor.dashboard.pages.rendering import interval, number, share, signed
 from processor.dashboard.statistics.results import Budget, Comparison, Contrast, Interval, PerRun
 
-WIDTH = 760
+WIDTH = 800
 NAME = 210
-FIGURES = 190
+FIGURES = 240
 ROW = 24
 #: rows of a forest that are drawn; the table below it has all that are handed on
 DRAWN = 40
@@ -129,8 +129,9 @@ def _forest_row(x: Scale, y: float, name: str, behind: str, shift: Interval, siz
         parts.append(
             element("polygon", points=points_of([(at - 7, y), (at, y - 7), (at + 7, y), (at, y + 7)]), cls=cls)
         )
-    bounds = interval(shift, "signed")
-    said = f"{signed(shift.estimate)} ({bounds})" if bounds else f"{signed(shift.estimate)}, too few"
+    short = Interval(*(None if end is None else float(f"{end:.3g}") for end in (shift.estimate, shift.low, shift.high)))
+    bounds = interval(short, "signed")
+    said = f"{signed(short.estimate)} ({bounds})" if bounds else f"{signed(short.estimate)}, too few"
     parts.append(element("text", said, x=WIDTH, y=y + 4, text_anchor="end"))
     return parts
 

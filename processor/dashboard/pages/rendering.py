@@ -106,6 +106,8 @@ def text(found: Any, limit: int = CELL) -> Markup | str:
     if found is None or found == "":
         return NOTHING
     shown = printable(str(found))
+    if not shown.strip():
+        shown = "␣" * len(shown)  # an id of blanks could not be seen, nor clicked on
     if len(shown) <= limit:
         return shown
     return Markup('<span title="{}">{}…</span>').format(shown[:1000], shown[: limit - 1])
