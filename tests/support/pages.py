@@ -28,7 +28,7 @@ SAFE = ("/", "?", "#", "http://", "https://", "s3://", "data:,")
 
 
 class Read(HTMLParser):
-    """A page, read strictly: elements that are not closed, scripts but our file, handlers and odd links are complaints."""
+    """A page, read strictly: elements left open, scripts but our file, handlers and odd links are complaints."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)

@@ -28,7 +28,8 @@ class Axis(NamedTuple):
         """Values of the scale with their words."""
         if not self.log:
             return [(one, number(one)) for one in ticks(self.scale.low, self.scale.high, most)]
-        first, last = math.ceil(self.scale.low), math.floor(self.scale.high)
+        # beyond these a double is none, or has lost its digits
+        first, last = max(-307, math.ceil(self.scale.low)), min(307, math.floor(self.scale.high))
         step = max(1, math.ceil((last - first) / most))
         return [(float(power), number(10.0**power)) for power in range(first, last + 1, step)]
 
