@@ -17,11 +17,11 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Fails instead of being skipped where CEREBROS_TEST_BROWSER is `required`."""
+    """Fails instead of being skipped where TEST_BROWSER is `required`."""
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
-        if os.environ.get("CEREBROS_TEST_BROWSER") == "required":
-            pytest.fail("there is no Chromium, and CEREBROS_TEST_BROWSER says that there has to be one", pytrace=False)
+        if os.environ.get("TEST_BROWSER") == "required":
+            pytest.fail("there is no Chromium, and TEST_BROWSER says that there has to be one", pytrace=False)
         pytest.skip("there is no Chromium")
     with sync_playwright() as playwright:
         # a container's root has no sandbox to give

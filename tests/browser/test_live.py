@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.integration.test_dashboard_process import Open
-from tests.support.pages import fill, report
+from tests.support.pages import fill as fill_tables
+from tests.support.pages import report
 from tests.support.proxy import Proxy, through
 
 #: a machine that does much else at the same time
@@ -29,6 +31,12 @@ def page(browser: Browser) -> Iterator[Page]:
     yield opened
     context.close()
     assert problems == []
+
+
+def fill(url: str, reports: list[dict[str, Any]]) -> None:
+    """In a thread: this one has Playwright's event loop."""
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(fill_tables, url, reports).result()
 
 
 def more(url: str, *names: str) -> None:

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 
 import httpx
+
 from processor.dashboard.changes import MOST
 from tests.conftest import execute
 from tests.integration.test_dashboard_process import Open, opened, status
