@@ -213,6 +213,8 @@ def test_pages_are_only_read(database_url: str) -> None:
             answer = await client.request(method, "/trials")
             assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
         assert (await client.head("/trials")).status_code == 200
+        head = await client.head("/trials.csv")
+        assert (head.status_code, head.headers["content-type"]) == (200, "text/csv; charset=utf-8; header=present")
 
     browse(database_url, work)
 
