@@ -330,6 +330,8 @@ def test_columns_and_order_are_in_the_url_and_forms_keep_them(database_url: str)
     path = "/trials?q=lr%20%3E%200&sort=-lr&columns=lr&columns=metrics.accuracy&limit=20"
     answer = get(database_url, path)
     page = read(answer)
+    assert "by lr, downwards" in page.text
+    assert answer.text.count('aria-sort="descending"') == 1
     following = str(page.link("next"))
     assert all(part in following for part in ("q=lr%20%3E%200", "sort=-%22lr%22", "columns=", "limit=20", "after="))
     assert '<input type="hidden" name="sort" value="-&#34;lr&#34;">' in answer.text
