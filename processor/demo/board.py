@@ -13,7 +13,7 @@ from processor.core.settings import PREFIX
 from processor.demo.workers import DemoError, Worker
 from processor.local.files import free_ports
 
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 _PAUSE_SECONDS = 0.1
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import re
 from typing import Any
 from urllib.parse import quote, urljoin
 
@@ -212,6 +213,8 @@ def test_pages_are_only_read(database_url: str) -> None:
             answer = await client.request(method, "/trials")
             assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
         assert (await client.head("/trials")).status_code == 200
+        head = await client.head("/trials.csv")
+        assert (head.status_code, head.headers["content-type"]) == (200, "text/csv; charset=utf-8; header=present")
 
     browse(database_url, work)
 
@@ -327,6 +330,8 @@ def test_columns_and_order_are_in_the_url_and_forms_keep_them(database_url: str)
     path = "/trials?q=lr%20%3E%200&sort=-lr&columns=lr&columns=metrics.accuracy&limit=20"
     answer = get(database_url, path)
     page = read(answer)
+    assert "by lr, downwards" in page.text
+    assert answer.text.count('aria-sort="descending"') == 1
     following = str(page.link("next"))
     assert all(part in following for part in ("q=lr%20%3E%200", "sort=-%22lr%22", "columns=", "limit=20", "after="))
     assert '<input type="hidden" name="sort" value="-&#34;lr&#34;">' in answer.text
@@ -368,3 +373,37 @@ def test_no_query_whatever_is_in_it_is_a_defect(database_url: str) -> None:
     counts = browse(database_url, work)
     assert counts[200] > 50
     assert counts[400] > 50
+
+
+def test_following_the_pages_shows_every_run_and_every_dead_letter_once(database_url: str) -> None:
+    fill(
+        database_url,
+        [report(f"run {place}/", "1", place) for place in range(40)],
+        'with record as (insert into dead_letter_records (topic, partition, "offset", record_timestamp) '
+        "values ('raw', 0, 5, now()) returning id) "
+        "insert into dead_letters (record_id, report_index, reason, detail) "
+        "select id, n, case n % 2 when 0 then 'not_json' else '<b>' end, '<script>' "
+        "from record, generate_series(1, 40) as n",
+    )
+
+    async def follow(client: httpx.AsyncClient, href: str, wanted: str) -> list[str]:
+        found: list[str] = []
+        while True:
+            answer = await client.get(href)
+            page = read(answer)
+            found += re.findall(wanted, answer.text)
+            if page.link("next") is None:
+                return found
+            href = str(page.link("next"))
+
+    async def work(client: httpx.AsyncClient) -> tuple[list[str], list[str], list[str]]:
+        return (
+            await follow(client, "/?limit=7&search=RUN", r'href="/runs/run%20(\d+)~2F"'),
+            await follow(client, "/health?limit=7", r'<th scope="row" class="n">(\d+)</th>'),
+            await follow(client, "/health?limit=7&reason=%3Cb%3E", r'<th scope="row" class="n">(\d+)</th>'),
+        )
+
+    runs, letters, some = browse(database_url, work)
+    assert sorted(map(int, runs)) == list(range(40))
+    assert len(letters) == len(set(letters)) == 40
+    assert len(some) == len(set(some)) == 20

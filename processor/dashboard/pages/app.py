@@ -23,7 +23,7 @@ from processor.core.metrics import (
 )
 from processor.dashboard.filters.tree import FilterError
 from processor.dashboard.pages import adoption, charts, compare, going, health, run, runs, trial, trials
-from processor.dashboard.pages.answers import HEADERS, Failure, answer, stream, tell
+from processor.dashboard.pages.answers import HEADERS, MEDIA, Failure, answer, stream, tell
 from processor.dashboard.pages.paths import Place, label_of, read_path
 from processor.dashboard.pages.views import NotFound, Page, Pairs, Question, Site
 from processor.dashboard.pages.watching import for_watchers, stream_changes
@@ -109,6 +109,8 @@ class Dashboard:
             return RedirectResponse(await going.find(self._site, question), 303, HEADERS)
         page = PAGES[place.name]
         if place.form in ("csv", "jsonl") and page.export is not None:
+            if request.method == "HEAD":  # the length of an export is known once it is read
+                return Response(headers=HEADERS, media_type=MEDIA[place.form])
             return await stream(self._site, page.export(self._site, question, place.form), place.form, place.name)
         if place.form == "jsonl":
             raise NotFound("this page has no JSON lines: take .json or .csv")

@@ -66,6 +66,13 @@ class Listing(NamedTuple):
             "first": self.reading.query() or "?" if asked.after is not None else None,
         }
 
+    def order(self) -> str:
+        """The order in words."""
+        sort = self.reading.asked.sort
+        if sort == NEWEST:
+            return "the newest first"
+        return f"by {label_of(sort.path)}, {'downwards' if sort.down else 'upwards'}"
+
     def document(self) -> dict[str, Any]:
         """The page as JSON: rows as they are stored, cursors, the count and how it is known."""
         return {
@@ -116,7 +123,7 @@ def default_columns(keys: Sequence[Key]) -> list[Path]:
 def _column(path: Path, reading: Reading) -> Column:
     """Sorted downwards at the first click, upwards at the second; the third gives the newest first again."""
     now = reading.asked.sort
-    here = now.path == path
+    here = _same(now.path, path)
     following = Sort(path, True) if not here else Sort(path, False) if now.down else NEWEST
     sortable = path.place != "warnings"
     return Column(
@@ -125,6 +132,11 @@ def _column(path: Path, reading: Reading) -> Column:
         (reading.query(sort=following) or "?") if sortable else None,
         ("descending" if now.down else "ascending") if here else None,
     )
+
+
+def _same(one: Path, other: Path) -> bool:
+    """`accuracy` is `metrics.accuracy`, or the parameter of that name where a page shows that."""
+    return one.keys == other.keys and (one.place == other.place or "either" in (one.place, other.place))
 
 
 def label_of(path: Path) -> str:

@@ -167,6 +167,13 @@ def test_arms_beyond_eight_are_counted() -> None:
     assert sum(one.count for one in found.left_out if "largest" in one.why) == 600 - sum(a.trials for a in found.arms)
 
 
+def test_several_runs_without_any_finite_value_have_no_effect_and_no_error() -> None:
+    found = compared(sample(np.arange(40) % 2, np.full(40, np.nan), run=np.arange(40) // 20, runs=("a", "b")))
+    (contrast,) = found.contrasts
+    assert (contrast.per_run.effects, contrast.per_run.pooled, contrast.per_run.runs_with_both) == ((), None, 0)
+    assert contrast.verdict == "an arm has no finite value"
+
+
 def test_an_arm_that_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(UnknownArm, match="no arm 'maybe': the arms are false, true"):
         compared(some(), reference="maybe")
