@@ -83,7 +83,7 @@ COMPILE = $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-heade
   --python-version 3.11 --no-emit-package cerebros-processor --no-emit-package cerebros-client
 lock: setup
 	@$(COMPILE) --upgrade --group dev --group docs --group values --group oracles --all-extras -o requirements/dev.txt pyproject.toml requirements/build.in
-	@$(COMPILE) -c requirements/dev.txt --extra registry --extra gateway --extra mlflow -o requirements/runtime.txt pyproject.toml
+	@$(COMPILE) -c requirements/dev.txt --extra registry --extra gateway --extra dashboard --extra mlflow -o requirements/runtime.txt pyproject.toml
 	@$(COMPILE) -c requirements/dev.txt --group pyproject.toml:frameworks -o requirements/frameworks.txt
 	@printf 'uv\n' | $(COMPILE) -o requirements/uv.txt -
 	@$(COMPILE) --upgrade -o requirements/mlflow.txt requirements/mlflow.in

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from processor.cli.context import check_extra, load, open_database
 from processor.cli.output import Format, check_format, fail, show
+
+if TYPE_CHECKING:
+    from processor.web.tokens import Door
 
 WithStdin = Annotated[bool, typer.Option("--stop-with-stdin", hidden=True, help="stop when standard input ends")]
 
@@ -53,21 +56,52 @@ def gateway_token(
     from_stdin: Annotated[bool, typer.Option("--stdin", help="hash the token on standard input, make none")] = False,
 ) -> None:
     """Make a token for the gateway: it is printed on stderr, once; the line for the tokens file on stdout."""
-    from processor.core.errors import UsageError
-    from processor.gateway.tokens import RIGHTS, line_for, make_token
+    from processor.web.tokens import GATEWAY
 
-    chosen = frozenset(rights or RIGHTS)
-    if not chosen <= RIGHTS:
-        raise UsageError(f"--right is one of {', '.join(sorted(RIGHTS))}")
+    _make_token(GATEWAY, name, rights, from_stdin)
+
+
+def dashboard(with_stdin: WithStdin = False) -> None:
+    """Show runs, trials and the comparison of the arms as pages in a browser, until a signal; changes nothing."""
+    from processor.core.settings import DashboardSettings
+
+    settings = load(DashboardSettings, "dashboard")
+    check_extra("dashboard", "starlette", "uvicorn", "httptools", "uvloop", "jinja2", "numpy", "scipy")
+    from processor.service.dashboard import run_dashboard
+
+    run_dashboard(settings, with_stdin=with_stdin)
+
+
+def dashboard_token(
+    name: Annotated[str, typer.Argument(help="whose token it is")],
+    rights: Annotated[
+        list[str] | None,
+        typer.Option("--right", help="what it may do: read, metrics; default: both", metavar="RIGHT"),
+    ] = None,
+    from_stdin: Annotated[bool, typer.Option("--stdin", help="hash the token on standard input, make none")] = False,
+) -> None:
+    """Make a token for the dashboard: it is printed on stderr, once; the line for the tokens file on stdout."""
+    from processor.web.tokens import DASHBOARD
+
+    _make_token(DASHBOARD, name, rights, from_stdin)
+
+
+def _make_token(door: Door, name: str, rights: list[str] | None, from_stdin: bool) -> None:
+    from processor.core.errors import UsageError
+    from processor.web.tokens import line_for, make_token
+
+    chosen = frozenset(rights or door.rights)
+    if not chosen <= door.rights:
+        raise UsageError(f"--right is one of {', '.join(sorted(door.rights))}")
     token = sys.stdin.readline().rstrip("\r\n") if from_stdin else make_token()
-    line = line_for(name, token, chosen)
+    line = line_for(name, token, frozenset() if chosen == door.rights else chosen)
     if not from_stdin:
         print(token, file=sys.stderr)
     print(line)
 
 
 def run() -> None:
-    """`ingest`, `relay` and, where PROCESSOR_GATEWAY_LISTEN is set, `gateway` together, each as its own process."""
+    """`ingest`, `relay`, and `gateway` and `dashboard` where a PROCESSOR_*_LISTEN is set, each as its own process."""
     from processor.core.settings import Settings
     from processor.service.together import run_together
 

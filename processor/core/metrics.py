@@ -118,3 +118,19 @@ GATEWAY_INFLIGHT = Gauge(
 GATEWAY_UNCONFIRMED = Gauge(
     "processor_gateway_outage", "1 where Kafka has not confirmed in time and has not answered since", registry=REGISTRY
 )
+
+DASHBOARD_REQUESTS = Counter(
+    "processor_dashboard_requests", "pages answered, by page and status", ["path", "status"], registry=REGISTRY
+)
+DASHBOARD_SECONDS = Histogram(
+    "processor_dashboard_request_seconds",
+    "from a request's head to the end of its answer",
+    buckets=_STAGE_BUCKETS,
+    registry=REGISTRY,
+)
+DASHBOARD_CONNECTIONS = Gauge("processor_dashboard_connections", "open HTTP connections", registry=REGISTRY)
+DASHBOARD_CLOSED = Counter(
+    "processor_dashboard_connections_closed", "connections closed unasked, by cause", ["cause"], registry=REGISTRY
+)
+DASHBOARD_WATCHING = Gauge("processor_dashboard_watching", "pages that are watched for changes", registry=REGISTRY)
+DASHBOARD_EXPORTS = Gauge("processor_dashboard_exports", "exports that are being read", registry=REGISTRY)

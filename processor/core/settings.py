@@ -183,14 +183,7 @@ class DatabaseSettings(ProcessSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
-            raise ValueError("must start with postgresql://")
-        servers = re.split("[/?#]", value.get_secret_value().partition("://")[2])[0].rpartition("@")[2]
-        for server in servers.split(","):
-            _, colon, port = server.rpartition("]")[2].rpartition(":")
-            if colon and port and not _is_port(port):
-                raise ValueError("its port must be a number; write / ? # @ of a password as %2F %3F %23 %40")
-        return value
+        return _postgres_url(value)
 
 
 class SchemaSettings(ProcessSettings):
@@ -388,10 +381,7 @@ class GatewaySettings(TopicSettings, DecodeSettings, HealthSettings):
     @field_validator("gateway_listen")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        host, _, port = value.rpartition(":")
-        if not host or not (port == "0" or _is_port(port)) or (":" in host and not re.fullmatch(r"\[[^\]]+\]", host)):
-            raise ValueError("must be host:port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080")
-        return value
+        return _address(value)
 
     @model_validator(mode="after")
     def _holds_one_body(self) -> Self:
@@ -400,12 +390,22 @@ class GatewaySettings(TopicSettings, DecodeSettings, HealthSettings):
         return self
 
 
-class MlflowSettings(TopicSettings, DatabaseSettings, SchemaSettings, HaltSettings, HealthSettings):
-    """Of `processor mlflow`."""
+class TrackingSettings(ProcessSettings):
+    """Where MLflow is."""
 
     mlflow_tracking_uri: str | None = Field(
         None, description="MLflow tracking server to mirror trials into: http://host:port[/path]", repr=False
     )
+
+    @field_validator("mlflow_tracking_uri")
+    @classmethod
+    def _is_a_server(cls, value: str | None) -> str | None:
+        return _web_url(value)
+
+
+class MlflowSettings(TopicSettings, DatabaseSettings, SchemaSettings, TrackingSettings, HaltSettings, HealthSettings):
+    """Of `processor mlflow`."""
+
     mlflow_experiment: str = Field(
         "cerebros/{run_id}",
         min_length=1,
@@ -443,15 +443,6 @@ class MlflowSettings(TopicSettings, DatabaseSettings, SchemaSettings, HaltSettin
         200, ge=1, le=10_000, description="events that are mirrored before their offsets are committed"
     )
 
-    @field_validator("mlflow_tracking_uri")
-    @classmethod
-    def _is_a_server(cls, value: str | None) -> str | None:
-        if value is not None:
-            match = re.fullmatch(r"https?://(\[[^\]]+\]|[^:/?#@]+)(:(\d+))?(/[^?#]*)?", value)
-            if match is None or (match[3] is not None and not _is_port(match[3])):
-                raise ValueError("must be http://host:port or https://host:port; user and password have settings")
-        return value
-
     @model_validator(mode="after")
     def _has_one_way_in(self) -> Self:
         if self.mlflow_token and self.mlflow_username:
@@ -465,8 +456,88 @@ class MlflowSettings(TopicSettings, DatabaseSettings, SchemaSettings, HaltSettin
         return self.mlflow_parent_runs == "always"
 
 
-class Settings(IngestSettings, RelaySettings, GatewaySettings, MlflowSettings):
+class DashboardSettings(DatabaseSettings, TrackingSettings, HealthSettings):
+    """Of `processor dashboard`."""
+
+    dashboard_listen: str = Field(
+        "127.0.0.1:8090", description="host:port that the dashboard listens on; port 0: any free"
+    )
+    dashboard_database_url: SecretStr | None = Field(
+        None, description="Postgres as the dashboard reads it, by a role that need only read; default: DATABASE_URL"
+    )
+    dashboard_timeout_ms: int = Field(
+        10_000, ge=100, le=600_000, description="a question of a page that takes Postgres longer is cut off: 503"
+    )
+    dashboard_database_connections: int = Field(
+        4, ge=1, le=64, description="questions of the dashboard to Postgres at the same time"
+    )
+    dashboard_tokens_file: Path | None = Field(
+        None, description="who may look: lines that `processor dashboard-token` makes; read again when it changes"
+    )
+    dashboard_allow_anyone: bool = Field(
+        False, description="listen beyond loopback without tokens: whoever reaches the port may look"
+    )
+    dashboard_max_connections: int = Field(
+        1024,
+        ge=1,
+        le=100_000,
+        description="open connections to the dashboard at the most; beyond it the longest idle one is closed",
+    )
+    dashboard_mlflow_url: str | None = Field(
+        None, description="where browsers find MLflow, for links; default: MLFLOW_TRACKING_URI", repr=False
+    )
+    dashboard_drain_ms: int = Field(
+        2000, ge=0, le=600_000, description="on SIGTERM: pages that have begun are answered within this time"
+    )
+
+    @field_validator("dashboard_listen")
+    @classmethod
+    def _is_listenable(cls, value: str) -> str:
+        return _address(value)
+
+    @field_validator("dashboard_mlflow_url")
+    @classmethod
+    def _is_linkable(cls, value: str | None) -> str | None:
+        return _web_url(value)
+
+    @field_validator("dashboard_database_url")
+    @classmethod
+    def _is_postgres_too(cls, value: SecretStr | None) -> SecretStr | None:
+        return value if value is None else _postgres_url(value)
+
+    @property
+    def dashboard_database(self) -> SecretStr:
+        return self.dashboard_database_url or self.database_url
+
+
+class Settings(IngestSettings, RelaySettings, GatewaySettings, MlflowSettings, DashboardSettings):
     """Every setting there is: of `processor run`, the demo and the documentation."""
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("must start with postgresql://")
+    servers = re.split("[/?#]", value.get_secret_value().partition("://")[2])[0].rpartition("@")[2]
+    for server in servers.split(","):
+        _, colon, port = server.rpartition("]")[2].rpartition(":")
+        if colon and port and not _is_port(port):
+            raise ValueError("its port must be a number; write / ? # @ of a password as %2F %3F %23 %40")
+    return value
+
+
+def _web_url(value: str | None) -> str | None:
+    if value is not None:
+        match = re.fullmatch(r"https?://(\[[^\]]+\]|[^:/?#@]+)(:(\d+))?(/[^?#]*)?", value)
+        if match is None or (match[3] is not None and not _is_port(match[3])):
+            raise ValueError("must be http://host:port or https://host:port; user and password have settings")
+    return value
+
+
+def _address(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or not (port == "0" or _is_port(port)) or (":" in host and not re.fullmatch(r"\[[^\]]+\]", host)):
+        raise ValueError("must be host:port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080")
+    return value
 
 
 def _is_text(text: str) -> bool:

@@ -70,12 +70,12 @@ def read_asked(parameters: Iterable[tuple[str, str]]) -> Asked:
     for name, value in parameters:
         if name not in NAMES:
             raise UsageError(f"there is no parameter {name[:60]}: there are {', '.join(NAMES)}")
-        if name in given:
+        if name in given and name != "columns":  # boxes that are ticked come one by one
             raise UsageError(f"the parameter {name} is there twice")
-        if len(value) > MAX_LENGTH:
-            raise UsageError(f"{name} has at most {MAX_LENGTH} characters, this one {len(value)}")
         if value.strip():
-            given[name] = value
+            given[name] = f"{given[name]},{value}" if name in given else value
+        if len(given.get(name, "")) > MAX_LENGTH:
+            raise UsageError(f"{name} has at most {MAX_LENGTH} characters, this one {len(given[name])}")
     sort = _read("sort", given.get("sort", ""), read_sort)
     return Asked(
         filter=parse(given.get("q", "")),
@@ -136,7 +136,7 @@ def _choice(name: str, text: str | None, choices: tuple[str, ...]) -> Any:
 
 def write_asked(asked: Asked) -> str:
     """The query string, without its question mark; empty where all is as by default."""
-    columns = None if asked.columns is None else ",".join(_name(path) for path in asked.columns)
+    columns = None if asked.columns is None else ",".join(name_of(path) for path in asked.columns)
     values = {
         "q": write(asked.filter),
         "sort": "" if asked.sort == NEWEST else write_sort(asked.sort),
@@ -153,5 +153,5 @@ def write_asked(asked: Asked) -> str:
     return urlencode({name: value for name, value in values.items() if value}, quote_via=quote)
 
 
-def _name(path: Path) -> str:
+def name_of(path: Path) -> str:
     return write(Is(path, "missing")).removesuffix(" is missing")

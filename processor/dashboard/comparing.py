@@ -43,20 +43,17 @@ async def compare_arms(
     arm, value = read_path(parameter), read_path(metric)
     others = _others(await trial_keys(pool, scope), arm)
     sample = await read_sample(pool, scope, arm, value, others)
-    try:
-        # numpy lets others run meanwhile for the most part; the loop must not wait for what it does not
-        return await asyncio.to_thread(
-            compare,
-            sample,
-            parameter=parameter,
-            metric=metric,
-            better=better,
-            reference=reference,
-            leave_out_defaulted=leave_out_defaulted,
-            validity=validity,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    # numpy lets others run meanwhile for the most part; the loop must not wait for what it does not
+    return await asyncio.to_thread(
+        compare,
+        sample,
+        parameter=parameter,
+        metric=metric,
+        better=better,
+        reference=reference,
+        leave_out_defaulted=leave_out_defaulted,
+        validity=validity,
+    )
 
 
 def _others(keys: Sequence[Key], arm: Path) -> list[tuple[str, Path, bool]]:
@@ -64,6 +61,6 @@ def _others(keys: Sequence[Key], arm: Path) -> list[tuple[str, Path, bool]]:
     found = [
         (key.key, key.path, key.numbers == key.trials)
         for key in keys
-        if key.place == "parameters" and key.varies and not key.nested and arm.keys != (key.key,)
+        if key.place == "parameters" and key.varies and not key.nested and key.key not in (arm.place, *arm.keys[:1])
     ]
     return found[:MOST_PARAMETERS]

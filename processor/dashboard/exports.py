@@ -43,10 +43,10 @@ async def export_csv(pool: Pool, scope: Scope) -> AsyncIterator[bytes]:
     more than 2,000 columns: JSON lines have no columns.
     """
     keys = await _keys(pool, scope)
-    yield _line([*FIXED, *(f"{place}.{key}" for place, key in keys)])
+    yield line([*FIXED, *(f"{place}.{key}" for place, key in keys)])
     async for rows in _pages(pool, scope):
         yield b"".join(
-            _line([*(row[name] for name in FIXED), *(row[place].get(key) for place, key in keys)]) for row in rows
+            line([*(row[name] for name in FIXED), *(row[place].get(key) for place, key in keys)]) for row in rows
         )
 
 
@@ -73,7 +73,7 @@ async def _pages(pool: Pool, scope: Scope) -> AsyncIterator[list[dict[str, Any]]
         last = rows[-1]["id"]
 
 
-def _line(values: Sequence[Any]) -> bytes:
+def line(values: Sequence[Any]) -> bytes:
     written = io.StringIO()
     csv.writer(written, lineterminator="\r\n").writerow([cell(value) for value in values])
     return written.getvalue().encode()

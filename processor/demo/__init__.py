@@ -1,7 +1,7 @@
 """The demo: a real search reports through a real Kafka into a real PostgreSQL, is replayed and reconciled.
 
-Nothing is simulated: `ingest`, `relay` and `gateway` are the processes that run in production, and all that the verdict
-says was read back from Postgres and, as a read_committed consumer, from Kafka.
+Nothing is simulated: `ingest`, `relay`, `gateway` and (where it is kept) `dashboard` are the processes that run in
+production, and all that the verdict says was read back from Postgres and, as a read_committed consumer, from Kafka.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from processor.core.errors import ProcessorError, SetupError, UsageError
 from processor.core.stopping import stop_on_signals
 from processor.core.tables import sentence
 
+_NEEDED = (
+    "cerebros_client", "jinja2", "numpy", "optuna", "scipy", "sklearn", "starlette", "uvicorn", "httptools", "uvloop",
+)  # fmt: skip
 INTERRUPTED = 130  # as shells have it: 128 + SIGINT
 
 
@@ -44,11 +47,7 @@ def run_demo(*, trials: int = 60, keep: bool = False, mlflow: bool = False, cons
 
 
 def _check_installed() -> None:
-    missing = [
-        name
-        for name in ("cerebros_client", "numpy", "optuna", "sklearn", "starlette", "uvicorn", "httptools", "uvloop")
-        if importlib.util.find_spec(name) is None
-    ]
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise SetupError(f"the demo needs {', '.join(missing)}: pip install 'cerebros-processor[demo]'")
 

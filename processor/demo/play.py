@@ -12,6 +12,7 @@ from cerebros_client import TrialReporter
 from rich.console import Console
 
 from processor.demo import show
+from processor.demo.board import open_board
 from processor.demo.by_optuna import search_with_optuna
 from processor.demo.door import Door
 from processor.demo.ledger import Observed, reconcile
@@ -19,6 +20,7 @@ from processor.demo.scene import Scene, open_scene
 from processor.demo.search import retry, search
 from processor.demo.traffic import Traffic, malformed
 from processor.demo.training import Result
+from processor.demo.workers import Worker
 from processor.local.postgres import find_programs
 
 DELIVERY_SECONDS = 20.0
@@ -58,8 +60,9 @@ def play(trials: int, keep: bool, console: Console, *, mlflow: bool = False) -> 
             # a stack of our own brings its psql along; with given servers it is the user's
             bundled = scene.addresses and not shutil.which("psql")
             psql = str(find_programs(None) / "psql") if bundled else "psql"
-            show.ways_to_look(console, scene.addresses, psql, str(scene.folder))
-            wait_for_interrupt(scene)
+            with open_board(scene.environment, scene.folder) as (board, address):
+                show.ways_to_look(console, scene.addresses, psql, str(scene.folder), address)
+                wait_for_interrupt(scene, board)
     return 1 if differences else 0
 
 
@@ -149,13 +152,14 @@ def summary(fingerprint: dict[str, Any], observed: Observed) -> dict[str, Any]:
     }
 
 
-def wait_for_interrupt(scene: Scene) -> None:
+def wait_for_interrupt(scene: Scene, board: Worker) -> None:
     """Returns on Ctrl-C; raises `DemoError` when a process ends by itself."""
     try:
         while True:
             scene.ingest.check()
             scene.relay.check()
             scene.gateway.check()
+            board.check()
             if scene.mirror is not None:
                 scene.mirror.check()
             time.sleep(0.5)

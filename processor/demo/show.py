@@ -124,13 +124,13 @@ _QUERY = (
 )
 
 
-def ways_to_look(console: Console, environment: Mapping[str, str], psql: str, logs: str) -> None:
+def ways_to_look(console: Console, environment: Mapping[str, str], psql: str, logs: str, dashboard: str) -> None:
     """For --keep: how to reach what is running, and three commands to begin with."""
-    lines = ["", "All of it runs on. In another terminal:", ""]
+    lines = ["", f"All of it runs on, and a dashboard: {dashboard}", "", "In another terminal:", ""]
     lines += [f"export {name}='{value}'" for name, value in environment.items()]
     command = Path(sys.executable).with_name("processor")
     lines += [f"{command} status", f"{command} dead-letters list", f'{psql} "$PROCESSOR_DATABASE_URL" -c "{_QUERY}"']
-    lines += ["", f"The logs of ingest, relay and gateway are in {logs}. Ctrl-C stops everything."]
+    lines += ["", f"The logs of ingest, relay, gateway and dashboard are in {logs}. Ctrl-C stops everything."]
     console.print(sentence("\n".join(lines)), markup=False, highlight=False, soft_wrap=True)
 
 

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from processor.gateway.values import RETRY_SECONDS, Judged, Outcome, Parcel, Refusal
+from processor.gateway.values import Judged, Outcome, Parcel, Refusal
 from processor.kafka.confirmed import Failure, Receipt
+from processor.web.refusals import RETRY_SECONDS
 
 #: of the names `topic/partition/offset`
 NAMESPACE = uuid.UUID("6f6c3c0e-5d0b-5c43-9a55-0d4a1f9f2f8e")

@@ -16,24 +16,34 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from processor.core.errors import TransientError
-from processor.core.metrics import GATEWAY_REPORTS, REGISTRY
+from processor.core.metrics import (
+    GATEWAY_CLOSED,
+    GATEWAY_CONNECTIONS,
+    GATEWAY_REPORTS,
+    GATEWAY_REQUESTS,
+    GATEWAY_SECONDS,
+    REGISTRY,
+)
 from processor.gateway import answers
 from processor.gateway.answers import Answer
 from processor.gateway.bodies import AVRO, LINES, Budget, media_of, read_body
-from processor.gateway.guard import Guard
 from processor.gateway.judging import Judge, is_avro
-from processor.gateway.manners import Manners
 from processor.gateway.mlevents import judge_events
 from processor.gateway.sending import Dispatch
 from processor.gateway.times import read_times
-from processor.gateway.tokens import METRICS, REPORT
-from processor.gateway.values import Judged, NotTaken, Outcome, Parcel
+from processor.gateway.values import Judged, Outcome, Parcel
+from processor.web.guard import Guard
+from processor.web.manners import OTHER, Manners
+from processor.web.meters import Meters
+from processor.web.refusals import NotTaken
+from processor.web.tokens import METRICS, REPORT
 
 EVENTS, REPORTS = "/api/events/ml", "/v1/reports"
 #: a body of so many bytes is judged in a millisecond or two; a larger one in a thread, while the loop serves others
 AT_ONCE_BYTES = 16 * 1024
 #: threads that judge: more would only take the processor's time from each other
 JUDGES = 2
+METERS = Meters(GATEWAY_REQUESTS, GATEWAY_SECONDS, GATEWAY_CONNECTIONS, GATEWAY_CLOSED)
 Settled = list[tuple[Judged, Outcome | None]]
 RESULTS = {word: GATEWAY_REPORTS.labels(word) for word in ("accepted", "rejected", "unconfirmed")}
 
@@ -160,7 +170,9 @@ def make_app(
     paths = frozenset(route.path for route in routes)
     application = Starlette(routes=routes, exception_handlers={NotTaken: _not_taken, HTTPException: _no_such})
     application.router.redirect_slashes = False  # a redirect would make a POST a GET
-    return Manners(application, paths, write_s=write_s)
+    return Manners(
+        application, lambda path: path if path in paths else OTHER, METERS, name="the gateway", write_s=write_s
+    )
 
 
 def _probe(fine: bool) -> Response:

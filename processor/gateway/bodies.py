@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from processor.core.metrics import GATEWAY_INFLIGHT
-from processor.gateway.values import NotTaken
+from processor.web.refusals import Gone, NotTaken
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 JSON, LINES, AVRO = "json", "lines", "avro"
@@ -29,10 +29,6 @@ REQUEST_BYTES = 4096
 MAX_MEMBERS = 100
 _GZIP = 16 + zlib.MAX_WBITS
 _PIECE_BYTES = 256 * 1024
-
-
-class Gone(Exception):  # noqa: N818 - nobody is left to be answered
-    """The caller has closed the connection before its request was complete."""
 
 
 class Budget:

@@ -14,7 +14,8 @@ from processor.core.messages import RawRecord, Rejection
 from processor.decode.apart import take_apart
 from processor.decode.decoder import Decoder
 from processor.gateway.times import check_number
-from processor.gateway.values import Ids, Judged, NotTaken, Parcel, Refusal
+from processor.gateway.values import Ids, Judged, Parcel, Refusal
+from processor.web.refusals import NotTaken
 
 _BLANK = b" \t\r"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from processor.gateway.values import NotTaken
 from processor.kafka.records import LATEST_TIMESTAMP_MS
+from processor.web.refusals import NotTaken
 
 REPORTED_AT = "cerebros-reported-at"
 _DIGITS = re.compile(r"[0-9]{1,15}", re.ASCII)

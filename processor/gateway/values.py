@@ -10,9 +10,6 @@ import msgspec
 from processor.core.messages import Headers
 from processor.kafka.confirmed import Failure, Receipt
 
-#: seconds after which a caller who was told 503 had best try again: brokers elect a leader within a few
-RETRY_SECONDS = 2
-
 
 class Ids(NamedTuple):
     """Of one report; a run report has no trial, "" stands for it."""
@@ -58,15 +55,6 @@ class Refusal(msgspec.Struct, frozen=True):
 
 Judged = Parcel | Refusal
 Outcome = Receipt | Failure
-
-
-class NotTaken(Exception):  # noqa: N818 - an answer, no error of ours
-    """The request ends here: with this status, error code and sentence."""
-
-    def __init__(self, status: int, error: str, details: str, *, headers: dict[str, str] | None = None) -> None:
-        super().__init__(details)
-        self.status, self.error, self.details = status, error, details
-        self.headers = headers or ({"retry-after": str(RETRY_SECONDS)} if status == 503 else {})
 
 
 class Sender(Protocol):

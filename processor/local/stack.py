@@ -192,7 +192,8 @@ def serve(
             echo(f"{server.title} at {address}, log {server.log}")
         for name, value in stack.environment.items():
             echo(f"export {name}={value}")
-        echo(f"export PROCESSOR_GATEWAY_LISTEN=127.0.0.1:{free_ports(1)[0]}")  # `processor run` then has one too
+        for name, port in zip(("GATEWAY", "DASHBOARD"), free_ports(2), strict=True):
+            echo(f"export PROCESSOR_{name}_LISTEN=127.0.0.1:{port}")  # `processor run` then has these too
         echo("Ctrl-C stops all" + ("" if data else " and removes their data"))
         while not stop.wait(1):
             for server in stack.servers:

@@ -18,20 +18,20 @@ from processor.core.errors import ProcessorError, SetupError
 from processor.core.settings import PREFIX, GatewaySettings
 from processor.core.stopping import Stop, stop_on_signals
 from processor.gateway.answers import to_json
-from processor.gateway.app import Gateway, Limits, make_app
+from processor.gateway.app import METERS, Gateway, Limits, make_app
 from processor.gateway.bodies import Budget
-from processor.gateway.connections import Connections, Times
-from processor.gateway.guard import Guard, is_loopback, names_of_loopback
 from processor.gateway.judging import Judge
 from processor.gateway.openapi import make_openapi
 from processor.gateway.sending import Dispatch
-from processor.gateway.server import GatewayServer, configure, listen, most_connections, run
-from processor.gateway.tokens import Keyring
 from processor.kafka.confirmed import ConfirmedProducer
 from processor.kafka.topics import check_topics
 from processor.service.health import Health, serve_health
 from processor.service.start import STUCK_SECONDS, keep_freed_memory, wait_for_start
 from processor.service.wiring import make_decoder
+from processor.web.connections import Connections, Times
+from processor.web.guard import Guard, is_loopback, names_of_loopback
+from processor.web.server import BoundedServer, configure, listen, most_connections, run
+from processor.web.tokens import GATEWAY, Keyring
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +99,7 @@ def run_gateway(settings: GatewaySettings, *, with_stdin: bool = False) -> None:
         max_reports=settings.gateway_max_reports,
     )
     openapi = to_json(make_openapi(catalogue, with_tokens=settings.gateway_tokens_file is not None))
-    opened = listen(settings.gateway_listen)
+    opened = listen(settings.gateway_listen, "GATEWAY_LISTEN")
     with (
         stop_on_signals(with_stdin=with_stdin) as stop,
         serve_health(settings.metrics_port, STUCK_SECONDS, settings.metrics_host) as health,
@@ -130,7 +130,7 @@ def make_guard(settings: GatewaySettings) -> Guard:
     """Raises `SetupError` where anybody could report without a token and nobody has said that this is meant."""
     host = settings.gateway_listen.rpartition(":")[0]
     if settings.gateway_tokens_file is not None:
-        return Guard(Keyring(settings.gateway_tokens_file))
+        return Guard(Keyring(settings.gateway_tokens_file, GATEWAY))
     if is_loopback(host):
         return Guard(None, names_of_loopback(host))
     if not settings.gateway_allow_anyone:
@@ -158,7 +158,7 @@ async def _serve(
     idle_s = settings.gateway_idle_timeout_ms / 1000
     whole_s = limits.body_s + limits.judge_s + delivery_s + 2 * WRITE_SECONDS
     times = Times(settings.gateway_head_timeout_ms / 1000, idle_s, whole_s)
-    connections = Connections(most_connections(settings.gateway_max_connections), times)
+    connections = Connections(most_connections(settings.gateway_max_connections), times, METERS)
 
     def ready() -> bool:
         return watch.found and not dispatch.in_outage and parts.producer.failure is None
@@ -172,7 +172,7 @@ async def _serve(
         return stop.is_set() or parts.producer.failure is not None
 
     config = configure(app, connections, idle_s=idle_s, drain_s=settings.gateway_drain_ms / 1000)
-    server = GatewayServer(config, connections, stopping, drain)
+    server = BoundedServer(config, connections, stopping, drain)
     health.watch(lambda: server.last_tick, ready)
     host, port = opened.getsockname()[:2]
     log.info("gateway_started", address=f"{host}:{port}", topic=settings.raw_topic)

@@ -1,4 +1,4 @@
-"""`processor run`: ingest, relay and, where it is configured, the gateway, each as a process of its own."""
+"""`processor run`: ingest, relay and, where they are configured, gateway and dashboard, each as its own process."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ def run_together(settings: Settings) -> int:
 
 
 def commands_of(settings: Settings) -> list[str]:
-    """A gateway is one more door: it is opened where somebody has said at which address."""
-    wants_gateway = "gateway_listen" in settings.model_fields_set
-    return ["ingest", "relay", *(["gateway"] if wants_gateway else [])]
+    """A gateway and a dashboard are doors: each is opened where somebody has said at which address."""
+    doors = [name for name in ("gateway", "dashboard") if f"{name}_listen" in settings.model_fields_set]
+    return ["ingest", "relay", *doors]
 
 
 def _environment(settings: Settings, place: int) -> Mapping[str, str]:

@@ -108,7 +108,7 @@ class Pool:
         """The exception of ours; a connection that may still be busy with what timed out is given up."""
         if isinstance(error, TimeoutError):
             connection.terminate()
-        return sort_error(error, self.where)
+        return sort_error(error, self.where, at_work=True)
 
     async def _release(self, connection: asyncpg.Connection) -> None:
         if self._pool is not None:

@@ -28,9 +28,16 @@ def test_the_large_tables_rows_are_those_that_ingest_would_write(store: Session,
 def test_the_dashboard_s_trials_are_as_many_as_they_should_be_and_every_question_has_an_answer(
     store: Session, database_url: str
 ) -> None:
-    asyncio.run(dashboard.fill(database_url, 400, 100, 5))
+    asyncio.run(dashboard.fill(database_url, 460, 100, 6))
     counts = "select count(*) as trials from cerebros_model_trials group by model_run_id order by 1"
-    assert [row["trials"] for row in store.run(lambda connection: connection.fetch(counts))] == [75, 75, 75, 75, 100]
+    assert [row["trials"] for row in store.run(lambda connection: connection.fetch(counts))] == [
+        60,
+        75,
+        75,
+        75,
+        75,
+        100,
+    ]
     found = asyncio.run(dashboard.ask_all(database_url, 1))
     assert list(found) == list(dashboard.questions())
 

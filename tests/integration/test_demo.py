@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -37,6 +38,9 @@ def test_the_demo_passes_and_keep_leaves_all_running_until_ctrl_c(environment: d
         wait_until(lambda: "Ctrl-C stops everything" in output.read_text(), "the demo waits", 120)
         status = json.loads(run_command(environment, "status", "-f", "json").stdout)
         assert (status["rows"], status["lag_total"], len(status["members"])) == (14, 0, 1)
+        found = re.search(r"a dashboard: (http://\S+)", output.read_text())
+        assert found
+        assert httpx.get(f"{found[1]}trials.json", timeout=60).json()["count"] == {"count": 14, "how": "exactly"}
         process.send_signal(signal.SIGINT)
         assert process.wait(40) == 0
     said = output.read_text()

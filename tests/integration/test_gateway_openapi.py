@@ -23,8 +23,8 @@ from processor.contracts.catalogue import Catalogue
 from processor.core.settings import Settings
 from processor.gateway.bodies import JSON, MEDIA_TYPES
 from processor.gateway.openapi import make_openapi
-from processor.gateway.tokens import line_for, make_token
 from processor.local.files import free_ports
+from processor.web.tokens import line_for, make_token
 from tests.support.processes import Process, wait_until
 
 EXAMPLES = 60

@@ -320,6 +320,7 @@ def test_serving_tells_the_addresses_until_it_is_stopped(reachable: Path) -> Non
 
     serve(reachable / "data", echo)
     exported = [line.removeprefix("export ").partition("=")[0] for line in told if line.startswith("export ")]
-    assert exported == ["PROCESSOR_KAFKA_BOOTSTRAP_SERVERS", "PROCESSOR_DATABASE_URL", "PROCESSOR_GATEWAY_LISTEN"]
+    doors = ["PROCESSOR_GATEWAY_LISTEN", "PROCESSOR_DASHBOARD_LISTEN"]
+    assert exported == ["PROCESSOR_KAFKA_BOOTSTRAP_SERVERS", "PROCESSOR_DATABASE_URL", *doors]
     assert told[-1] == "stopping"
     assert (reachable / "data" / "postgres" / "data" / "PG_VERSION").exists()

@@ -158,7 +158,7 @@ def test_the_demos_tables_and_verdict_print_it_as_text(capsys: pytest.CaptureFix
     )
     show.verdict(console, None, [HOSTILE])  # type: ignore[arg-type] # it differs: the sum is not looked at
     show.Steps(console)(HOSTILE)
-    show.ways_to_look(console, {"URL": HOSTILE}, "psql", HOSTILE)
+    show.ways_to_look(console, {"URL": HOSTILE}, "psql", HOSTILE, HOSTILE)
     said = capsys.readouterr().out
     assert left_over(said) == []
     assert said.count("[red]red[/red]") >= 10

@@ -28,7 +28,7 @@ from tests.conftest import settings_of
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-PROCESSES = ("ingest", "relay", "gateway", "mlflow")
+PROCESSES = ("ingest", "relay", "gateway", "dashboard", "mlflow")
 #: started only where they are asked for
 MLFLOW = {"mlflow-server": {"condition": "service_healthy"}}
 FILES_OF_THE_WHEEL = {
@@ -37,6 +37,9 @@ FILES_OF_THE_WHEEL = {
     "store/sql/store.sql",
     "store/sql/migrations/0001_runs_and_trials.sql",
     "demo/demo.sql",
+    "dashboard/pages/templates/base.html",
+    "dashboard/pages/static/dashboard.css",
+    "dashboard/queries/sql/trials.sql",
     "local/mlflow.txt",
 }
 #: what differs from the local stack because it is about where the broker is, not about what it does
@@ -156,6 +159,13 @@ def test_the_gateway_can_drain_before_sigkill_comes_and_is_where_its_port_says()
     assert [port.rpartition(":")[2] for port in SERVICES["gateway"]["ports"]] == [
         gateway.gateway_listen.rpartition(":")[2]
     ]
+
+
+def test_the_dashboard_is_where_its_port_says() -> None:
+    dashboard = settings_of({name: interpolated(value) for name, value in SERVICES["dashboard"]["environment"].items()})
+    ports = [port.rpartition(":")[2] for port in SERVICES["dashboard"]["ports"]]
+    assert ports == [dashboard.dashboard_listen.rpartition(":")[2]]
+    assert dashboard.dashboard_allow_anyone
 
 
 def test_mlflow_is_set_up_as_in_the_tests_and_reached_by_a_name_that_it_answers() -> None:

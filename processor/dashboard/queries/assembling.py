@@ -13,12 +13,12 @@ from processor.dashboard.filters.tree import EVERYTHING, Node, Path
 from processor.dashboard.queries.pool import queries
 from processor.store.pool import Pool
 
-#: 1.8e308 is a double's end, and what is below 1e-320 is 0: a cast of such a number would be refused. Nearly all have
-#: few places and are cast as they are
+#: 1.8e308 is a double's end, and what is below 1e-320 is 0: a cast of such a number would be refused. Nearly all are
+#: short, can be neither, and are cast as they are: as text, which is what a cast of a numeric goes by as well
 _NUMBER = (
-    "case jsonb_typeof({value}) when 'number' then "
-    "case when {value}::numeric not between -1.7976931348623157e308 and 1.7976931348623157e308 then 'NaN'::float8 "
-    "when scale({value}::numeric) > 300 then round({value}::numeric, 320)::float8 else {value}::float8 end "
+    "case jsonb_typeof({value}) when 'number' then case when octet_length({text}) < 300 then {text}::float8 "
+    "when {value}::numeric not between -1.7976931348623157e308 and 1.7976931348623157e308 then 'NaN'::float8 "
+    "else round({value}::numeric, 320)::float8 end "
     "when 'string' then case when {value} in ('\"NaN\"'::jsonb, '\"Infinity\"'::jsonb, '\"-Infinity\"'::jsonb) "
     "then 'NaN'::float8 end end"
 )
@@ -72,18 +72,25 @@ class Assembly:
 
 def value_sql(assembly: Assembly, path: Path) -> str:
     """The jsonb at a path; keys are parameters."""
-    if len(path.keys) == 1:
-        step = f"-> {assembly.given(path.keys[0], 'text')}"
-    else:
-        step = f"#> {assembly.given(list(path.keys), 'text[]')}"
+    return _at(assembly, path, "->", "#>")
+
+
+def text_sql(assembly: Assembly, path: Path) -> str:
+    """The same as text: a string without its quotes."""
+    return _at(assembly, path, "->>", "#>>")
+
+
+def _at(assembly: Assembly, path: Path, one: str, many: str) -> str:
+    step = assembly.given(path.keys[0], "text") if len(path.keys) == 1 else assembly.given(list(path.keys), "text[]")
+    operator = one if len(path.keys) == 1 else many
     if path.place == "either":
-        return f"coalesce(trial.metrics {step}, trial.parameters {step})"
-    return f"(trial.{path.place} {step})"
+        return f"coalesce(trial.metrics {operator} {step}, trial.parameters {operator} {step})"
+    return f"(trial.{path.place} {operator} {step})"
 
 
-def number_sql(value: str) -> str:
-    """A jsonb's number as a double, NaN where it is not finite, null where it is none."""
-    return _NUMBER.replace("{value}", value)
+def number_sql(value: str, text: str) -> str:
+    """A jsonb's number as a double, NaN where it is not finite, null where it is none; `text` is the jsonb as text."""
+    return _NUMBER.replace("{value}", value).replace("{text}", text)
 
 
 async def fetch(pool: Pool, query: Query, timeout_ms: int | None = None) -> list[dict[str, Any]]:

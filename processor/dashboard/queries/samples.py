@@ -14,7 +14,7 @@ import numpy as np
 from processor.core.errors import UsageError
 from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.tree import Path
-from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_sql, value_sql
+from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_sql, text_sql, value_sql
 from processor.dashboard.queries.trials import count_trials
 from processor.dashboard.statistics.sample import Integers, Parameter, Sample
 from processor.store.pool import Pool
@@ -25,6 +25,10 @@ MOST_TRIALS = 2_000_000
 MOST_PARAMETERS = 12
 #: characters of a value by which an arm is told from another
 LEVEL = 200
+#: seconds from 1970 to 2000: Postgres counts from there
+POSTGRES_EPOCH = 946_684_800
+#: in the place of a name: the run was deleted between two questions
+GONE = "a run that is no longer there"
 
 
 async def read_sample(
@@ -43,7 +47,10 @@ async def read_sample(
     assembly = Assembly("packed_values", scope)
     assembly.put("columns", "".join(_columns(assembly, arm, levels, metric, parameters)), "")
     (row,) = await fetch(pool, assembly.query())
-    return _sample(row, levels, [(name, numeric) for name, _, numeric in parameters], arm)
+    hashes, run = _compact(_array(row["run"], ">i8"))
+    found = {each["code"]: each["run_id"] for each in await pool.fetch("runs_by_hash", hashes.tolist())}
+    runs = [found.get(code, GONE) for code in hashes.tolist()]
+    return _sample(row, levels, runs, run, [(name, numeric) for name, _, numeric in parameters], arm)
 
 
 async def _levels(pool: Pool, scope: Scope, arm: Path) -> list[str]:
@@ -83,7 +90,7 @@ def _columns(
 
 def _number(assembly: Assembly, path: Path) -> str:
     if path.place not in COLUMNS:
-        return number_sql(value_sql(assembly, path))
+        return number_sql(value_sql(assembly, path), text_sql(assembly, path))
     if COLUMNS[path.place].kind != "number":
         raise UsageError(f"{path.place} is no number: choose a metric, a parameter or a column that is one")
     return f"{COLUMNS[path.place].sql}::float8"
@@ -95,10 +102,16 @@ def _array(packed: bytes | None, kind: str) -> Any:
     return found.astype(found.dtype.newbyteorder("="))
 
 
-def _sample(row: dict[str, Any], levels: list[str], parameters: list[tuple[str, bool]], arm: Path) -> Sample:
+def _sample(
+    row: dict[str, Any],
+    levels: list[str],
+    runs: list[str],
+    run: Integers,
+    parameters: list[tuple[str, bool]],
+    arm: Path,
+) -> Sample:
     value = _array(row["value"], ">f8")
     count = row["count"]
-    codes, run = _compact(_array(row["run"], ">i4").astype(np.int64))
     defaulted = _array(row["defaulted"], "?") if arm.place == "spectral_norm" else np.zeros(count, dtype=bool)
     others = []
     for place, (name, numeric) in enumerate(parameters):
@@ -110,14 +123,14 @@ def _sample(row: dict[str, Any], levels: list[str], parameters: list[tuple[str, 
             others.append(Parameter(name, levels=np.where(hashes == 0, -1, _compact(hashes)[1])))
     return Sample(
         arms=levels,
-        runs=[(row["names"] or [])[code] for code in codes.tolist()],
+        runs=runs,
         arm=_array(row["arm"], ">i4").astype(np.int64),
         run=run,
         value=value,
         # a number that is not finite comes as NaN; minus infinity stands for "no number there"
         has_value=value != -np.inf,
         ending=_array(row["ending"], ">i2").astype(np.int64),
-        order=_array(row["order"], ">f8"),
+        order=_array(row["order"], ">i8") / 1e6 + POSTGRES_EPOCH,
         defaulted=defaulted,
         parameters=others,
     )

@@ -113,11 +113,13 @@ def _check(cursor: Cursor, sort: Sort) -> None:
 
 
 def assemble(name: str, assembly: Assembly, sort: Sort, cursor: Cursor | None, limit: int) -> None:
-    """Fills in order, cursor and limit of `trial_ids` or `trial_ids_plain`."""
+    """Fills in order, cursor and limit of `trial_ids`, `trial_ids_numbers` or `trial_ids_plain`."""
     up = sort.down == (cursor is not None and cursor.back)
     way, sign = ("asc", ">") if up else ("desc", "<")
     if name == "trial_ids_plain":
         _plain(assembly, sort, cursor, way, sign)
+    elif name == "trial_ids_numbers":
+        _numbers(assembly, sort, cursor, way, sign)
     else:
         _mixed(assembly, sort, cursor, way, sign)
     assembly.put("limit", assembly.given(limit, "integer"), "1")
@@ -132,6 +134,23 @@ def _plain(assembly: Assembly, sort: Sort, cursor: Cursor | None, way: str, sign
         after = f"({column}, trial.id) {sign} ({value}::{PLAIN[sort.path.place]}, {_id(assembly, cursor)})"
     assembly.put("after", after, "true")
     assembly.put("order", f"{column} {way}, trial.id {way}", "trial.id")
+
+
+def numbers_alone(sort: Sort, cursor: Cursor | None) -> bool:
+    """Whether a page begins among the numbers of a metric or parameter; read backwards it ends there as well."""
+    return sort.path.place not in COLUMNS and (cursor is None or cursor.kind == _NUMBERS)
+
+
+def _numbers(assembly: Assembly, sort: Sort, cursor: Cursor | None, way: str, sign: str) -> None:
+    value = value_sql(assembly, sort.path)
+    assembly.put("value", value, "null::jsonb")
+    assembly.put("typed", value, "null::jsonb")
+    after = "true"
+    if cursor is not None:
+        given = f"to_jsonb({assembly.given(cursor.value, 'text')}::numeric)"
+        after = f"({value}, trial.id) {sign} ({given}, {_id(assembly, cursor)})"
+    assembly.put("after", after, "true")
+    assembly.put("order", f"{value} {way}, trial.id {way}", "trial.id")
 
 
 def _mixed(assembly: Assembly, sort: Sort, cursor: Cursor | None, way: str, sign: str) -> None:

@@ -11,7 +11,16 @@ from processor.core.fields import COMPLETE, FAILED
 from processor.core.text import storable
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Scope, estimate, fetch
-from processor.dashboard.queries.sorting import NEWEST, PLAIN, Cursor, Sort, assemble, cursor_of, write_cursor
+from processor.dashboard.queries.sorting import (
+    NEWEST,
+    PLAIN,
+    Cursor,
+    Sort,
+    assemble,
+    cursor_of,
+    numbers_alone,
+    write_cursor,
+)
 from processor.events.headers import event_id
 from processor.store.pool import Pool
 
@@ -64,10 +73,7 @@ async def trial_page(
 ) -> TrialPage:
     """At most `limit` trials (500 at the most) behind the cursor, or before it where it leads back."""
     limit = max(1, min(limit, MOST))
-    name = "trial_ids_plain" if sort.path.place in PLAIN else "trial_ids"
-    assembly = Assembly(name, scope)
-    assemble(name, assembly, sort, cursor, limit + 1)
-    keys = await fetch(pool, assembly.query())
+    keys = await _keys(pool, scope, sort, cursor, limit + 1)
     more, keys = len(keys) > limit, keys[:limit]
     back = cursor is not None and cursor.back
     if back:
@@ -80,6 +86,21 @@ async def trial_page(
         write_cursor(cursor_of(keys[0], back=True)) if keys and before else None,
         write_cursor(cursor_of(keys[-1], back=False)) if keys and behind else None,
     )
+
+
+async def _keys(pool: Pool, scope: Scope, sort: Sort, cursor: Cursor | None, limit: int) -> list[dict[str, Any]]:
+    """In the order of a metric numbers come first, and are mostly enough: the rest is asked for where they are not."""
+    names = ["trial_ids_plain" if sort.path.place in PLAIN else "trial_ids"]
+    if numbers_alone(sort, cursor):
+        names.insert(0, "trial_ids_numbers")
+    keys: list[dict[str, Any]] = []
+    for name in names:
+        assembly = Assembly(name, scope)
+        assemble(name, assembly, sort, cursor, limit)
+        keys = await fetch(pool, assembly.query())
+        if len(keys) == limit or (name == "trial_ids_numbers" and cursor is not None and cursor.back):
+            break
+    return keys
 
 
 async def count_trials(pool: Pool, scope: Scope, bound: int = COUNTED) -> Count:

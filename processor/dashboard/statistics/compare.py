@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from processor.core.errors import UsageError
 from processor.dashboard.statistics.contrast import contrast, sides_of
 from processor.dashboard.statistics.describing import describe
 from processor.dashboard.statistics.directions import guess_direction
@@ -28,6 +29,10 @@ ALWAYS = "intervals hold at every look, however often one looks; a p value is fo
 MANY = "several arms are compared: each interval has its own confidence, and `adjusted_p` counts that they are several"
 
 
+class UnknownArm(UsageError):  # noqa: N818 - as what it is a kind of is used: told, not mended
+    """The reference that was asked for is no arm of these trials; the text names those that are."""
+
+
 def compare(
     sample: Sample,
     *,
@@ -43,7 +48,7 @@ def compare(
     """All arms of `parameter` by `metric`. `better` None: guessed from the name, and told as a guess.
 
     `reference` is the arm that the others are held to: by default "false" where it is one, else the largest. `matched`
-    names other parameters that a stratum has in common. Raises `ValueError` where `reference` is no arm.
+    names other parameters that a stratum has in common. Raises `UnknownArm` where `reference` is none.
     """
     chosen, left_out, notes = _chosen(sample, leave_out_defaulted)
     sure = Confidence(confidence, validity)
@@ -110,7 +115,7 @@ def _reference(names: Sequence[str], arms: list[int], wanted: str | None) -> int
     if found:
         return found[0]
     if wanted is not None:
-        raise ValueError(
+        raise UnknownArm(
             f"there is no arm {wanted!r}: the arms are {', '.join(names[code] for code in arms) or 'none'}"
         )
     return arms[0] if arms else -1

@@ -64,6 +64,8 @@ def per_run(sample: Sample, finite: Booleans, arms: tuple[int, int], whole: Inte
 
 
 def _shifts(run: Integers, arm: Booleans, value: Floats, confidence: Confidence) -> list[_RunShift]:
+    if not len(run):
+        return []  # no trial of any run has a finite value
     group = 2 * run + arm
     order = np.argsort(value, kind="stable")
     order = order[sort_by_group(group[order])]

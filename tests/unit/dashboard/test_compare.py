@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from processor.dashboard.statistics.compare import MOST_ARMS, compare
+from processor.dashboard.statistics.compare import MOST_ARMS, UnknownArm, compare
 from processor.dashboard.statistics.directions import guess_direction
 from processor.dashboard.statistics.results import Comparison
 from processor.dashboard.statistics.sample import FAILED, OTHER, Parameter, Sample
@@ -167,8 +167,15 @@ def test_arms_beyond_eight_are_counted() -> None:
     assert sum(one.count for one in found.left_out if "largest" in one.why) == 600 - sum(a.trials for a in found.arms)
 
 
+def test_several_runs_without_any_finite_value_have_no_effect_and_no_error() -> None:
+    found = compared(sample(np.arange(40) % 2, np.full(40, np.nan), run=np.arange(40) // 20, runs=("a", "b")))
+    (contrast,) = found.contrasts
+    assert (contrast.per_run.effects, contrast.per_run.pooled, contrast.per_run.runs_with_both) == ((), None, 0)
+    assert contrast.verdict == "an arm has no finite value"
+
+
 def test_an_arm_that_is_not_there_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="no arm 'maybe': the arms are false, true"):
+    with pytest.raises(UnknownArm, match="no arm 'maybe': the arms are false, true"):
         compared(some(), reference="maybe")
 
 

@@ -15,15 +15,15 @@ from processor.contracts.catalogue import Catalogue
 from processor.core.errors import TransientError
 from processor.core.messages import Headers
 from processor.decode.decoder import Decoder
-from processor.gateway.app import Gateway, Limits, make_app
+from processor.gateway.app import METERS, Gateway, Limits, make_app
 from processor.gateway.bodies import Budget
-from processor.gateway.connections import Connections, Times
-from processor.gateway.guard import Guard
 from processor.gateway.judging import Judge
 from processor.gateway.sending import Dispatch
-from processor.gateway.server import GatewayServer, configure, listen, run
 from processor.gateway.values import Outcome
 from processor.kafka.confirmed import Failure, Receipt
+from processor.web.connections import Connections, Times
+from processor.web.guard import Guard
+from processor.web.server import BoundedServer, configure, listen, run
 
 TOPIC = "raw"
 CATALOGUE = Catalogue.load()
@@ -137,8 +137,8 @@ def read_all(opened: socket.socket) -> bytes:
 @contextmanager
 def serving(sender: Sender, setup: Setup = USUAL) -> Iterator[Served]:
     """uvicorn and our protocol on a real socket."""
-    opened, stop = listen("127.0.0.1:0"), threading.Event()
-    connections = Connections(setup.most, setup.times)
+    opened, stop = listen("127.0.0.1:0", "GATEWAY_LISTEN"), threading.Event()
+    connections = Connections(setup.most, setup.times, METERS)
 
     async def main() -> None:
         gateway, app = gateway_of(sender, setup)
@@ -147,7 +147,7 @@ def serving(sender: Sender, setup: Setup = USUAL) -> Iterator[Served]:
         def drain() -> None:
             gateway.draining = True
 
-        await GatewayServer(config, connections, stop.is_set, drain).serve(sockets=[opened])
+        await BoundedServer(config, connections, stop.is_set, drain).serve(sockets=[opened])
 
     thread = threading.Thread(target=run, args=(main,))
     thread.start()

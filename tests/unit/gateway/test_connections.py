@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from processor.gateway.connections import MAX_HEAD_BYTES, Times
+from processor.web.connections import MAX_HEAD_BYTES, Times
 from tests.unit.gateway.fakes import Sender, Served, Setup, read_all, serving
 
 BODY = json.dumps({"run_id": "run", "trial_id": "t1"}).encode()

@@ -10,10 +10,10 @@ import pytest
 
 from processor.core.errors import SetupError, UsageError
 from processor.core.settings import GatewaySettings
-from processor.gateway import tokens
-from processor.gateway.guard import Guard, names_of_loopback
-from processor.gateway.tokens import Keyring, line_for, make_token, read_tokens
 from processor.service.gateway import make_guard
+from processor.web import tokens
+from processor.web.guard import Guard, names_of_loopback
+from processor.web.tokens import GATEWAY, Keyring, line_for, make_token, read_tokens
 from tests.unit.gateway.fakes import Sender, Setup, post
 
 PATH = "/v1/reports"
@@ -44,7 +44,7 @@ def test_the_file_holds_no_token_and_each_token_opens(file: Path) -> None:
     first, second = make_token(), make_token()
     file.write_text(f"# trainers\n{line_for('ann', first)}\n\n{line_for('bob', second)}  # since May\n")
     assert first not in file.read_text()
-    guard = Guard(Keyring(file))
+    guard = Guard(Keyring(file, GATEWAY))
     assert [status(guard, one) for one in (first, second, first[:-1], "", None)] == [202, 202, 401, 401, 401]
 
 
@@ -53,7 +53,7 @@ def test_a_token_may_do_what_its_line_says(file: Path) -> None:
     file.write_text(
         line_for("ann", reporter, frozenset(["report"])) + "\n" + line_for("prom", prometheus, frozenset(["metrics"]))
     )
-    guard = Guard(Keyring(file))
+    guard = Guard(Keyring(file, GATEWAY))
     assert (status(guard, reporter), status(guard, prometheus)) == (202, 403)
     assert (status(guard, reporter, "/metrics"), status(guard, prometheus, "/metrics")) == (403, 200)
 
@@ -61,7 +61,7 @@ def test_a_token_may_do_what_its_line_says(file: Path) -> None:
 def test_a_token_is_rotated_and_revoked_without_a_restart(file: Path) -> None:
     old, new = make_token(), make_token()
     file.write_text(line_for("ann", old))
-    guard = Guard(Keyring(file))
+    guard = Guard(Keyring(file, GATEWAY))
     assert (status(guard, old), status(guard, new)) == (202, 401)
     replace(file, line_for("ann", old) + "\n" + line_for("ann", new))
     assert (status(guard, old), status(guard, new)) == (202, 202)
@@ -76,7 +76,7 @@ def test_a_file_that_becomes_unreadable_changes_nothing_and_is_told(
 ) -> None:
     token = make_token()
     file.write_text(line_for("ann", token))
-    guard = Guard(Keyring(file))
+    guard = Guard(Keyring(file, GATEWAY))
     replace(file, "ann sha256:123")
     assert status(guard, token) == 202
     assert "tokens_unreadable" in "".join(capsys.readouterr())
@@ -94,16 +94,16 @@ def replace(file: Path, text: str) -> None:
 def test_a_wrong_line_is_named_by_its_number_and_never_shown(file: Path, line: str) -> None:
     file.write_text(f"# one\n{line}\n")
     with pytest.raises(SetupError, match="line 2") as told:
-        read_tokens(file)
+        read_tokens(file, GATEWAY)
     assert "a" * 64 not in str(told.value)
 
 
 def test_a_file_that_lets_nobody_in_is_refused_at_start(file: Path) -> None:
     with pytest.raises(SetupError, match="can't be read"):
-        Keyring(file)
+        Keyring(file, GATEWAY)
     file.write_text("# nobody\n")
     with pytest.raises(SetupError, match="holds no token"):
-        Keyring(file)
+        Keyring(file, GATEWAY)
 
 
 @pytest.mark.parametrize(("name", "token"), [("a b", "x" * 30), ("", "x" * 30), ("ann", "short"), ("ann", "x" * 2000)])
@@ -139,5 +139,5 @@ def test_a_page_that_calls_this_machine_by_a_name_of_its_own_may_not_report() ->
 
 def test_who_it_is_comes_before_what_it_sends(file: Path) -> None:
     file.write_text(line_for("ann", make_token()))
-    setup = Setup(guard=Guard(Keyring(file)))
+    setup = Setup(guard=Guard(Keyring(file, GATEWAY)))
     assert post(Sender(), PATH, setup=setup, content=b"x" * 10_000_000).status_code == 401

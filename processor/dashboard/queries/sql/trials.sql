@@ -27,6 +27,15 @@ where /*after*/ true
 order by /*order*/ id
 limit /*limit*/ 1) as page
 
+-- name: trial_ids_numbers
+-- The same for those trials alone whose value is a number, which come first in either direction: jsonb has numbers in their order, and nothing has to be made of them.
+select trial.id::text as id, 0 as sort_kind, (/*value*/ null::jsonb) #>> array[]::text[] as sort_number,
+       null::text as sort_text
+from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+where /*filter*/ true and jsonb_typeof(/*typed*/ null::jsonb) = 'number' and /*after*/ true
+order by /*order*/ trial.id
+limit /*limit*/ 1
+
 -- name: trial_ids_plain
 -- The same for a column that every trial has, and that an index may order.
 select trial.id::text as id, 0 as sort_kind, (/*value*/ trial.id)::text as sort_text

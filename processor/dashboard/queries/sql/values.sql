@@ -11,20 +11,20 @@ order by trials desc, level
 limit 50
 
 -- name: packed_values
--- Columns of all trials of a filter, each as the binary form of its values one after the other: a million rows are read in one row. No aggregate has an order of its own, so all see the trials in the same one.
-with runs as materialized (
-    select id, run_id, (row_number() over (order by inserted_at, id) - 1)::integer as code from cerebros_model_runs
-)
+-- Columns of all trials of a filter, each as the binary form of its values one after the other: a million rows are read in one row. No aggregate has an order of its own, so all see the trials in the same one, also where workers share them; so a run is told by its hash. A time is sent as it is held, in microseconds since 2000.
 select count(*) as count,
-       (select array_agg(run_id order by code) from runs) as names,
-       string_agg(int4send(run.code), '') as run,
+       string_agg(int8send(uuid_hash_extended(trial.model_run_id, 0)), '') as run,
        string_agg(int2send((case trial.status when 'succeeded' then 0 when 'failed' then 1 else 2 end)::smallint), '')
            as ending,
-       string_agg(float8send(extract(epoch from trial.inserted_at)::float8), '') as "order",
+       string_agg(timestamptz_send(trial.inserted_at), '') as "order",
        string_agg(boolsend(trial.schema_version is null or trial.schema_version < 2), '') as defaulted
        /*columns*/
-from cerebros_model_trials trial join runs run on run.id = trial.model_run_id
+from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
 where /*filter*/ true
+
+-- name: runs_by_hash
+-- The runs with the hashes $1, by which packed values tell them.
+select run_id, uuid_hash_extended(id, 0) as code from cerebros_model_runs where uuid_hash_extended(id, 0) = any($1::bigint[])
 
 -- name: adoption
 -- Trials by time in buckets of $1 seconds since $2: with spectral_norm, without, and those that could not say.

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from processor.core.errors import SetupError
 from processor.core.settings import PREFIX
-from processor.gateway.connections import Connections, bounded
+from processor.web.connections import Connections, bounded
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +30,7 @@ OTHER_FILES = 128
 SWEEP_TICKS = 10
 
 
-class GatewayServer(uvicorn.Server):
+class BoundedServer(uvicorn.Server):
     """uvicorn's server, which is stopped by `stopping` instead of signals, and sweeps its connections."""
 
     def __init__(
@@ -87,8 +87,8 @@ def configure(app: ASGIApp, connections: Connections, *, idle_s: float, drain_s:
     )
 
 
-def listen(address: str) -> socket.socket:
-    """A socket that listens on `host:port`. Raises `SetupError`."""
+def listen(address: str, setting: str) -> socket.socket:
+    """A socket that listens on `host:port`. Raises `SetupError`, which names the setting."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
@@ -98,7 +98,7 @@ def listen(address: str) -> socket.socket:
         opened.bind((host, int(port)))
         opened.listen(BACKLOG)
     except OSError as error:
-        raise SetupError(f"{PREFIX}GATEWAY_LISTEN {address} can't be opened: {error.strerror}") from None
+        raise SetupError(f"{PREFIX}{setting} {address} can't be opened: {error.strerror}") from None
     opened.setblocking(False)
     return opened
 

@@ -1,4 +1,4 @@
-"""Who may report: a file of hashed tokens, read again when it changes."""
+"""Who may come in: a file of hashed tokens, read again when it changes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,27 @@ from processor.core.errors import SetupError, UsageError
 
 log = structlog.get_logger(__name__)
 
-REPORT, METRICS = "report", "metrics"
-RIGHTS = frozenset((REPORT, METRICS))
+REPORT, READ, METRICS = "report", "read", "metrics"
 #: how often the file is looked at
 LOOK_SECONDS = 1.0
 MAX_FILE_BYTES, MAX_TOKEN_CHARACTERS, LEAST_CHARACTERS = 1024 * 1024, 1000, 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 _HASH = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
+
+
+class Door(NamedTuple):
+    """Whose file it is: the setting that names it, the command that makes its lines, and what they may allow.
+
+    A line that names no right allows all of these.
+    """
+
+    setting: str
+    command: str
+    rights: frozenset[str]
+
+
+GATEWAY = Door("GATEWAY_TOKENS_FILE", "processor gateway-token", frozenset((REPORT, METRICS)))
+DASHBOARD = Door("DASHBOARD_TOKENS_FILE", "processor dashboard-token", frozenset((READ, METRICS)))
 
 
 class Holder(NamedTuple):
@@ -37,59 +51,62 @@ def make_token() -> str:
     return f"crb_{secrets.token_urlsafe(32)}"
 
 
-def line_for(name: str, token: str, rights: frozenset[str] = RIGHTS) -> str:
-    """The file's line. Raises `UsageError` for a name that could not be read again, or a token that may be guessed."""
+def line_for(name: str, token: str, rights: frozenset[str] = frozenset()) -> str:
+    """The file's line; no rights named: all that its door has.
+
+    Raises `UsageError` for a name that could not be read again, or a token that may be guessed.
+    """
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} is no name: 1 to 64 of a-z A-Z 0-9 . _ @ -, the first a letter or a digit")
     if not LEAST_CHARACTERS <= len(token) <= MAX_TOKEN_CHARACTERS or not token.isascii() or not token.isprintable():
         raise UsageError(f"a token has {LEAST_CHARACTERS} to {MAX_TOKEN_CHARACTERS} printable characters of ASCII")
-    said = "" if rights == RIGHTS else " " + " ".join(sorted(rights))
-    return f"{name} sha256:{_hash(token)}{said}"
+    return " ".join([name, f"sha256:{_hash(token)}", *sorted(rights)])
 
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def read_tokens(path: Path) -> Mapping[str, Holder]:
+def read_tokens(path: Path, door: Door) -> Mapping[str, Holder]:
     """Hash -> holder. Raises `SetupError` that names the line, never what stands on it."""
     try:
         with path.open("rb") as file:
             text = file.read(MAX_FILE_BYTES + 1).decode()
     except OSError as error:
-        raise SetupError(f"GATEWAY_TOKENS_FILE {path} can't be read: {error.strerror}") from None
+        raise SetupError(f"{door.setting} {path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SetupError(f"GATEWAY_TOKENS_FILE {path} is not UTF-8") from None
+        raise SetupError(f"{door.setting} {path} is not UTF-8") from None
     if len(text) > MAX_FILE_BYTES:
-        raise SetupError(f"GATEWAY_TOKENS_FILE {path} has more than {MAX_FILE_BYTES} bytes")
+        raise SetupError(f"{door.setting} {path} has more than {MAX_FILE_BYTES} bytes")
     holders: dict[str, Holder] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.partition("#")[0].split()
         if words:
-            hashed, holder = _read_line(words, f"GATEWAY_TOKENS_FILE {path}, line {number}")
+            hashed, holder = _read_line(words, door, f"{door.setting} {path}, line {number}")
             holders[hashed] = holder
     return holders
 
 
-def _read_line(words: list[str], where: str) -> tuple[str, Holder]:
+def _read_line(words: list[str], door: Door, where: str) -> tuple[str, Holder]:
     match = _HASH.fullmatch(words[1]) if len(words) > 1 else None
-    rights = frozenset(words[2:]) or RIGHTS
-    if match is None or not _NAME.fullmatch(words[0]) or not rights <= RIGHTS:
-        raise SetupError(f"{where}: must be NAME sha256:HASH [report] [metrics], as `processor gateway-token` makes it")
+    rights = frozenset(words[2:]) or door.rights
+    if match is None or not _NAME.fullmatch(words[0]) or not rights <= door.rights:
+        allowed = " ".join(f"[{right}]" for right in sorted(door.rights, reverse=True))
+        raise SetupError(f"{where}: must be NAME sha256:HASH {allowed}, as `{door.command}` makes it")
     return match[1], Holder(words[0], rights)
 
 
 class Keyring:
     """The holders of the file as it is now: two tokens of one name are how one is rotated."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, door: Door) -> None:
         """Raises `SetupError` for a file that is wrong, or in which there is nobody."""
-        self._path = path
+        self._path, self._door = path, door
         self._mark = self._look()
-        self._holders = read_tokens(path)
+        self._holders = read_tokens(path, door)
         self._looked_at = time.monotonic()
         if not self._holders:
-            raise SetupError(f"GATEWAY_TOKENS_FILE {path} holds no token: make one with `processor gateway-token NAME`")
+            raise SetupError(f"{door.setting} {path} holds no token: make one with `{door.command} NAME`")
 
     def holder(self, token: str) -> Holder | None:
         """Whose it is. Looking a hash up tells no timing that helps to guess a token."""
@@ -109,7 +126,7 @@ class Keyring:
             return
         self._mark = mark
         try:
-            self._holders = read_tokens(self._path)
+            self._holders = read_tokens(self._path, self._door)
         except SetupError as error:
             log.error("tokens_unreadable", cause=str(error))
         else:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from processor.core.metrics import GATEWAY_REQUESTS, GATEWAY_SECONDS
-from processor.gateway.bodies import Gone
+from processor.web.meters import Meters
+from processor.web.refusals import Gone
 
 log = structlog.get_logger(__name__)
 
@@ -20,16 +21,19 @@ log = structlog.get_logger(__name__)
 LINGER_SECONDS, LINGER_BYTES = 1.0, 1024 * 1024
 #: as the path of a request that has none of ours: labels must not be the caller's to make
 OTHER = "other"
-_FAILED = b'{"success":false,"error":"internal","details":"the gateway failed; its log says how"}'
 _LENGTH, _CODING = b"content-length", b"transfer-encoding"
 Message = MutableMapping[str, Any]
 
 
 class Manners:
-    """ASGI middleware, the outermost."""
+    """ASGI middleware, the outermost. `label` makes of a path what it is counted as: few words, of ours."""
 
-    def __init__(self, application: ASGIApp, paths: frozenset[str], *, write_s: float) -> None:
-        self._application, self._paths, self._write_s = application, paths, write_s
+    def __init__(
+        self, application: ASGIApp, label: Callable[[str], str], meters: Meters, *, name: str, write_s: float
+    ) -> None:
+        self._application, self._label, self._meters, self._write_s = application, label, meters, write_s
+        said = {"success": False, "error": "internal", "details": f"{name} failed; its log says how"}
+        self._failed = json.dumps(said).encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,11 +49,10 @@ class Manners:
         except Exception:
             log.error("request_failed", path=scope["path"][:200], exc_info=True)
             if not exchange.status:
-                await exchange.fail()
+                await exchange.fail(self._failed)
         finally:
-            path = scope["path"] if scope["path"] in self._paths else OTHER
-            GATEWAY_REQUESTS.labels(path, exchange.status).inc()
-            GATEWAY_SECONDS.observe(time.monotonic() - began)
+            self._meters.requests.labels(self._label(scope["path"]), exchange.status).inc()
+            self._meters.seconds.observe(time.monotonic() - began)
 
 
 class _Exchange:
@@ -92,7 +95,7 @@ class _Exchange:
         except TimeoutError:
             pass
 
-    async def fail(self) -> None:
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(_FAILED)).encode())]
+    async def fail(self, body: bytes) -> None:
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await self.send({"type": "http.response.start", "status": 500, "headers": headers})
-        await self.send({"type": "http.response.body", "body": _FAILED})
+        await self.send({"type": "http.response.body", "body": body})

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, NamedTuple
 import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from processor.core.metrics import GATEWAY_CLOSED, GATEWAY_CONNECTIONS
-from processor.gateway.values import RETRY_SECONDS
+from processor.web.meters import Meters
+from processor.web.refusals import RETRY_SECONDS
 
 log = structlog.get_logger(__name__)
 
@@ -41,8 +41,9 @@ class Times(NamedTuple):
 class Connections:
     """All that are open, in one event loop."""
 
-    def __init__(self, most: int, times: Times) -> None:
+    def __init__(self, most: int, times: Times, meters: Meters) -> None:
         self._most, self._times = most, times
+        self.meters = meters
         #: those without a request that is worked on, the one that has been so for longest first: those that never had
         #: one, and those between two
         self._new: dict[BoundedProtocol, float] = {}
@@ -65,7 +66,7 @@ class Connections:
             if oldest is None:
                 return False
             self.gone(oldest)
-            GATEWAY_CLOSED.labels("full").inc()
+            self.meters.closed.labels("full").inc()
             oldest.transport.abort()
         self._move(one, self._new)
         return True
@@ -85,12 +86,12 @@ class Connections:
     def _move(self, one: BoundedProtocol, to: dict[BoundedProtocol, float]) -> None:
         self.gone(one)
         to[one] = time.monotonic()
-        GATEWAY_CONNECTIONS.set(len(self))
+        self.meters.connections.set(len(self))
 
     def gone(self, one: BoundedProtocol) -> None:
         for holders in self._all:
             holders.pop(one, None)
-        GATEWAY_CONNECTIONS.set(len(self))
+        self.meters.connections.set(len(self))
 
     def sweep(self) -> None:
         """About once a second: ends what takes too long, whatever it still sends."""
@@ -105,14 +106,14 @@ class Connections:
             elif now - since > self._times.idle:
                 self._end(one, "idle", 0)
         for one in [one for one, since in self._busy.items() if now - since > self._times.whole]:
-            GATEWAY_CLOSED.labels("timeout").inc()
+            self.meters.closed.labels("timeout").inc()
             one.transport.abort()
         for one in [one for one, since in self._closing.items() if now - since > CLOSING_SECONDS]:
-            GATEWAY_CLOSED.labels("unread").inc()
+            self.meters.closed.labels("unread").inc()
             one.transport.abort()
 
     def _end(self, one: BoundedProtocol, cause: str, status: int) -> None:
-        GATEWAY_CLOSED.labels(cause).inc()
+        self.meters.closed.labels(cause).inc()
         if status and one.head_bytes:
             one.refuse(status, "timeout", "the head of the request was not there in time")
         else:
@@ -133,7 +134,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._why: tuple[int, str, str] | None = None
         if not self.connections_open.admit(self):
-            GATEWAY_CLOSED.labels("refused").inc()
+            self.connections_open.meters.closed.labels("refused").inc()
             self.refuse(503, "overloaded", "too many connections are open: try again")
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -1,0 +1,66 @@
+"""Axes: linear, or by powers of ten where the values ask for it; and what is common to all charts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from markupsafe import Markup
+
+from processor.core.text import printable
+from processor.dashboard.pages.drawing import Scale, element, spread, ticks
+from processor.dashboard.pages.rendering import number
+
+#: positive values that span more than so many times their least are drawn by powers of ten
+WIDE = 1000
+ARMS = ((True, "with", "with spectral norm"), (False, "without", "without"))
+
+
+class Axis(NamedTuple):
+    scale: Scale
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        return self.scale(math.log10(value) if self.log else value)
+
+    def marks(self, most: int = 5) -> list[tuple[float, str]]:
+        """Values of the scale with their words."""
+        if not self.log:
+            return [(one, number(one)) for one in ticks(self.scale.low, self.scale.high, most)]
+        # beyond these a double is none, or has lost its digits
+        first, last = max(-307, math.ceil(self.scale.low)), min(307, math.floor(self.scale.high))
+        step = max(1, math.ceil((last - first) / most))
+        return [(float(power), number(10.0**power)) for power in range(first, last + 1, step)]
+
+
+def axis_of(values: Iterable[float], first: float, last: float) -> Axis:
+    """From pixel `first` to `last`, with some room around the values, which are finite."""
+    found = list(values)
+    if found and min(found) > 0 and max(found) / WIDE > min(found):
+        return Axis(Scale(*spread(map(math.log10, found)), first, last), log=True)
+    return Axis(Scale(*spread(found), first, last))
+
+
+def name(text: str, limit: int = 40) -> str:
+    """A name of a metric or parameter as it can stand in a picture."""
+    shown = printable(text)
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
+def key(width: float, y: float) -> Markup:
+    """Which arm has which colour."""
+    parts: list[Markup] = []
+    x = width
+    for _, cls, words in reversed(ARMS):
+        parts.append(element("text", words, x=x, y=y, text_anchor="end", cls=cls))
+        x -= 8 * len(words)
+    return Markup("").join(parts)
+
+
+def quantile(ordered: Sequence[float], share: float) -> float:
+    """Of values in order, of which there is one at least; between two of them in proportion."""
+    at = share * (len(ordered) - 1)
+    below = math.floor(at)
+    low, high = ordered[below], ordered[min(below + 1, len(ordered) - 1)]
+    return low + (high - low) * (at - below)

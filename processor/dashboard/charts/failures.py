@@ -1,0 +1,52 @@
+"""The share of trials that failed, over time, by arm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+from processor.dashboard.charts.axes import ARMS, key
+from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, picture, points_of
+from processor.dashboard.pages.rendering import share
+from processor.dashboard.queries.charts import Endings
+from processor.dashboard.statistics.intervals import Confidence
+from processor.dashboard.statistics.rates import wilson
+
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 240, 70, 40, 24, 28
+
+
+def failures_picture(rows: Sequence[Endings]) -> Markup | None:
+    """A line an arm with Wilson's intervals; spans without an ending have no mark. None where nothing has ended."""
+    ended = [one for one in rows if one.ended]
+    if not ended:
+        return None
+    confidence = Confidence()
+    shares = {(one.at, one.arm): wilson(one.failed, one.ended, confidence) for one in ended}
+    moments = sorted({one.at.timestamp() for one in ended})
+    x = Scale(moments[0], moments[-1], LEFT + 12, WIDTH - RIGHT - 12)
+    y = Scale(0.0, max(one.high or 0.0 for one in shares.values()) or 1.0, HEIGHT - BOTTOM, TOP)
+    parts = [
+        axis_y(y, LEFT, WIDTH - RIGHT, [(y.high * part / 4, share(y.high * part / 4)) for part in range(5)]),
+        axis_x(x, HEIGHT - BOTTOM, TOP, _marks(x)),
+        key(WIDTH - RIGHT, 14),
+    ]
+    for place, (arm, cls, _) in enumerate(ARMS):
+        line = []
+        for (at, one), found in shares.items():
+            if one is arm and found.estimate is not None and found.low is not None and found.high is not None:
+                there = x(at.timestamp()) + 4 * place
+                line.append((there, y(found.estimate)))
+                parts.append(
+                    element("line", x1=there, x2=there, y1=y(found.low), y2=y(found.high), cls=f"{cls} whisker")
+                )
+        parts.append(element("polyline", points=points_of(line), cls=cls))
+        parts += [element("circle", cx=at, cy=there, r=3, cls=cls) for at, there in line]
+    return picture(WIDTH, HEIGHT, "Share of trials that failed, over time, by arm", *parts)
+
+
+def _marks(x: Scale) -> list[tuple[float, str]]:
+    form = "%d %b" if x.high - x.low > 4 * 86_400 else "%d %b %H:%M"
+    found = [x.low + (x.high - x.low) * part / 4 for part in range(5)] if x.high > x.low else [x.low]
+    return [(one, datetime.fromtimestamp(one, UTC).strftime(form)) for one in found]

@@ -1,0 +1,92 @@
+"""How the values of a metric are spread in either arm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from markupsafe import Markup
+
+from processor.dashboard.charts.axes import ARMS, Axis, name, quantile
+from processor.dashboard.charts.scatter import as_number
+from processor.dashboard.pages.drawing import Scale, axis_x, element, picture, spread
+from processor.dashboard.queries.charts import Sampled
+
+WIDTH, ROW, LEFT, RIGHT, BOTTOM = 960, 110, 150, 40, 30
+BINS = 40
+SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Of an arm in the sample: trials, finite values, quantiles at 5, 25, 50, 75, 95 %, values beyond the picture."""
+
+    arm: bool
+    trials: int
+    finite: int
+    quantiles: tuple[float, ...]
+    outside: int
+    bins: tuple[int, ...]
+
+
+def spreads(trials: Sequence[Sampled]) -> tuple[list[Spread], tuple[float, float] | None]:
+    """Of the arms, and the range that the bins share: from the 1st to the 99th percentile of both together."""
+    values = {arm: sorted(_finite(trials, arm)) for arm, _, _ in ARMS}
+    together = sorted([*values[True], *values[False]])
+    if not together:
+        return [], None
+    low, high = quantile(together, 0.01), quantile(together, 0.99)
+    found = []
+    for arm, _, _ in ARMS:
+        bins = [0] * BINS
+        inside = [one for one in values[arm] if low <= one <= high]
+        for one in inside:
+            # halves: the difference of two doubles may be none
+            share = (one / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.0
+            bins[min(BINS - 1, int(share * BINS))] += 1
+        mine = values[arm]
+        shares = tuple(quantile(mine, share) for share in SHARES) if mine else ()
+        size = sum(one.arm is arm for one in trials)
+        found.append(Spread(arm, size, len(mine), shares, len(mine) - len(inside), tuple(bins)))
+    return found, (low, high)
+
+
+def _finite(trials: Sequence[Sampled], arm: bool) -> list[float]:
+    return [found for one in trials if one.arm is arm and (found := as_number(one.value)) is not None]
+
+
+def spread_picture(found: Sequence[Spread], bounds: tuple[float, float] | None, metric: str) -> Markup | None:
+    """A histogram an arm, with its median and the middle half and nine tenths below it."""
+    if bounds is None:
+        return None
+    height = ROW * len(found) + BOTTOM
+    x = Axis(Scale(*spread(bounds), LEFT, WIDTH - RIGHT))
+    parts = [axis_x(x.scale, height - BOTTOM, 4, x.marks())]
+    most = max(max(one.bins) / max(1, one.finite) for one in found) or 1.0
+    words = {arm: (cls, said) for arm, cls, said in ARMS}
+    for at, one in enumerate(found):
+        cls, said = words[one.arm]
+        parts += _row(one, x, bounds, ROW * at + 6, most, cls)
+        parts.append(element("text", said, x=0, y=ROW * at + 40, cls=cls))
+        parts.append(element("text", f"{one.finite:,} values", x=0, y=ROW * at + 58))
+    return picture(WIDTH, height, f"Values of {name(metric, 60)} by arm", *parts)
+
+
+def _row(one: Spread, x: Axis, bounds: tuple[float, float], top: float, most: float, cls: str) -> list[Markup]:
+    parts = []
+    low, high = bounds
+    wide = (x(high) - x(low)) / BINS
+    for at, size in enumerate(one.bins):
+        if size:
+            height = 70 * size / max(1, one.finite) / most
+            parts.append(
+                element(
+                    "rect", x=x(low) + at * wide, y=top + 70 - height, width=max(1.0, wide - 1), height=height, cls=cls
+                )
+            )
+    if one.quantiles:
+        q5, q25, q50, q75, q95 = (min(max(x(value), x(low)), x(high)) for value in one.quantiles)
+        y = top + 82
+        parts.append(element("line", x1=q5, x2=q95, y1=y, y2=y, cls=f"{cls} whisker"))
+        parts.append(element("rect", x=q25, y=y - 5, width=max(1.0, q75 - q25), height=10, cls=cls))
+        parts.append(element("line", x1=q50, x2=q50, y1=y - 8, y2=y + 8, cls="zero"))
+    return parts

@@ -1,0 +1,208 @@
+"""`/charts`: best so far, single trials, their spread and failures, by arm, among the trials of a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import quote, urlencode
+
+from markupsafe import Markup
+
+from processor.core.errors import UsageError
+from processor.dashboard.asked import name_of
+from processor.dashboard.charts.best import WORDS, best_picture
+from processor.dashboard.charts.failures import failures_picture
+from processor.dashboard.charts.parallel import parallel_picture
+from processor.dashboard.charts.scatter import scatter_picture
+from processor.dashboard.charts.spreads import SHARES, Spread, spread_picture, spreads
+from processor.dashboard.comparing import read_path
+from processor.dashboard.filters.text import write
+from processor.dashboard.filters.tree import Path
+from processor.dashboard.pages.compare import choices, metrics_of, usual_metric
+from processor.dashboard.pages.views import Pairs, Question, Reading, Site, Table, View, read
+from processor.dashboard.queries.assembling import Scope
+from processor.dashboard.queries.charts import (
+    SAMPLE,
+    Best,
+    Endings,
+    Errors,
+    Sampled,
+    best_so_far,
+    endings,
+    errors,
+    sample_trials,
+)
+from processor.dashboard.queries.trials import Key, trial_keys
+from processor.dashboard.statistics.directions import guess_direction
+from processor.dashboard.statistics.results import Direction
+
+#: axes of the parallel coordinates beside the metric
+MOST_AXES = 7
+#: the arrays of the page's JSON
+CHARTS = ("best_so_far", "spread", "failures", "errors", "sample")
+OWN = ("by", "x")
+NAMES = ("chart", "arm", "name", "at", "value", "of")
+
+
+class Charts(NamedTuple):
+    """All that the page is drawn from; `axes` are the parameters of the sample's trials."""
+
+    direction: Direction
+    axes: tuple[Path, ...]
+    best: list[Best]
+    sample: list[Sampled]
+    endings: list[Endings]
+    errors: list[Errors]
+
+
+class RunBest(NamedTuple):
+    picture: Markup
+    metric: str
+    direction: Direction
+
+
+async def show_charts(site: Site, question: Question) -> View:
+    """The page; `q`, `metric`, `better`, `by` (trial, time, cost) and `x`, a parameter."""
+    reading, own = _read(question.pairs)
+    keys = await trial_keys(site.pool, Scope(None, reading.asked.filter))
+    metric = reading.asked.metric or usual_metric(keys)
+    axes = _axes(keys, own.get("x", ""))
+    context = {
+        "title": "Charts",
+        "reading": reading,
+        "metric": metric,
+        "metrics": metrics_of(keys, metric),
+        "parameters": choices([(name_of(path), label(path)) for path in axes], own.get("x", "")),
+        "by": own.get("by", "trial"),
+        "ways": WORDS,
+        "query": _query(reading, own),
+        "empty": not keys,
+        "charts": None,
+    }
+    if not metric:
+        nothing: dict[str, Any] = {name: [] for name in CHARTS}
+        return View("charts.html", context, {"metric": None, **nothing}, lambda: Table(NAMES, ()))
+    charts = await _charts(site, reading, metric, axes)
+    found, bounds = spreads(charts.sample)
+    context |= {"charts": charts, "sample_of": SAMPLE, "shares": SHARES, "spreads": found}
+    context |= _pictures(charts, context["by"], metric, found, bounds)
+    document = {
+        "metric": metric,
+        "direction": charts.direction,
+        "axes": [name_of(path) for path in charts.axes],
+        "best_so_far": charts.best,
+        "spread": found,
+        "failures": charts.endings,
+        "errors": charts.errors,
+        "sample": charts.sample,
+    }
+    return View("charts.html", context, document, lambda: Table(NAMES, _rows(charts, found)))
+
+
+def _read(pairs: Pairs) -> tuple[Reading, dict[str, str]]:
+    """What all pages of trials are asked, and what this one alone is. Raises `UsageError`."""
+    own: dict[str, str] = {}
+    for name, value in pairs:
+        if name in OWN and value.strip():
+            if name in own:
+                raise UsageError(f"the parameter {name} is there twice")
+            own[name] = value.strip()
+    if own.get("by", "trial") not in WORDS:
+        raise UsageError(f"by is one of {', '.join(WORDS)}")
+    if "x" in own and read_path(own["x"]).place not in ("parameters", "metrics", "either", "duration_ms", "rank"):
+        raise UsageError("x is a parameter, a metric or a column that is a number")
+    return read([pair for pair in pairs if pair[0] not in OWN]), own
+
+
+def _query(reading: Reading, own: dict[str, str]) -> str:
+    """The query string of the page, with its question mark."""
+    more = urlencode(own, quote_via=quote)
+    query = reading.query()
+    return query + ("&" if query and more else "?" if more else "") + more
+
+
+def _axes(keys: Sequence[Key], x: str) -> tuple[Path, ...]:
+    """The parameters that vary, the one that is asked for first; numbers before texts."""
+    varying = [key for key in keys if key.place == "parameters" and key.varies and not key.nested]
+    varying.sort(key=lambda key: key.numbers == 0)
+    paths = [key.path for key in varying]
+    if x:
+        chosen = read_path(x)
+        same = [path for path in paths if path.keys == chosen.keys and chosen.place in ("either", path.place)]
+        paths = [*(same or [chosen]), *(path for path in paths if path not in same)]
+    return tuple(paths[:MOST_AXES])
+
+
+async def _charts(site: Site, reading: Reading, metric: str, axes: tuple[Path, ...]) -> Charts:
+    """Once for however many ask the same; as many at once as comparisons, which take as long."""
+    scope, path = Scope(None, reading.asked.filter), read_path(metric)
+    direction = _direction(metric, reading)
+
+    async def find() -> Charts:
+        async with site.comparing:
+            return Charts(
+                direction,
+                axes,
+                await best_so_far(site.pool, scope, path, higher=direction.better != "lower"),
+                await sample_trials(site.pool, scope, path, axes),
+                await endings(site.pool, scope),
+                await errors(site.pool, scope),
+            )
+
+    key = (write(scope.filter), path, axes, direction.better)
+    found: Charts = await site.charts.get(key, find)
+    return found
+
+
+def _direction(metric: str, reading: Reading) -> Direction:
+    better = reading.asked.better
+    return guess_direction(metric) if better is None else Direction(better, "chosen")
+
+
+def _pictures(
+    charts: Charts, by: Any, metric: str, found: Sequence[Spread], bounds: tuple[float, float] | None
+) -> dict[str, Any]:
+    names = [label(path) for path in charts.axes]
+    shown = label(read_path(metric))
+    scatter, scatter_words = scatter_picture(charts.sample, 0, names[0], shown) if names else (None, "")
+    parallel, parallel_words = parallel_picture(charts.sample, names, shown)
+    return {
+        "best_picture": best_picture(charts.best, shown, by),
+        "scatter": scatter,
+        "scatter_words": scatter_words,
+        "x_name": names[0] if names else None,
+        "parallel": parallel,
+        "parallel_words": parallel_words,
+        "spread_picture": spread_picture(found, bounds, shown),
+        "failures_picture": failures_picture(charts.endings),
+    }
+
+
+def label(path: Path) -> str:
+    return ".".join(path.keys) or path.place
+
+
+def _rows(charts: Charts, found: Sequence[Spread]) -> Iterator[tuple[Any, ...]]:
+    for one in charts.best:
+        yield "best_so_far", one.arm, one.trial_id, one.at, one.best, one.place
+    for spread in found:
+        for share, value in zip(SHARES, spread.quantiles, strict=False):
+            yield "spread", spread.arm, f"quantile {share:g}", "", value, spread.finite
+    for ending in charts.endings:
+        yield "failures", ending.arm, "failed", ending.at, ending.failed, ending.ended
+    for error in charts.errors:
+        yield "errors", "", error.error_type or "", "", error.trials, ""
+
+
+async def best_of_run(site: Site, run_id: str, keys: Sequence[Key]) -> RunBest | None:
+    """The best so far of a run by its usual metric; None where no trial has one."""
+    metric = usual_metric(keys)
+    if not metric:
+        return None
+    direction, path = guess_direction(metric), read_path(metric)
+    rows = await site.charts.get(
+        ("run", run_id, path),
+        lambda: best_so_far(site.pool, Scope(run_id), path, higher=direction.better != "lower"),
+    )
+    drawn = best_picture(rows, label(path), "trial")
+    return None if drawn is None else RunBest(drawn, label(path), direction)

@@ -1,0 +1,147 @@
+"""`/compare`: the arms of a parameter beside each other, by a metric, among the trials of a filter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from processor.core.errors import UsageError
+from processor.dashboard.asked import Asked, name_of, write_asked
+from processor.dashboard.comparing import compare_arms, read_path
+from processor.dashboard.filters.tree import FilterError
+from processor.dashboard.pages import arms
+from processor.dashboard.pages.listing import kept, label_of
+from processor.dashboard.pages.views import Question, Site, Table, View, read
+from processor.dashboard.queries.assembling import Scope
+from processor.dashboard.queries.sorting import NEWEST
+from processor.dashboard.queries.trials import Key, trial_keys
+from processor.dashboard.statistics.directions import guess_direction
+from processor.dashboard.statistics.results import Comparison
+
+#: a parameter with more values among the trials that are looked at is offered as an arm no more: it is a number
+MOST_LEVELS = 12
+COLUMNS = ("duration_ms", "rank")
+
+
+class Choice(NamedTuple):
+    """One of a list: what is sent, what is shown, whether it is chosen."""
+
+    value: str
+    label: str
+    chosen: bool
+
+
+async def show_comparison(site: Site, question: Question) -> View:
+    """The comparison, or what is missing for one; what can't be compared is said on the page, beside the form."""
+    reading = read(question.pairs)
+    asked = reading.asked
+    keys = await trial_keys(site.pool, Scope(None, asked.filter))
+    metric = asked.metric or usual_metric(keys)
+    context = {
+        "title": "Compare arms",
+        "reading": reading,
+        "metric": metric,
+        "metric_chosen": bool(asked.metric),
+        "metrics": metrics_of(keys, metric),
+        "parameters": _parameters(keys, asked.parameter),
+        "kept": kept,
+        "arms": arms,
+        "found": None,
+        "problem": None,
+        "newest": NEWEST,
+        # intervals for one look are for one: whoever looks again and again takes those that are valid at every look
+        "snapshot": asked.validity != "always",
+    }
+    if not metric:
+        context["empty"] = not keys
+        return View("compare.html", context, {"comparison": None}, lambda: Table(NAMES, ()))
+    try:
+        found = await _compare(site, msgspec.structs.replace(asked, metric=metric))
+    except FilterError:
+        raise
+    except UsageError as error:
+        details = context["problem"] = str(error)
+        refused = {"success": False, "error": "usage", "details": details}
+        return View("compare.html", context, refused, lambda: Table(("error",), [[details]]), 400)
+    context |= {"found": found, "references": _references(found, asked)}
+    return View("compare.html", context, {"comparison": found}, lambda: table_of(found))
+
+
+async def _compare(site: Site, asked: Asked) -> Comparison:
+    """Once for however many ask the same; two at a time."""
+
+    async def find() -> Comparison:
+        async with site.comparing:
+            return await compare_arms(
+                site.pool,
+                Scope(None, asked.filter),
+                parameter=asked.parameter,
+                metric=asked.metric,
+                better=asked.better,
+                reference=asked.reference,
+                leave_out_defaulted=asked.defaulted == "out",
+                validity=asked.validity,
+            )
+
+    key = write_asked(msgspec.structs.replace(asked, sort=NEWEST, after=None, columns=None, limit=1))
+    return await site.comparisons.get(key, find)
+
+
+def usual_metric(keys: Sequence[Key]) -> str:
+    """The metric that most trials have, one whose direction its name tells before one of which it does not."""
+    numeric = [key for key in keys if key.place == "metrics" and key.numbers]
+    numeric.sort(key=lambda key: guess_direction(key.key).better == "unknown")
+    return name_of(numeric[0].path) if numeric else ""
+
+
+def metrics_of(keys: Sequence[Key], chosen: str) -> list[Choice]:
+    """What can be chosen as a metric: metrics, columns and parameters that are numbers."""
+    offered = [(name_of(key.path), key.key) for key in keys if key.place == "metrics" and key.numbers]
+    offered += [(name, label_of(read_path(name))) for name in COLUMNS]
+    offered += [(name_of(key.path), f"{key.key} (a parameter)") for key in keys if _is_number(key)]
+    return choices(offered, chosen)
+
+
+def _is_number(key: Key) -> bool:
+    return key.place == "parameters" and key.numbers > 0 and key.values > MOST_LEVELS
+
+
+def _parameters(keys: Sequence[Key], chosen: str) -> list[Choice]:
+    few = [key for key in keys if key.place == "parameters" and not key.nested and 1 < key.values <= MOST_LEVELS]
+    return choices([("spectral_norm", "spectral_norm"), *((name_of(key.path), key.key) for key in few)], chosen)
+
+
+def choices(offered: Sequence[tuple[str, str]], chosen: str) -> list[Choice]:
+    """What is chosen is among them, however it was spelled."""
+    path = read_path(chosen) if chosen else None
+    found = [Choice(value, label, read_path(value) == path) for value, label in offered]
+    if path is not None and not any(one.chosen for one in found):
+        found.insert(0, Choice(chosen, chosen, True))
+    return found
+
+
+def _references(found: Comparison, asked: Asked) -> list[Choice]:
+    now = found.arms[0].arm if found.arms else ""
+    return [Choice(one.arm, one.arm, one.arm == (asked.reference or now)) for one in found.arms]
+
+
+NAMES = ("reference", "other", "figure", "estimate", "low", "high", "note")
+
+
+def table_of(found: Comparison) -> Table:
+    """Every figure a row: of arms (`other` empty), then of contrasts."""
+    rows: list[tuple[Any, ...]] = []
+    for arm in found.arms:
+        for name in ("trials", "succeeded", "failed", "other", "finite", "not_finite", "missing", "median", "sd"):
+            rows.append((arm.arm, "", name, getattr(arm, name), "", "", ""))
+        rows.append((arm.arm, "", "mean", arm.mean.estimate, arm.mean.low, arm.mean.high, ""))
+    for one in found.contrasts:
+        pair = one.reference, one.other
+        for name, interval, note in arms.figures(one):
+            rows.append((*pair, name, interval.estimate, interval.low, interval.high, note))
+        rows.append((*pair, "p", one.effect.p, "", "", "Brunner-Munzel"))
+        rows += [(*pair, f"warning {place}", "", "", "", text) for place, text in enumerate(one.warnings, start=1)]
+    rows += [(left.arm, "", "left out", left.count, "", "", left.why) for left in found.left_out]
+    return Table(NAMES, rows)

@@ -1,0 +1,181 @@
+"""Trials as a table: which columns, in which order, which page; of one run or across all."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+from urllib.parse import parse_qsl
+
+from processor.core.errors import UsageError
+from processor.dashboard.asked import name_of
+from processor.dashboard.exports import export_csv, export_jsonl
+from processor.dashboard.filters.fields import COLUMNS
+from processor.dashboard.filters.tree import Path
+from processor.dashboard.pages.paths import Form
+from processor.dashboard.pages.views import Reading, Site
+from processor.dashboard.queries.assembling import Scope
+from processor.dashboard.queries.sorting import NEWEST, Sort
+from processor.dashboard.queries.trials import Count, Key, TrialPage, count_trials, trial_keys, trial_page
+
+#: columns that are chosen by themselves: what varies, and no more than fits on a screen
+MOST_METRICS, MOST_PARAMETERS = 5, 6
+#: columns of every trial that may be chosen; what is always there is none of them
+OPTIONAL = (
+    "duration_ms", "rank", "inserted_at", "updated_at", "error_message", "error_type", "warnings", "mlflow_run_id",
+    "artifact_uri", "candidate_id", "pulse_id", "revision", "schema_version",
+)  # fmt: skip
+WORDS = {
+    "duration_ms": "Duration", "rank": "Rank", "inserted_at": "First seen", "updated_at": "Changed",
+    "error_message": "Error", "error_type": "Error type", "warnings": "Warnings", "mlflow_run_id": "MLflow run",
+    "artifact_uri": "Artifact", "candidate_id": "Candidate", "pulse_id": "Pulse", "revision": "Revision",
+    "schema_version": "Schema", "run_id": "Run", "trial_id": "Trial", "status": "Status",
+    "spectral_norm": "Spectral norm",
+}  # fmt: skip
+
+
+class Column(NamedTuple):
+    """A column of the table: where its values are, what it is called, and the query that sorts by it."""
+
+    path: Path
+    label: str
+    sort: str | None
+    sorted: Literal["ascending", "descending"] | None
+
+    @property
+    def right(self) -> bool:
+        return self.path.place in ("metrics", "parameters", "either", "duration_ms", "rank", "warnings")
+
+
+class Listing(NamedTuple):
+    """A page of trials and what stands around it; `chosen` says whether the columns were asked for."""
+
+    page: TrialPage
+    total: Count
+    columns: tuple[Column, ...]
+    fixed: tuple[Column, ...]
+    keys: tuple[Key, ...]
+    chosen: bool
+    reading: Reading
+
+    def pager(self) -> dict[str, str | None]:
+        """Query strings of the pages beside this one."""
+        asked, page = self.reading.asked, self.page
+        return {
+            "previous": _after(self.reading, page.previous),
+            "next": _after(self.reading, page.next),
+            "first": self.reading.query() or "?" if asked.after is not None else None,
+        }
+
+    def order(self) -> str:
+        """The order in words."""
+        sort = self.reading.asked.sort
+        if sort == NEWEST:
+            return "the newest first"
+        return f"by {label_of(sort.path)}, {'downwards' if sort.down else 'upwards'}"
+
+    def document(self) -> dict[str, Any]:
+        """The page as JSON: rows as they are stored, cursors, the count and how it is known."""
+        return {
+            "trials": self.page.rows,
+            "count": self.total,
+            "previous": self.page.previous,
+            "next": self.page.next,
+            "columns": [name_of(column.path) for column in self.columns],
+        }
+
+    def choices(self) -> list[tuple[str, str, bool]]:
+        """(value, label, whether it is shown) of each column that can be chosen."""
+        shown = {column.path for column in self.columns}
+        offered = [Path(name) for name in OPTIONAL] + [key.path for key in self.keys]
+        offered += [path for path in (self.reading.asked.columns or ()) if path not in offered]
+        return [(name_of(path), label_of(path), path in shown) for path in offered]
+
+
+async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
+    """The page that is asked for. Raises what the queries raise."""
+    asked = reading.asked
+    page = await trial_page(site.pool, scope, asked.sort, asked.after, asked.limit)
+    count = await count_trials(site.pool, scope)
+    keys = await trial_keys(site.pool, scope)
+    paths = default_columns(keys) if asked.columns is None else asked.columns
+    always = ("trial_id", "status", "spectral_norm")
+    fixed = [Path(name) for name in (always if scope.run_id is not None else ("run_id", *always))]
+    return Listing(
+        page,
+        count,
+        tuple(_column(path, reading) for path in paths if path not in fixed),
+        tuple(_column(path, reading) for path in fixed),
+        tuple(keys),
+        asked.columns is not None,
+        reading,
+    )
+
+
+def default_columns(keys: Sequence[Key]) -> list[Path]:
+    """Duration, the metrics and parameters that vary (all where none does), and when the trial came."""
+    found = []
+    for place, most in (("metrics", MOST_METRICS), ("parameters", MOST_PARAMETERS)):
+        flat = [key for key in keys if key.place == place and not key.nested]
+        found += [key.path for key in ([key for key in flat if key.varies] or flat)[:most]]
+    return [*found, Path("duration_ms"), Path("inserted_at")]
+
+
+def _column(path: Path, reading: Reading) -> Column:
+    """Sorted downwards at the first click, upwards at the second; the third gives the newest first again."""
+    now = reading.asked.sort
+    here = _same(now.path, path)
+    following = Sort(path, True) if not here else Sort(path, False) if now.down else NEWEST
+    sortable = path.place != "warnings"
+    return Column(
+        path,
+        label_of(path),
+        (reading.query(sort=following) or "?") if sortable else None,
+        ("descending" if now.down else "ascending") if here else None,
+    )
+
+
+def _same(one: Path, other: Path) -> bool:
+    """`accuracy` is `metrics.accuracy`, or the parameter of that name where a page shows that."""
+    return one.keys == other.keys and (one.place == other.place or "either" in (one.place, other.place))
+
+
+def label_of(path: Path) -> str:
+    return WORDS.get(path.place) or (".".join(path.keys))
+
+
+def value_at(row: Mapping[str, Any], path: Path) -> Any:
+    """What stands at a path of a trial's row; None where nothing does."""
+    if path.place in COLUMNS:
+        return row.get(path.place)
+    for place in ("metrics", "parameters") if path.place == "either" else (path.place,):
+        found: Any = row[place]
+        for key in path.keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        if found is not None:
+            return found
+    return None
+
+
+def was_defaulted(row: Mapping[str, Any]) -> bool:
+    """Whether the report came by a schema that could not say spectral_norm."""
+    return row["schema_version"] is None or row["schema_version"] < 2
+
+
+def kept(reading: Reading, but: Sequence[str]) -> list[tuple[str, str]]:
+    """The parameters that a form sends along, as they are, without those that it changes itself."""
+    return [pair for pair in parse_qsl(reading.query().removeprefix("?")) if pair[0] not in but]
+
+
+def _after(reading: Reading, cursor: str | None) -> str | None:
+    from processor.dashboard.queries.sorting import read_cursor
+
+    return None if cursor is None else reading.query(after=read_cursor(cursor, reading.asked.sort))
+
+
+def export_trials(site: Site, scope: Scope, form: Form) -> AsyncIterator[bytes]:
+    """All trials of the scope. Raises `UsageError` for a form that is none."""
+    if form == "csv":
+        return export_csv(site.pool, scope)
+    if form == "jsonl":
+        return export_jsonl(site.pool, scope)
+    raise UsageError(f"trials are exported as csv or jsonl, not as {form}")

@@ -1,0 +1,122 @@
+"""What a page is before it has a form: a document, a table, a template; and what the pages share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from processor.core.errors import UsageError
+from processor.dashboard.asked import Asked, read_asked, write_asked
+from processor.dashboard.changes import Changes, ask_version
+from processor.dashboard.filters.tree import EVERYTHING, MAX_LENGTH
+from processor.dashboard.pages.paths import Form
+from processor.dashboard.sharing import Shared
+from processor.dashboard.statistics.results import Comparison
+from processor.store.pool import Pool
+
+Pairs = Sequence[tuple[str, str]]
+#: as long as a comparison is shown again without being made again
+SHARED_SECONDS = 5.0
+#: comparisons at once: each may hold 200 MB and a processor
+COMPARISONS = 2
+#: pages that are held for others who watch the same, by version
+HELD_SECONDS, HELD = 5.0, 64
+#: exports at once: a page of each is in memory
+EXPORTS = 4
+
+
+class Site:
+    """What every page needs. To be made in the event loop."""
+
+    def __init__(self, pool: Pool, *, timeout_ms: int, mlflow_url: str | None = None) -> None:
+        """`timeout_ms`: the pool's, as it is told; `mlflow_url`: where browsers find MLflow, None for nowhere."""
+        self.pool, self.timeout_ms, self.mlflow_url = pool, timeout_ms, mlflow_url
+        self.comparisons: Shared[Comparison] = Shared(SHARED_SECONDS)
+        self.charts: Shared[Any] = Shared(SHARED_SECONDS)
+        self.watched: Shared[Any] = Shared(HELD_SECONDS, HELD)
+        self.changes = Changes(lambda: ask_version(pool))
+        self.comparing = asyncio.Semaphore(COMPARISONS)
+        self.exports = 0
+
+
+class Table(NamedTuple):
+    """CSV: a row of names, then rows of values."""
+
+    names: Sequence[str]
+    rows: Iterable[Sequence[Any]]
+
+
+class View(NamedTuple):
+    """A page: `document` is its JSON, `table` its CSV, `template` makes its HTML of `context`."""
+
+    template: str
+    context: Mapping[str, Any]
+    document: Any
+    table: Callable[[], Table]
+    status: int = 200
+
+
+class Question(NamedTuple):
+    """A page is asked with the ids in its path and the parameters of its query."""
+
+    ids: tuple[str, ...]
+    pairs: Pairs
+
+
+class Page(NamedTuple):
+    """`show` makes its view; `export`, where it has one, all of a filter as CSV or JSON lines."""
+
+    show: Callable[[Site, Question], Awaitable[View]]
+    export: Callable[[Site, Question, Form], AsyncIterator[bytes]] | None = None
+
+
+class NotFound(Exception):  # noqa: N818 - an answer, no error of ours
+    """There is no such run or trial; the text says so."""
+
+
+class Reading(NamedTuple):
+    """The parameters of trials' pages, read, and the filter as it was typed."""
+
+    asked: Asked
+    text: str
+
+    def query(self, **changes: Any) -> str:
+        """The query string, with its question mark, that asks for the same but for these fields.
+
+        Whatever changes what is listed begins at the first page.
+        """
+        asked = {name: getattr(self.asked, name) for name in Asked.__struct_fields__}
+        text = changes.pop("text", self.text)
+        if not changes.keys() & {"after"}:
+            asked["after"] = None
+        bare = Asked(**{**asked, **changes, "filter": EVERYTHING})
+        parts = [_q(text), write_asked(bare)]
+        return "?" + "&".join(part for part in parts if part) if any(parts) else ""
+
+
+def _q(text: str) -> str:
+    from urllib.parse import quote
+
+    return f"q={quote(text, safe='')}" if text.strip() else ""
+
+
+def read(pairs: Pairs) -> Reading:
+    """Raises `UsageError`, `FilterError` as `read_asked` does."""
+    text = next((value for name, value in pairs if name == "q"), "")
+    return Reading(read_asked(pairs), text.strip())
+
+
+def read_few(pairs: Pairs, known: Sequence[str]) -> dict[str, str]:
+    """The parameters of a page that has others; empty ones are none. Raises `UsageError`."""
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in known:
+            raise UsageError(f"there is no parameter {name[:60]}: there are {', '.join(known)}")
+        if name in given:
+            raise UsageError(f"the parameter {name} is there twice")
+        if len(value) > MAX_LENGTH:
+            raise UsageError(f"{name} has at most {MAX_LENGTH} characters, this one {len(value)}")
+        if value.strip():
+            given[name] = value.strip()
+    return given

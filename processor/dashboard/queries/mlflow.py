@@ -1,0 +1,14 @@
+"""Where trials are in MLflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from processor.core.text import storable
+from processor.store.pool import Pool
+
+
+async def mlflow_links(pool: Pool, run_id: str, trial_id: str) -> list[dict[str, Any]]:
+    """state, detail, experiment_id, mlflow_run_id, reported, synced_revision, updated_at and tracking_uri; none where
+    no mirror has seen the trial."""
+    return await pool.fetch("mlflow_links_of_trial", storable(run_id), storable(trial_id))

@@ -1,0 +1,1 @@
+"""What every HTTP server of the processor is: bounded connections, tokens, the manners around a request."""

@@ -1,0 +1,145 @@
+"""The charts' figures from a real Postgres: each is what plain Python makes of the same trials."""
+
+from __future__ import annotations
+
+import csv
+import io
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from processor.dashboard.filters.parser import parse
+from processor.dashboard.filters.tree import Path
+from processor.dashboard.queries.assembling import Scope
+from processor.dashboard.queries.charts import best_so_far, endings, errors, sample_trials
+from tests.support.pages import fill, get, read, report
+from tests.support.trials import START, ask
+
+ACCURACY = Path("metrics", ("accuracy",))
+LR = Path("parameters", ("lr",))
+VALUES: tuple[Any, ...] = (0.3, 0.7, "NaN", 0.7, 0.2, None, "high", 0.9, 1e-3, 0.8, True, 0.95, "Infinity")
+
+
+def reports(number: int) -> list[dict[str, Any]]:
+    return [
+        report(
+            f"run-{at % 2}", f"t{at:04}", at,
+            metrics={"accuracy": VALUES[at * 7 % len(VALUES)]},
+            parameters={"lr": at / 10, **({"optimizer": "adam"} if at % 3 else {})},
+            status=("succeeded", "succeeded", "failed", "succeeded", "skipped")[at % 5],
+            spectral_norm=at % 2 == 0, duration_ms=at,
+        )
+        for at in range(number)
+    ]  # fmt: skip
+
+
+def expected_best(
+    given: list[dict[str, Any]], arm: bool, *, higher: bool
+) -> list[tuple[int, str, float | None, float]]:
+    """(place, trial, best, cost) of the trials that beat all before them, and of the last."""
+    found, best, cost = [], None, 0
+    mine = [one for one in given if one["spectral_norm"] is arm]
+    for place, one in enumerate(mine, start=1):
+        value = one["metrics"]["accuracy"]
+        cost += one["duration_ms"]
+        counts = one["status"] == "succeeded" and isinstance(value, float)
+        better = counts and (best is None or (value > best if higher else value < best))
+        best = value if better else best
+        if better or place == len(mine):
+            found.append((place, one["trial_id"], best, float(cost)))
+    return found
+
+
+@pytest.mark.parametrize("higher", [True, False])
+@pytest.mark.parametrize("number", [1, 2, 60, 391])
+def test_the_best_so_far_is_that_of_all_trials_in_their_order(database_url: str, number: int, higher: bool) -> None:
+    given = reports(number)
+    fill(database_url, given)
+    found = ask(database_url, lambda pool: best_so_far(pool, Scope(), ACCURACY, higher=higher))
+    for arm in (True, False):
+        rows = [(one.place, one.trial_id, one.best, one.cost_ms) for one in found if one.arm is arm]
+        assert rows == expected_best(given, arm, higher=higher)
+
+
+def test_a_line_of_which_every_trial_is_the_best_has_as_many_points_as_a_screen_shows(database_url: str) -> None:
+    fill(database_url, [report("run", f"{at}", at, metrics={"accuracy": at / 5000}) for at in range(5000)])
+    found = ask(database_url, lambda pool: best_so_far(pool, Scope("run"), ACCURACY, higher=True))
+    assert 400 <= len(found) <= 402
+    assert all(one.best == (one.place - 1) / 5000 for one in found)
+    assert found[-1].place == 5000
+
+
+def test_a_sample_is_the_same_however_many_trials_come(database_url: str) -> None:
+    fill(database_url, reports(300))
+    before = ask(database_url, lambda pool: sample_trials(pool, Scope(), ACCURACY, [LR], 100))
+    assert len(before) == 100
+    assert [one.trial_id for one in before] == sorted(one.trial_id for one in before)
+    again = ask(database_url, lambda pool: sample_trials(pool, Scope(), ACCURACY, [LR], 100))
+    assert [one.trial_id for one in again] == [one.trial_id for one in before]
+    fill(database_url, [report("more", f"m{at}", at) for at in range(30)])
+    after = ask(database_url, lambda pool: sample_trials(pool, Scope(), ACCURACY, [LR], 100))
+    stayed = {one.trial_id for one in before} & {one.trial_id for one in after}
+    came = [one for one in after if one.run_id == "more"]
+    # each that came took the place of one; a draw anew would keep a third of them
+    assert len(stayed) == 100 - len(came) >= 70
+
+
+def test_how_trials_ended_is_counted_of_all_of_them(database_url: str) -> None:
+    given = reports(120)
+    fill(
+        database_url,
+        given,
+        "update cerebros_model_trials set error_type = 'OOM' where status = 'failed' and rank is null",
+    )
+    scope = Scope(None, parse("lr >= 2"))
+    chosen = [one for one in given if one["parameters"]["lr"] >= 2]
+    found = ask(database_url, lambda pool: endings(pool, scope))
+    assert len({one.at for one in found}) <= 25
+    assert found[0].at == START + timedelta(minutes=20)
+    for arm in (True, False):
+        mine = [one["status"] for one in chosen if one["spectral_norm"] is arm]
+        rows = [one for one in found if one.arm is arm]
+        assert sum(one.trials for one in rows) == len(mine)
+        assert sum(one.failed for one in rows) == mine.count("failed")
+        assert sum(one.ended for one in rows) == mine.count("failed") + mine.count("succeeded")
+    (error,) = ask(database_url, lambda pool: errors(pool, scope))
+    assert (error.error_type, error.trials) == ("OOM", sum(one["status"] == "failed" for one in chosen))
+
+
+def test_the_page_draws_them_and_says_what_they_leave_out(database_url: str) -> None:
+    fill(database_url, reports(60))
+    answer = get(database_url, "/charts?by=cost&x=lr&metric=accuracy&better=higher")
+    page = read(answer)
+    assert answer.text.count('class="chart"') == 5
+    assert "What follows shows single trials: 60, which are all." in page.text
+    assert "60 of 60 trials drawn; what a trial lacks is a place below the axis" in page.text
+    document = get(database_url, "/charts.json?metric=accuracy").json()
+    assert document["direction"]["better"] == "higher"
+    assert len(document["sample"]) == 60
+    finite = sum(isinstance(one["metrics"]["accuracy"], float) and one["status"] == "succeeded" for one in reports(60))
+    assert sum(one["finite"] for one in document["spread"]) == finite
+    rows = list(csv.reader(io.StringIO(get(database_url, "/charts.csv?metric=accuracy").text)))
+    assert {row[0] for row in rows[1:]} == {"best_so_far", "spread", "failures", "errors"}
+
+
+@pytest.mark.parametrize("status", ["failed", "skipped"])
+def test_trials_without_a_value_are_told_and_not_drawn(database_url: str, status: str) -> None:
+    fill(database_url, [report("run", f"{at}", at, status=status) for at in range(3)])
+    page = read(get(database_url, "/charts"))
+    assert "No trial succeeded with a finite value: there is no best." in page.text
+    assert ("No trial has succeeded or failed." in page.text) == (status == "skipped")
+
+
+@pytest.mark.parametrize(
+    "query", ["by=nothing", "by=time&by=cost", "x=status", "x=%00", "metric=run_id", "q=(", "sort=-x&z=1"]
+)
+def test_what_can_t_be_drawn_is_told(database_url: str, query: str) -> None:
+    fill(database_url, reports(3))
+    for form in ("", ".json", ".csv"):
+        assert get(database_url, f"/charts{form}?{query}").status_code == 400
+
+
+def test_the_page_of_a_run_shows_its_best_so_far(database_url: str) -> None:
+    fill(database_url, reports(20))
+    assert 'aria-label="Best accuracy so far, by trials of the arm"' in get(database_url, "/runs/run-0").text

@@ -1,0 +1,100 @@
+"""What a chart shows and what it leaves out add up to what there is, whatever the values are."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processor.dashboard.charts.axes import axis_of, quantile
+from processor.dashboard.charts.parallel import MOST as MOST_LINES
+from processor.dashboard.charts.parallel import parallel_picture
+from processor.dashboard.charts.scatter import MOST as MOST_MARKS
+from processor.dashboard.charts.scatter import scatter_picture
+from processor.dashboard.charts.spreads import spread_picture, spreads
+from processor.dashboard.queries.charts import Sampled
+
+MARKUP = "</title><script>alert(1)</script>\"'>"
+numbers = st.one_of(st.floats(), st.integers(), st.none(), st.booleans(), st.text(max_size=5), st.just(10**400))
+metrics = st.one_of(st.none(), st.floats())
+COORDINATE = re.compile(r'(?:cx|cy|x1|y1|x|y|points|width|height)="([^"]*)"')
+
+
+def trial(number: int, value: float | None, *parameters: Any) -> Sampled:
+    return Sampled("run", f"t{number} {MARKUP}", "succeeded", number % 2 == 0, value, parameters)
+
+
+def assert_drawable(picture: str | None) -> None:
+    """Every coordinate is a number that a browser can place, and no text has become markup."""
+    if picture is None:
+        return
+    assert "<script" not in picture
+    for found in COORDINATE.findall(picture):
+        assert all(math.isfinite(float(one)) for one in re.split(r"[ ,]+", found) if one)
+
+
+@given(st.lists(st.tuples(metrics, numbers), max_size=40))
+def test_marks_and_trials_that_lack_a_number_are_all_trials(rows: list[tuple[float | None, Any]]) -> None:
+    trials = [trial(at, value, parameter) for at, (value, parameter) in enumerate(rows)]
+    picture, words = scatter_picture(trials, 0, MARKUP, MARKUP)
+    assert_drawable(picture)
+    drawn, of, lacking = (int(one.replace(",", "")) for one in re.findall(r"[\d,]+", words))
+    assert (drawn + lacking, of) == (len(trials), len(trials))
+    assert (picture or "").count("<circle") == drawn
+
+
+def test_more_trials_than_can_be_looked_at_are_told() -> None:
+    trials = [trial(at, at / 7, at) for at in range(2000)]
+    picture, words = scatter_picture(trials, 0, "lr", "accuracy")
+    assert picture is not None
+    assert 0 < picture.count("<circle") <= MOST_MARKS
+    assert words.startswith(f"{picture.count('<circle'):,} of 2,000 trials drawn")
+    lines, said = parallel_picture(trials, ["lr"], "accuracy")
+    assert lines is not None
+    assert 0 < lines.count("<polyline") <= MOST_LINES
+    assert said.startswith(f"{lines.count('<polyline'):,} of 2,000 trials drawn")
+
+
+@given(st.lists(st.tuples(metrics, numbers, numbers), min_size=1, max_size=30))
+def test_every_trial_is_a_line_also_where_it_lacks_a_parameter(rows: list[tuple[float | None, Any, Any]]) -> None:
+    trials = [trial(at, value, *rest) for at, (value, *rest) in enumerate(rows)]
+    picture, _ = parallel_picture(trials, ["a", MARKUP], "accuracy")
+    assert picture is not None
+    assert_drawable(picture)
+    assert picture.count("<polyline") == len(trials)
+
+
+@given(st.lists(metrics, max_size=60))
+def test_bins_and_values_beyond_the_picture_are_all_finite_values(values: list[float | None]) -> None:
+    trials = [trial(at, value) for at, value in enumerate(values)]
+    found, bounds = spreads(trials)
+    finite = sum(value is not None and math.isfinite(value) for value in values)
+    assert (bounds is None) == (finite == 0)
+    assert sum(sum(one.bins) + one.outside for one in found) == sum(one.finite for one in found) == finite
+    assert sum(one.trials for one in found) == (len(trials) if found else 0)
+    assert_drawable(spread_picture(found, bounds, MARKUP))
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
+def test_an_axis_has_a_place_for_each_of_its_values(values: list[float]) -> None:
+    axis = axis_of(values, 300, 20)
+    assert all(-1 <= 320 - axis(value) <= 321 and math.isfinite(axis(value)) for value in values)
+    assert not axis.log or min(values) > 0
+
+
+def test_values_over_many_powers_of_ten_are_drawn_by_those() -> None:
+    axis = axis_of([1e-5, 1e-3, 0.1], 0, 100)
+    assert axis.log
+    assert [words for _, words in axis.marks()] == ["1e−05", "0.0001", "0.001", "0.01", "0.1"]
+    assert not axis_of([1e-5, 0.0, 0.1], 0, 100).log
+
+
+def test_a_quantile_is_that_of_numpy() -> None:
+    import numpy as np
+
+    values = sorted([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.6])
+    for share in (0.0, 0.01, 0.25, 0.5, 0.77, 1.0):
+        assert math.isclose(quantile(values, share), float(np.quantile(values, share)))

@@ -1,0 +1,114 @@
+"""What people read of a value: short, exact on hovering, and never more than text."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from markupsafe import escape
+
+from processor.dashboard.pages import rendering as shown
+from processor.dashboard.pages.drawing import bar, element, spread, ticks
+from processor.dashboard.pages.trial import linkable, mlflow_url
+from processor.dashboard.statistics.results import Interval
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (None, "–"), (True, "true"), (0, "0"), (7001, "7,001"), (0.25, "0.25"), (2.0, "2"), (-0.5, "−0.5"),
+        (1 / 3, "0.333333"), (1e300, "1e+300"), (10**30, "1e+30"), (float("nan"), "NaN"),
+        (1e6, "1e+06"), (Decimal("1e400"), "1e+400"),
+    ],
+)  # fmt: skip
+def test_numbers_are_short(value: Any, expected: str) -> None:
+    assert shown.number(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "expected"),
+    [(None, "–"), (0, "0 ms"), (999, "999 ms"), (2500, "2.5 s"), (59_999, "60 s"), (90_000, "1 min 30 s"),
+     (3_600_000, "1 h"), (11_520_000, "3 h 12 min"), (9e10, "1,041 d 16 h")],
+)  # fmt: skip
+def test_durations_have_two_units_at_the_most(milliseconds: float | None, expected: str) -> None:
+    assert shown.duration(milliseconds) == expected
+
+
+def test_shares_and_intervals_are_read_aloud() -> None:
+    assert [shown.share(one) for one in (None, 0.0, 0.5, 1.0, 0.0004)] == ["–", "0 %", "50.0 %", "100 %", "0.0 %"]
+    assert shown.interval(Interval(0.1, -0.5, 0.25), "signed") == "−0.5 to +0.25"
+    assert shown.interval(Interval(0.1, None, 0.25)) == "any lower value to 0.25"
+    assert shown.interval(Interval(0.1, None, None)) == ""
+
+
+def test_moments_are_in_utc_whatever_zone_they_come_in() -> None:
+    there = datetime(2026, 11, 1, 1, 30, tzinfo=timezone(timedelta(hours=2)))
+    assert shown.moment(there) == '<time datetime="2026-10-31T23:30:00.000+00:00">2026-10-31 23:30:00</time>'
+    assert shown.moment(datetime(2026, 1, 1, tzinfo=UTC)) != shown.NOTHING
+
+
+def test_a_long_number_is_short_and_has_all_its_digits_on_hovering() -> None:
+    assert shown.value(Decimal("0.12345678901234567890123")) == (
+        '<span title="0.12345678901234567890123">0.123457</span>'
+    )
+
+
+@settings(deadline=None)
+@given(st.text(max_size=200))
+def test_no_text_is_more_than_text(text: str) -> None:
+    for found in (shown.text(text), shown.value(text), shown.whole(text), shown.value([text]), shown.lines(text)):
+        markup = str(escape(found))
+        assert "<" not in markup.replace("<span title=", "").replace("</span>", "")
+        assert all(one.isprintable() or one == "\n" for one in markup)
+        ElementTree.fromstring(f"<p>{markup}</p>")
+
+
+@settings(deadline=None)
+@given(st.text(max_size=50), st.floats(allow_nan=False, allow_infinity=False))
+def test_pictures_are_well_formed_whatever_they_are_called(title: str, number: float) -> None:
+    drawn = element("svg", element("title", shown.whole(title)), cls=shown.whole(title), x=number)
+    assert ElementTree.fromstring(str(drawn)).attrib["class"] == shown.whole(title)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(), max_size=8))
+def test_an_axis_holds_every_finite_value_and_has_few_marks(values: list[float]) -> None:
+    low, high = spread(values)
+    assert low < high
+    assert all(low <= one <= high for one in values if abs(one) < 1.7e308)
+    assert len(ticks(low, high)) <= 12
+    assert all(low <= one <= high for one in ticks(low, high))
+
+
+def test_a_bar_of_nothing_is_drawn_too() -> None:
+    assert "none" in bar([("succeeded", 0)], "no trials")
+    assert bar([("succeeded", 3), ("failed", 1)], "4").count("<rect") == 2
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "//host/x",
+     "x", " https://a", "https://a b", "java\tscript:alert(1)", "https://a\n", "", None, "https://\u202eevil"],
+)  # fmt: skip
+def test_an_address_that_a_browser_might_run_is_no_link(address: str | None) -> None:
+    assert linkable(address) is None
+
+
+@pytest.mark.parametrize(
+    "address", ["https://host/x?y#z", "s3://bucket/key", "gs://b/k", "HTTP://h", "hdfs://nn:8020/a"]
+)
+def test_an_address_of_a_store_is_a_link(address: str) -> None:
+    assert linkable(address) == address
+
+
+def test_mlflow_is_linked_as_its_interface_has_it() -> None:
+    link = {"mlflow_run_id": "a/b", "experiment_id": "12"}
+    assert mlflow_url("http://mlflow:5000/", link) == "http://mlflow:5000/#/experiments/12/runs/a%2Fb"
+    assert mlflow_url("http://mlflow:5000", {"mlflow_run_id": "r"}) == "http://mlflow:5000/#/runs/r"
+    assert mlflow_url(None, link) is None
+    assert mlflow_url("http://mlflow:5000", {"mlflow_run_id": None}) is None
