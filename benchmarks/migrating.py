@@ -122,16 +122,19 @@ class SteadyLoad:
         await connection.close()
 
 
-def hold_open(url: str, seconds: float) -> threading.Thread:
-    """A transaction that has read the table and stays, as pg_dump's does; it is there when this returns."""
-    there = threading.Event()
+def hold_open(url: str, seconds: float, release: threading.Event | None = None) -> threading.Thread:
+    """A transaction that has read the table and stays, as pg_dump's does; it is there when this returns.
+
+    It ends after `seconds`, or once `release` is set.
+    """
+    there, release = threading.Event(), release or threading.Event()
 
     async def hold() -> None:
         connection = await asyncpg.connect(url, server_settings={"application_name": "like pg_dump"})
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             await connection.fetchval("select count(*) from cerebros_model_trials")
             there.set()
-            await asyncio.sleep(seconds)
+            await asyncio.to_thread(release.wait, seconds)
         await connection.close()
 
     thread = threading.Thread(target=lambda: asyncio.run(hold()), daemon=True)

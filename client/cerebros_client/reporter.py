@@ -180,7 +180,7 @@ class TrialReporter(Offloaded):
         `timestamp_ms`: when they were made, in milliseconds since 1970; now, where it is not given.
         """
         run, trial = words.identifier(run_id, "run_id"), words.identifier(trial_id, "trial_id")
-        self._accept(run, trial, value, single=False, timestamp_ms=timestamp_ms)
+        self._accept(run, trial, value, single=False, timestamp_ms=words.moment(timestamp_ms, "timestamp_ms"))
 
     def _accept(
         self, run_id: str, trial_id: str, value: bytes, *, single: bool, timestamp_ms: int | None = None

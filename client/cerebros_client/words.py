@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
+import time
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -21,6 +22,8 @@ STATUSES = {word: status for status, words in _WORDS.items() for word in words.s
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 #: an id is a key in an index of PostgreSQL, whose rows take 2,700 bytes
 _LONGEST_ID = 500
+#: as far as a topic lets a record's time run ahead of its broker's clock (`message.timestamp.after.max.ms`)
+_AHEAD_MS = 3_600_000
 
 
 def identifier(value: Any, field: str) -> str:
@@ -57,7 +60,8 @@ def mlflow_id(value: Any) -> str | None:
 def moment(value: Any, field: str) -> int | None:
     """Milliseconds since 1970 of a datetime (local, where it has no zone) or of such a number; None is none.
 
-    Raises `TypeError` for anything else, `ValueError` for a time before 1970, which Kafka takes for none.
+    Raises `TypeError` for anything else, `ValueError` for a time before 1970, which Kafka takes for none, and for one
+    that is still to come: Kafka refuses it, and with it whatever is sent at the same time.
     """
     if value is None:
         return None
@@ -67,6 +71,8 @@ def moment(value: Any, field: str) -> int | None:
         raise TypeError(f"{field} is a datetime or milliseconds since 1970, not {type(value).__name__}")
     if (found := operator.index(value)) < 0:
         raise ValueError(f"{field} lies before 1970")
+    if found > time.time() * 1000 + _AHEAD_MS:
+        raise ValueError(f"{field} lies in the future")
     return found
 
 

@@ -17,6 +17,8 @@ NAMESPACE = uuid.UUID("6f6c3c0e-5d0b-5c43-9a55-0d4a1f9f2f8e")
 ACCEPTED = "Event accepted for processing"
 UNCONFIRMED = "Kafka has not confirmed it in time: send it again, which is harmless where it did arrive"
 
+AHEAD = "its time lies ahead of the gateway's clock: it counts as made when it came"
+
 to_json = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -61,7 +63,7 @@ def _report_verdicts(topic: str, one: Judged, outcome: Outcome | None) -> list[d
     known: dict[str, Any] = {"status": word_for(one, outcome)}
     if isinstance(outcome, Receipt):
         place = {"topic": topic, "partition": outcome.partition, "offset": outcome.offset}
-        known |= {"event_id": event_id(topic, outcome), **place}
+        known |= {"event_id": event_id(topic, outcome), **place, **({"details": AHEAD} if one.ahead else {})}
     else:
         known |= _why_not(outcome)
     return [

@@ -13,7 +13,7 @@ from processor.core.messages import Outcome as Decoded
 from processor.core.messages import RawRecord, Rejection
 from processor.decode.apart import take_apart
 from processor.decode.decoder import Decoder
-from processor.gateway.times import check_number
+from processor.gateway.times import check_number, not_ahead
 from processor.gateway.values import Ids, Judged, Parcel, Refusal
 from processor.web.refusals import NotTaken
 
@@ -21,13 +21,14 @@ _BLANK = b" \t\r"
 
 
 class Piece:
-    """A record's value, where it came from, and when it was reported (None: now)."""
+    """A record's value, where it came from, and when it was reported (None: now; `ahead`: it said far later)."""
 
-    __slots__ = ("line", "reported_ms", "value")
+    __slots__ = ("ahead", "line", "reported_ms", "value")
 
     def __init__(self, value: bytes, line: int | None) -> None:
         self.value, self.line = value, line
         self.reported_ms: int | None = None
+        self.ahead = False
 
 
 class Judge:
@@ -63,7 +64,7 @@ class Judge:
         if times is not None:
             check_number(times, len(pieces))
             for piece, reported_ms in zip(pieces, times, strict=True):
-                piece.reported_ms = reported_ms
+                piece.reported_ms, piece.ahead = not_ahead(reported_ms)
         return list(self.judge(pieces, key))
 
     def judge(self, pieces: Sequence[Piece], key: bytes | None) -> Iterator[Judged]:
@@ -95,8 +96,8 @@ def _judged(place: int, piece: Piece, outcomes: Sequence[Decoded]) -> Iterator[J
     rejected = any(isinstance(one, Rejection) for one in outcomes)
     if outcomes and not rejected:
         ids = [Ids(one.run_id, getattr(one, "trial_id", "")) for one in outcomes if not isinstance(one, Rejection)]
-        key, reported_ms = ids[0].run_id.encode(), piece.reported_ms
-        yield Parcel(place, piece.value, key, ids, line=piece.line, reported_ms=reported_ms)
+        key, at, ahead = ids[0].run_id.encode(), piece.reported_ms, piece.ahead
+        yield Parcel(place, piece.value, key, ids, line=piece.line, reported_ms=at, ahead=ahead)
         return
     for at, one in enumerate(outcomes):
         if isinstance(one, Rejection):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 
 from processor.kafka.records import LATEST_TIMESTAMP_MS
 from processor.web.refusals import NotTaken
 
 REPORTED_AT = "cerebros-reported-at"
+#: clocks that are kept differ by less
+TOLD_MS = 60_000
 _DIGITS = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
@@ -25,6 +28,15 @@ def read_times(headers: Mapping[str, str]) -> Sequence[int] | None:
         details = "Cerebros-Reported-At holds milliseconds since the epoch, comma-separated, one for each report"
         raise NotTaken(400, "invalid_times", details)
     return times
+
+
+def not_ahead(reported_ms: int) -> tuple[int, bool]:
+    """The time, no later than now by this machine's clock, and whether what was said lies far ahead of that.
+
+    Kafka refuses a record from the future, with all of its batch (`message.timestamp.after.max.ms`, an hour).
+    """
+    now = time.time_ns() // 1_000_000
+    return min(reported_ms, now), reported_ms > now + TOLD_MS
 
 
 def check_number(times: Sequence[int], pieces: int) -> None:

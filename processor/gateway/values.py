@@ -21,8 +21,8 @@ class Ids(NamedTuple):
 class Parcel(msgspec.Struct, frozen=True):
     """One Kafka message that the decoder takes whole: `place` is that of its first report among all of the request.
 
-    Nearly always it holds one report. `reported_ms` is when it was made, None for now. `event` is what an event calls
-    itself, `line` the line it came on, from 1.
+    Nearly always it holds one report. `reported_ms` is when it was made, None for now; `ahead`: its caller says that
+    it was later. `event` is what an event calls itself, `line` the line it came on, from 1.
     """
 
     place: int
@@ -34,6 +34,7 @@ class Parcel(msgspec.Struct, frozen=True):
     event: str = ""
     correlation_id: str = ""
     reported_ms: int | None = None
+    ahead: bool = False
 
 
 class Refusal(msgspec.Struct, frozen=True):

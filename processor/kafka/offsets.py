@@ -16,12 +16,15 @@ from processor.kafka.remembered import Remembered, read_remembered
 
 T = TypeVar("T")
 
-COORDINATOR_PAUSE_SECONDS = 0.2
-_COORDINATOR_MOVES = frozenset(
+MOVING_PAUSE_SECONDS = 0.2
+#: a group's coordinator, or a partition's leader, is just becoming another broker's task, or its first one's
+_MOVING = frozenset(
     {
         KafkaError.NOT_COORDINATOR,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
     }
 )
 
@@ -67,20 +70,34 @@ def troubles_of(bounds: Mapping[int, Bounds]) -> list[str]:
     return [f"partition {one}: {said}" for one, held in bounds.items() for said in held.troubles()]
 
 
-def committed_offsets(consumer: Consumer, wanted: list[TopicPartition]) -> list[TopicPartition]:
-    """`Consumer.committed`, asked again while the group's coordinator is moving or loading. Raises `KafkaException`."""
+def asked_again(ask: Callable[[], T]) -> T:
+    """The answer, asked for again while what should answer is moving. Raises `KafkaException`."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         try:
-            found = consumer.committed(wanted, timeout=TIMEOUT_SECONDS)
-            for one in found:
-                if one.error is not None:
-                    raise KafkaException(one.error)
-            return found
+            return ask()
         except KafkaException as error:
-            if error.args[0].code() not in _COORDINATOR_MOVES or time.monotonic() > deadline:
+            if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
                 raise
-        time.sleep(COORDINATOR_PAUSE_SECONDS)
+        time.sleep(MOVING_PAUSE_SECONDS)
+
+
+def committed_offsets(consumer: Consumer, wanted: list[TopicPartition]) -> list[TopicPartition]:
+    """`Consumer.committed`, also of what is said of a partition alone. Raises `KafkaException`."""
+
+    def ask() -> list[TopicPartition]:
+        found = consumer.committed(wanted, timeout=TIMEOUT_SECONDS)
+        for one in found:
+            if one.error is not None:
+                raise KafkaException(one.error)
+        return found
+
+    return asked_again(ask)
+
+
+def held_offsets(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    """The first offset that the partition holds and the one behind its last. Raises `KafkaException`."""
+    return asked_again(lambda: consumer.get_watermark_offsets(partition, TIMEOUT_SECONDS, cached=False))
 
 
 class GroupOffsets:
@@ -90,12 +107,6 @@ class GroupOffsets:
         self._settings, self._group, self._topic = settings, settings.group_id, topic
         self._where = settings.kafka_bootstrap_servers
         self._admin = AdminClient(client_properties(settings))
-
-    def _call(self, future: Any) -> Any:
-        try:
-            return future.result(TIMEOUT_SECONDS)
-        except KafkaException as error:
-            raise translate(error, self._where) from error
 
     def partitions(self) -> list[int]:
         topics = list_topics(self._settings).topics
@@ -109,10 +120,17 @@ class GroupOffsets:
 
     def _at(self, partitions: Iterable[int], spec: Any) -> dict[int, int]:
         wanted = {TopicPartition(self._topic, partition): spec for partition in partitions}
-        futures = self._admin.list_offsets(
-            wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT_SECONDS
-        )
-        return {one.partition: self._call(future).offset for one, future in futures.items()}
+
+        def ask() -> dict[int, int]:
+            futures = self._admin.list_offsets(
+                wanted, isolation_level=IsolationLevel.READ_UNCOMMITTED, request_timeout=TIMEOUT_SECONDS
+            )
+            return {one.partition: future.result(TIMEOUT_SECONDS).offset for one, future in futures.items()}
+
+        try:
+            return asked_again(ask)
+        except KafkaException as error:
+            raise translate(error, self._where) from error
 
     def committed(self, partitions: Iterable[int]) -> dict[int, int]:
         """Committed offsets; a partition without one is not in it."""

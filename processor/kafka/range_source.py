@@ -17,8 +17,9 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from processor.core.errors import FatalError, TransientError
 from processor.core.messages import NextOffsets, RawRecord
 from processor.core.settings import KafkaSettings
-from processor.kafka.client import TIMEOUT_SECONDS, ends_client, explain, send_commit, translate
+from processor.kafka.client import ends_client, explain, send_commit, translate
 from processor.kafka.intake import Intake
+from processor.kafka.offsets import held_offsets
 from processor.kafka.ranges import Range, open_consumer
 from processor.kafka.refused import is_refused, why_refused
 
@@ -137,7 +138,7 @@ class RangeSource:
     def _go_on_from_first(self, one: Range, offset: int) -> None:
         """Retention took records away before they were read: says so and goes on with the first that is left."""
         at = TopicPartition(self._topic, one.partition)
-        first, end = self._consumer.get_watermark_offsets(at, TIMEOUT_SECONDS, cached=False)
+        first, end = held_offsets(self._consumer, at)
         if offset >= first:
             raise self._cut(one, end)
         note = f"partition {one.partition}: {offset}..{min(first, one.end)} was deleted by retention before it was read"

@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient
 from processor.core.errors import SetupError, UsageError
 from processor.core.settings import KafkaSettings
 from processor.kafka.client import TIMEOUT_SECONDS, client_properties, prefetch_properties, translate
-from processor.kafka.offsets import committed_offsets
+from processor.kafka.offsets import asked_again, committed_offsets, held_offsets
 
 #: far less than the live source prefetches: a replay shares the machine with it
 PREFETCH_BYTES = 8 * 1024 * 1024
@@ -84,7 +84,7 @@ def find_ranges(settings: KafkaSettings, topic: str, edges: tuple[Edge, Edge], o
         ranges = []
         for one in chosen:
             # the end that a read_committed reader can reach: records of an open transaction are not yet there
-            first, end = consumer.get_watermark_offsets(TopicPartition(topic, one), TIMEOUT_SECONDS, cached=False)
+            first, end = held_offsets(consumer, TopicPartition(topic, one))
             begin, stop = (end if at == _AFTER_ALL else at for at in (begins.get(one, first), ends.get(one, end)))
             ranges.append(clamp_range(one, (first, end), (begin, stop)))
         return ranges
@@ -101,10 +101,15 @@ def _offsets_at(consumer: Consumer, topic: str, partitions: Sequence[int], edge:
     if edge.kind == "offset":
         return dict.fromkeys(partitions, edge.value)
     wanted = [TopicPartition(topic, one, edge.value) for one in partitions]
-    found = consumer.offsets_for_times(wanted, TIMEOUT_SECONDS)
-    for answer in found:
-        if answer.error is not None:
-            raise KafkaException(answer.error)
+
+    def ask() -> list[TopicPartition]:
+        found = consumer.offsets_for_times(wanted, TIMEOUT_SECONDS)
+        for answer in found:
+            if answer.error is not None:
+                raise KafkaException(answer.error)
+        return found
+
+    found = asked_again(ask)
     return {one.partition: one.offset if one.offset >= 0 else _AFTER_ALL for one in found}
 
 

@@ -7,8 +7,10 @@ import contextlib
 import json
 import os
 import subprocess
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -190,21 +192,29 @@ def test_a_table_that_no_report_could_be_written_to_is_refused_and_nothing_is_ch
     assert refusal(empty_database_url).endswith("or allow null in, cerebros_model_trials.tenant")
 
 
-def test_other_programs_are_not_held_up_while_a_large_table_is_migrated(empty_database_url: str) -> None:
+@pytest.mark.timeout(400)
+def test_other_programs_are_not_held_up_while_a_large_table_is_migrated(
+    empty_database_url: str, tmp_path: Path
+) -> None:
     """Also behind a transaction that stays open, as a dump's does: nobody queues behind a statement that waits for it.
 
     A statement of the steady load that waits for a lock for 100 ms fails, and is counted.
     """
     asyncio.run(fill(empty_database_url, int(os.environ.get("MIGRATION_TEST_ROWS", "200000"))))
     with SteadyLoad(empty_database_url, lock_timeout_ms=100) as load:
-        dump = hold_open(empty_database_url, 12)
-        done = run_migrate(empty_database_url)
-        assert not dump.is_alive()  # what needs the table for itself has waited for the dump
-    assert (done.returncode, load.blocked, load.problems) == (0, 0, []), done.stderr
+        release = threading.Event()
+        dump = hold_open(empty_database_url, 120, release)
+        migrating = Process({"PROCESSOR_DATABASE_URL": empty_database_url}, tmp_path / "said", "migrate")
+        migrating.wait_said("still waiting for a moment without others; pid", 90)
+        assert migrating.running  # what needs the table for itself waits for the dump
+        release.set()
+        dump.join()
+        code = migrating.wait(120)
+    said = (tmp_path / "said").read_text()
+    assert (code, load.blocked, load.problems) == (0, 0, []), said
     assert load.statements > 500
-    assert "still waiting for a moment without others; pid" in done.stderr
-    assert "(like pg_dump) has held a lock for" in done.stderr
-    assert "building index cerebros_model_trials_one_row_a_trial on about" in done.stderr
+    assert "(like pg_dump) has held a lock for" in said
+    assert "building index cerebros_model_trials_one_row_a_trial on about" in said
     assert run_migrate(empty_database_url, "--check").returncode == 0
     assert fetch(empty_database_url, "select indexrelid::regclass::text from pg_index where not indisvalid") == []
 

@@ -34,7 +34,8 @@ def test_the_time_of_a_report_of_the_past_is_the_records(at: datetime | int, tim
 
 
 @pytest.mark.parametrize(
-    ("at", "error"), [("2024-05-01", TypeError), (1.5, TypeError), (True, TypeError), (-1, ValueError)]
+    ("at", "error"),
+    [("2024-05-01", TypeError), (1.5, TypeError), (True, TypeError), (-1, ValueError), (10**14, ValueError)],
 )
 def test_a_time_that_is_none_is_refused_by_name(at: Any, error: type[Exception]) -> None:
     with reporter() as used, pytest.raises(error, match=r"^at "):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import uuid
 from typing import Any
 
@@ -99,6 +100,18 @@ def test_a_report_that_comes_late_or_again_keeps_the_time_that_its_caller_names(
     answer = post(sender, PATH, content=body, headers={"content-type": "application/json", **times})
     assert answer.status_code == 207
     assert [one.timestamp_ms for one in sender.sent] == [1700000000000, 0]
+
+
+def test_a_time_ahead_of_this_clock_is_now_and_is_told_where_it_is_far_ahead() -> None:
+    """Kafka refuses a record from the future, and with it all that is in its batch, of whoever."""
+    sender, before = Sender(), time.time_ns() // 1_000_000
+    times = {"Cerebros-Reported-At": f"{before + 30_000}, {before + 3_600_000}, 253402300799999"}
+    body = json.dumps([{**GOOD, "trial_id": str(one)} for one in range(3)])
+    answer = post(sender, PATH, content=body, headers={"content-type": "application/json", **times})
+    assert answer.status_code == 202
+    assert all(before <= one.timestamp_ms <= time.time_ns() // 1_000_000 for one in sender.sent)
+    told = [one.get("details") for one in answer.json()["reports"]]
+    assert told == [None, *2 * ["its time lies ahead of the gateway's clock: it counts as made when it came"]]
 
 
 @pytest.mark.parametrize("said", ["", "1", "1,2,3", "1,x", "-1,2", "1.5,2", "1,", "1,253402300800000", "١,٢", "1e3,2"])
