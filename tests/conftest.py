@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import hypothesis
 import pytest
 
 from processor.core.settings import Settings
@@ -22,6 +23,11 @@ from tests.support.backends import OwnServers, Servers, missing, open_servers
 from tests.support.mlflow import open_mlflow
 from tests.support.processes import Process
 from tests.support.proxy import Proxy
+
+# the same examples in each run, however slow the machine: what fails can be repeated. To look further:
+# HYPOTHESIS_PROFILE=default
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "steady"))
 
 TEMPLATE = f"processor_template_{os.getpid()}"
 _names = itertools.count()

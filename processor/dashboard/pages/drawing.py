@@ -7,6 +7,7 @@ anywhere, the policy of the pages forbids it. Coordinates are pixels of a view b
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -59,7 +60,7 @@ def spread(values: Iterable[float], *, around: float | None = None) -> tuple[flo
         return 0.0, 1.0
     low, high = min(finite), max(finite)
     room = (high / 2 - low / 2) * 0.1 or abs(high) * 0.1 or 1.0
-    return max(low - room, -1.7e308), min(high + room, 1.7e308)
+    return max(low - room, -sys.float_info.max), min(high + room, sys.float_info.max)
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
