@@ -20,7 +20,7 @@ def outbox_messages(settings: Settings) -> int:
         return int(Outbox(store).depth()["messages"])
 
 
-def wait_settled(settings: Settings, timeout_s: float = 60.0) -> None:
+def wait_settled(settings: Settings, timeout_s: float = 120.0) -> None:
     def settled() -> bool:
         try:
             return lag(settings) == 0 and outbox_messages(settings) == 0
