@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextvars
 import socket
 import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import structlog
 
-from processor.core.errors import ProcessorError, SetupError
+from processor.core.errors import SetupError
 from processor.core.settings import PREFIX, DashboardSettings
 from processor.core.stopping import Stop, stop_on_signals
 from processor.dashboard.pages.app import METERS, Dashboard, make_app
@@ -19,7 +18,7 @@ from processor.dashboard.pages.openapi import make_openapi
 from processor.dashboard.pages.views import Site
 from processor.dashboard.queries.pool import open_pool
 from processor.service.health import Health, serve_health
-from processor.service.start import STUCK_SECONDS, wait_for_start
+from processor.service.start import STUCK_SECONDS, StartWatch
 from processor.store.migrations import check_migrated
 from processor.store.session import Session
 from processor.web.connections import Connections, Times
@@ -35,40 +34,13 @@ TIMES = Times(head=10.0, idle=75.0, whole=6 * 3600.0)
 WRITE_SECONDS = 20.0
 
 
-class _Watch:
-    """Looks at start, while pages are answered already, whether the database is there and up to date."""
-
-    def __init__(self, settings: DashboardSettings, health: Health, stop: Stop) -> None:
-        self._settings, self._health, self._stop = settings, health, stop
-        self.found = False
-        self.failure: ProcessorError | None = None
-
-    def start(self) -> None:
-        context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(self._run,), name="watch-database", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            wait_for_start(self._look, self._health, self._stop)
-        except ProcessorError as error:
-            self.failure = error
-            self._stop.set("it can't be started")
-            return
-        self.found = not self._stop.is_set()
-
-    def _look(self) -> None:
-        url = self._settings.dashboard_database.get_secret_value()
-        with Session(url, timeout_ms=self._settings.dashboard_timeout_ms, application="cerebros-dashboard") as session:
-            check_migrated(session)
-
-
 class _Parts(NamedTuple):
     settings: DashboardSettings
     guard: Guard
     opened: socket.socket
     stop: Stop
     health: Health
-    watch: _Watch
+    watch: StartWatch
 
 
 def run_dashboard(settings: DashboardSettings, *, with_stdin: bool = False) -> None:
@@ -84,7 +56,7 @@ def run_dashboard(settings: DashboardSettings, *, with_stdin: bool = False) -> N
         serve_health(settings.metrics_port, STUCK_SECONDS, settings.metrics_host) as health,
         ThreadPoolExecutor(1, "server") as thread,
     ):
-        watch = _Watch(settings, health, stop)
+        watch = StartWatch("watch-database", lambda: _check_database(settings), health, stop)
         watch.start()
         parts = _Parts(settings, guard, opened, stop, health, watch)
         try:
@@ -96,6 +68,13 @@ def run_dashboard(settings: DashboardSettings, *, with_stdin: bool = False) -> N
     log.info("dashboard_stopped")
     if watch.failure:
         raise watch.failure
+
+
+def _check_database(settings: DashboardSettings) -> None:
+    """That it is there and up to date."""
+    url = settings.dashboard_database.get_secret_value()
+    with Session(url, timeout_ms=settings.dashboard_timeout_ms, application="cerebros-dashboard") as session:
+        check_migrated(session)
 
 
 def make_guard(settings: DashboardSettings) -> Guard:

@@ -6,7 +6,6 @@ import contextlib
 import contextvars
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -26,7 +25,7 @@ from processor.gateway.sending import Dispatch
 from processor.kafka.confirmed import ConfirmedProducer
 from processor.kafka.topics import check_topics
 from processor.service.health import Health, serve_health
-from processor.service.start import STUCK_SECONDS, keep_freed_memory, wait_for_start
+from processor.service.start import STUCK_SECONDS, StartWatch, keep_freed_memory
 from processor.service.wiring import make_decoder
 from processor.web.connections import Connections, Times
 from processor.web.guard import Guard, is_loopback, names_of_loopback
@@ -41,38 +40,23 @@ WRITE_SECONDS = 10.0
 LOOK_SECONDS = 1.0
 
 
-class _Watch:
+class _Watch(StartWatch):
     """Whether Kafka is as it must be: looked for at start, and in an outage, while requests are answered.
 
     Nobody sends to a gateway that is not ready: so it can't wait for somebody's report to find out that it is again.
     """
 
     def __init__(self, settings: GatewaySettings, health: Health, stop: Stop) -> None:
-        self._settings, self._health, self._stop = settings, health, stop
-        self.found = False
-        self.failure: ProcessorError | None = None
+        super().__init__("watch-kafka", lambda: check_topics(settings, settings.raw_topic), health, stop)
         self.dispatch: Dispatch | None = None
 
-    def start(self) -> None:
-        context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(self._run,), name="watch-kafka", daemon=True).start()
-
     def _run(self) -> None:
-        try:
-            wait_for_start(self._look, self._health, self._stop)
-        except ProcessorError as error:
-            self.failure = error
-            self._stop.set("it can't be started")
-            return
-        self.found = not self._stop.is_set()
+        super()._run()
         while not self._stop.wait(LOOK_SECONDS):
             if self.dispatch is not None and self.dispatch.in_outage:
                 with contextlib.suppress(ProcessorError):
-                    self._look()
+                    self._check()
                     self.dispatch.end_outage()
-
-    def _look(self) -> None:
-        check_topics(self._settings, self._settings.raw_topic)
 
 
 class _Parts(NamedTuple):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
+import threading
 from collections.abc import Callable
 
 import structlog
 
-from processor.core.errors import TransientError
+from processor.core.errors import ProcessorError, TransientError
 from processor.core.stopping import Stop
 from processor.service.health import Health
 
@@ -46,3 +48,28 @@ def wait_for_start(check: Callable[[], None], health: Health, stop: Stop) -> Non
                 log.warning("waiting_for_servers", cause=told)
             stop.wait(START_RETRY_SECONDS)
     stop.tell()
+
+
+class StartWatch:
+    """Runs the start checks in a thread of its own, while requests are answered already.
+
+    `found` once they have passed; where they can't, `failure` says why, and the process is stopped.
+    """
+
+    def __init__(self, name: str, check: Callable[[], None], health: Health, stop: Stop) -> None:
+        self._name, self._check, self._health, self._stop = name, check, health, stop
+        self.found = False
+        self.failure: ProcessorError | None = None
+
+    def start(self) -> None:
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(self._run,), name=self._name, daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            wait_for_start(self._check, self._health, self._stop)
+        except ProcessorError as error:
+            self.failure = error
+            self._stop.set("it can't be started")
+            return
+        self.found = not self._stop.is_set()

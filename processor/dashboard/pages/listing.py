@@ -14,7 +14,7 @@ from processor.dashboard.filters.tree import Path
 from processor.dashboard.pages.paths import Form
 from processor.dashboard.pages.views import Reading, Site
 from processor.dashboard.queries.assembling import Scope
-from processor.dashboard.queries.sorting import NEWEST, Sort
+from processor.dashboard.queries.sorting import NEWEST, Sort, read_cursor
 from processor.dashboard.queries.trials import Count, Key, TrialPage, count_trials, trial_keys, trial_page
 
 #: columns that are chosen by themselves: what varies, and no more than fits on a screen
@@ -72,6 +72,17 @@ class Listing(NamedTuple):
         if sort == NEWEST:
             return "the newest first"
         return f"by {label_of(sort.path)}, {'downwards' if sort.down else 'upwards'}"
+
+    def context(self) -> dict[str, Any]:
+        """What the table's template shows."""
+        return {
+            "listing": self,
+            "reading": self.reading,
+            "pager": self.pager(),
+            "value_at": value_at,
+            "was_defaulted": was_defaulted,
+            "kept": kept,
+        }
 
     def document(self) -> dict[str, Any]:
         """The page as JSON: rows as they are stored, cursors, the count and how it is known."""
@@ -167,8 +178,6 @@ def kept(reading: Reading, but: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _after(reading: Reading, cursor: str | None) -> str | None:
-    from processor.dashboard.queries.sorting import read_cursor
-
     return None if cursor is None else reading.query(after=read_cursor(cursor, reading.asked.sort))
 
 

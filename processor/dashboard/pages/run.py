@@ -9,7 +9,7 @@ from processor.core.text import printable, storable
 from processor.dashboard.filters.text import write
 from processor.dashboard.filters.tree import Compare, Path
 from processor.dashboard.pages.charts import best_of_run
-from processor.dashboard.pages.listing import export_trials, kept, list_trials, value_at, was_defaulted
+from processor.dashboard.pages.listing import export_trials, list_trials
 from processor.dashboard.pages.paths import Form, run_path
 from processor.dashboard.pages.runs import describe
 from processor.dashboard.pages.views import NotFound, Question, Site, Table, View, read
@@ -41,12 +41,7 @@ async def show_run(site: Site, question: Question) -> View:
         "run": {**run, **describe(run, counts)},
         "life": life,
         "under_way": under_way,
-        "listing": listing,
-        "reading": reading,
-        "pager": listing.pager(),
-        "value_at": value_at,
-        "was_defaulted": was_defaulted,
-        "kept": kept,
+        **listing.context(),
         "action": run_path(run_id),
         "best": await best_of_run(site, run_id, listing.keys) if counts.complete else None,
         "only_this": write(Compare(Path("run_id"), "=", run_id)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from processor.dashboard.pages.listing import export_trials, kept, list_trials, value_at, was_defaulted
+from processor.dashboard.pages.listing import export_trials, list_trials
 from processor.dashboard.pages.paths import Form
 from processor.dashboard.pages.views import Question, Site, Table, View, read
 from processor.dashboard.queries.assembling import Scope
@@ -17,12 +17,7 @@ async def show_trials(site: Site, question: Question) -> View:
     listing = await list_trials(site, Scope(None, reading.asked.filter), reading)
     context = {
         "title": "Trials",
-        "listing": listing,
-        "reading": reading,
-        "pager": listing.pager(),
-        "value_at": value_at,
-        "was_defaulted": was_defaulted,
-        "kept": kept,
+        **listing.context(),
         "action": "/trials",
         "newest": NEWEST,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from processor.core.errors import UsageError
 from processor.dashboard.asked import Asked, read_asked, write_asked
@@ -96,8 +97,6 @@ class Reading(NamedTuple):
 
 
 def _q(text: str) -> str:
-    from urllib.parse import quote
-
     return f"q={quote(text, safe='')}" if text.strip() else ""
 
 

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from processor.core.errors import UsageError
 from processor.core.text import storable
+from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.sql import Condition, compile_filter
 from processor.dashboard.filters.tree import EVERYTHING, Node, Path
 from processor.dashboard.queries.pool import queries
@@ -91,6 +93,15 @@ def _at(assembly: Assembly, path: Path, one: str, many: str) -> str:
 def number_sql(value: str, text: str) -> str:
     """A jsonb's number as a double, NaN where it is not finite, null where it is none; `text` is the jsonb as text."""
     return _NUMBER.replace("{value}", value).replace("{text}", text)
+
+
+def number_at(assembly: Assembly, path: Path) -> str:
+    """A path as a double: of a column, or of a jsonb. Raises `UsageError` for a column that is no number."""
+    if path.place not in COLUMNS:
+        return number_sql(value_sql(assembly, path), text_sql(assembly, path))
+    if COLUMNS[path.place].kind != "number":
+        raise UsageError(f"{path.place} is no number: choose a metric, a parameter or a column that is one")
+    return f"{COLUMNS[path.place].sql}::float8"
 
 
 async def fetch(pool: Pool, query: Query, timeout_ms: int | None = None) -> list[dict[str, Any]]:

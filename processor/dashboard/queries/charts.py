@@ -12,10 +12,9 @@ from typing import Any
 
 import msgspec
 
-from processor.core.errors import UsageError
 from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.tree import Path
-from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_sql, text_sql, value_sql
+from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_at, value_sql
 from processor.store.pool import Pool
 
 #: trials that are read one by one: quantiles of so many lie within a hundredth of those of all
@@ -70,7 +69,7 @@ class Errors(msgspec.Struct, frozen=True):
 async def best_so_far(pool: Pool, scope: Scope, metric: Path, *, higher: bool) -> list[Best]:
     """By arm and place; at most some 800 rows."""
     assembly = Assembly("chart_best", scope)
-    assembly.put("value", _number(assembly, metric), "null::float8")
+    assembly.put("value", number_at(assembly, metric), "null::float8")
     for _ in range(2):
         assembly.put("extreme", "max" if higher else "min", "max")
     return [Best(**row) for row in await fetch(pool, assembly.query())]
@@ -82,7 +81,7 @@ async def sample_trials(
     """At most `limit` trials in the order of time."""
     assembly = Assembly("chart_sample", scope)
     assembly.put("limit", assembly.given(limit, "integer"), "1")
-    assembly.put("value", _number(assembly, metric), "null::float8")
+    assembly.put("value", number_at(assembly, metric), "null::float8")
     values = ", ".join(_value(assembly, path) for path in parameters)
     assembly.put("parameters", f"jsonb_build_array({values})", "'[]'::jsonb")
     return [Sampled(**{**row, "parameters": tuple(row["parameters"])}) for row in await fetch(pool, assembly.query())]
@@ -107,11 +106,3 @@ async def errors(pool: Pool, scope: Scope) -> list[Errors]:
 
 def _value(assembly: Assembly, path: Path) -> str:
     return f"to_jsonb({COLUMNS[path.place].sql})" if path.place in COLUMNS else value_sql(assembly, path)
-
-
-def _number(assembly: Assembly, path: Path) -> str:
-    if path.place not in COLUMNS:
-        return number_sql(value_sql(assembly, path), text_sql(assembly, path))
-    if COLUMNS[path.place].kind != "number":
-        raise UsageError(f"{path.place} is no number: choose a metric, a parameter or a column that is one")
-    return f"{COLUMNS[path.place].sql}::float8"

@@ -14,7 +14,7 @@ import numpy as np
 from processor.core.errors import UsageError
 from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.tree import Path
-from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_sql, text_sql, value_sql
+from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_at, value_sql
 from processor.dashboard.queries.trials import count_trials
 from processor.dashboard.statistics.sample import Integers, Parameter, Sample
 from processor.store.pool import Pool
@@ -77,23 +77,15 @@ def _columns(
     code = f"array_position({assembly.given(levels, 'text[]')}, {_level(assembly, arm)})"
     columns = [
         f", string_agg(int4send(coalesce({code}, 0) - 1), '') as arm",
-        f", string_agg(float8send(coalesce({_number(assembly, metric)}, '-Infinity')), '') as value",
+        f", string_agg(float8send(coalesce({number_at(assembly, metric)}, '-Infinity')), '') as value",
     ]
     for place, (_, path, numeric) in enumerate(parameters):
         if numeric:
-            sent = f"float8send(coalesce({_number(assembly, path)}, 'NaN'))"
+            sent = f"float8send(coalesce({number_at(assembly, path)}, 'NaN'))"
         else:
             sent = f"int8send(coalesce(hashtextextended({_level(assembly, path)}, 0), 0))"
         columns.append(f", string_agg({sent}, '') as parameter_{place}")
     return columns
-
-
-def _number(assembly: Assembly, path: Path) -> str:
-    if path.place not in COLUMNS:
-        return number_sql(value_sql(assembly, path), text_sql(assembly, path))
-    if COLUMNS[path.place].kind != "number":
-        raise UsageError(f"{path.place} is no number: choose a metric, a parameter or a column that is one")
-    return f"{COLUMNS[path.place].sql}::float8"
 
 
 def _array(packed: bytes | None, kind: str) -> Any:

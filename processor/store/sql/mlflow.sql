@@ -94,14 +94,18 @@ cross join lateral (
     order by at desc limit $3) as point
 order by given.place, point.metric, point.step nulls first
 
--- name: trials_to_mirror
--- A page of the trials that MLflow shall hold, in a stable order, with their links on a server; $2 and $3 end the page before.
-select run.run_id, trial.trial_id, trial.id::text as row_id, trial.status, trial.metrics, trial.parameters,
+-- fragment: trial_and_link
+-- What is mirrored of a trial, and its link on a server.
+run.run_id, trial.trial_id, trial.id::text as row_id, trial.status, trial.metrics, trial.parameters,
        trial.spectral_norm, trial.mlflow_run_id as reported_run, trial.artifact_uri, trial.duration_ms, trial.rank,
        trial.warnings, trial.candidate_id, trial.pulse_id, trial.error_message, trial.error_type, trial.stacktrace,
        trial.revision, {milliseconds: trial.source_timestamp} as time_ms,
        link.key, link.state, link.detail, link.mlflow_run_id, link.experiment_id, link.reported, link.synced_ms,
        link.synced_revision
+
+-- name: trials_to_mirror
+-- A page of the trials that MLflow shall hold, in a stable order, with their links on a server; $2 and $3 end the page before.
+select {trial_and_link}
 from cerebros_model_trials trial
 join cerebros_model_runs run on run.id = trial.model_run_id
 left join mlflow_links link on link.server = $1 and link.run_id = run.run_id and link.trial_id = trial.trial_id
@@ -110,12 +114,7 @@ order by trial.id limit $3
 
 -- name: failing_trials
 -- Trials at which a server failed, and which were not tried again for so many seconds.
-select run.run_id, trial.trial_id, trial.id::text as row_id, trial.status, trial.metrics, trial.parameters,
-       trial.spectral_norm, trial.mlflow_run_id as reported_run, trial.artifact_uri, trial.duration_ms, trial.rank,
-       trial.warnings, trial.candidate_id, trial.pulse_id, trial.error_message, trial.error_type, trial.stacktrace,
-       trial.revision, {milliseconds: trial.source_timestamp} as time_ms,
-       link.key, link.state, link.detail, link.mlflow_run_id, link.experiment_id, link.reported, link.synced_ms,
-       link.synced_revision
+select {trial_and_link}
 from mlflow_links link
 join cerebros_model_runs run on run.run_id = link.run_id
 join cerebros_model_trials trial on trial.model_run_id = run.id and trial.trial_id = link.trial_id
