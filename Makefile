@@ -10,7 +10,7 @@ WORKERS ?= 4
 TESTS  ?= tests
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test test-frameworks coverage soak check docs bench wheel lock clean
+.PHONY: help setup demo test test-again test-frameworks coverage soak check docs bench wheel lock clean
 
 help:
 	@echo "make demo   a real search reports through a real Kafka into a real PostgreSQL, is replayed and reconciled"
@@ -37,6 +37,10 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
+
+# those that failed the last time, one after the other; the first that fails again ends it
+test-again: setup
+	@$(BIN)/python -m pytest --last-failed --last-failed-no-failures none --exitfirst
 
 # a figure, no gate: it fails where a test fails. The processes that tests start are measured too
 coverage: setup

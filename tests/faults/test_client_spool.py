@@ -16,6 +16,7 @@ from cerebros_client.spool import listing
 from processor.core.settings import Settings
 from tests.support.backends import OwnServers
 from tests.support.ledger import check_ledger, events_of, rows_of
+from tests.support.patience import patient
 from tests.support.processes import Process, wait_until
 from tests.support.searching import RUN, returned, start_search
 from tests.support.settle import wait_settled
@@ -39,7 +40,9 @@ def kill_at(settings: Settings, folder: Path, points: Sequence[str]) -> None:
 def send_the_rest(settings: Settings, folder: Path) -> None:
     command = [sys.executable, "-m", "cerebros_client.commands.main", "spool", "send", str(folder / "spool")]
     url = {"CEREBROS_URL": f"kafka://{settings.kafka_bootstrap_servers}", "CEREBROS_TOPIC": settings.raw_topic}
-    done = subprocess.run(command, env={**os.environ, **url}, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, env={**os.environ, **url}, capture_output=True, text=True, timeout=patient(120), check=False
+    )
     assert (done.returncode, done.stderr) == (0, ""), done
     assert list(listing(folder / "spool")) == []
 

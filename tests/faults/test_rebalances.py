@@ -12,6 +12,7 @@ from processor.kafka.group_source import GroupSource
 from processor.kafka.membership import Subscription
 from tests.factories import load, produce
 from tests.support.ledger import check_ledger
+from tests.support.patience import patient
 from tests.support.processes import Process, wait_until
 from tests.support.settle import rows, wait_settled
 
@@ -85,7 +86,7 @@ def test_a_killed_ingest_has_a_writing_successor_within_ten_seconds(settings: Se
     began = time.monotonic()
     start("ingest")
     wait_until(lambda: rows(settings) > 0, "the successor writes", 30)
-    assert time.monotonic() - began < 10  # the promise is this bound, not a speed
+    assert time.monotonic() - began < patient(10)  # the promise is this bound, not a speed
 
 
 def test_a_static_member_that_was_killed_comes_back_at_once(settings: Settings, start: Start) -> None:

@@ -15,6 +15,7 @@ from processor.local.files import free_ports
 from tests.factories import load, produce, report
 from tests.support.callers import Caller
 from tests.support.ledger import check_ledger
+from tests.support.patience import patient
 from tests.support.processes import Process, wait_until
 from tests.support.settle import wait_settled
 
@@ -70,7 +71,7 @@ def test_children_of_a_parent_that_was_killed_stop_by_themselves_and_lose_nothin
     children = children_of(parent)
     parent.wait_said(moment)
     parent.kill()
-    assert psutil.wait_procs(children, timeout=20)[1] == []
+    assert psutil.wait_procs(children, timeout=patient(20))[1] == []
     assert "the parent process is gone" in parent.said()
     start("run")
     wait_settled(settings)
@@ -87,7 +88,7 @@ def test_a_second_signal_ends_the_children_too(settings: Settings, start: Start)
     parent.wait_said("stopping")
     parent.terminate()
     assert parent.wait(5) == 1
-    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert psutil.wait_procs(children, timeout=patient(5))[1] == []
 
 
 def test_the_gateway_runs_beside_them_where_its_address_is_set(settings: Settings, start: Start) -> None:
@@ -99,5 +100,5 @@ def test_the_gateway_runs_beside_them_where_its_address_is_set(settings: Setting
     wait_until(lambda: Caller(port).post(report()).status == 202, "a report is accepted")
     wait_settled(settings)
     assert parent.stop() == 0
-    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert psutil.wait_procs(children, timeout=patient(5))[1] == []
     check_ledger(settings)

@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient
 from processor.core.settings import Settings
 from processor.kafka.topics import read_topic
 from tests.support.ledger import check_ledger, events_of, rows_of
+from tests.support.patience import patient
 from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import wait_settled
 from tests.support.topics import set_number
@@ -70,7 +71,7 @@ def test_an_import_that_is_killed_goes_on_and_repeated_changes_nothing(
     assert 0 < before < 12_000
 
     importing = client(settings, "import", "jsonl", str(path), "--state", str(state))
-    output, errors = importing.communicate(timeout=120)
+    output, errors = importing.communicate(timeout=patient(120))
     assert importing.returncode == 0, errors
     assert output == f"{12_000 - before} sent and confirmed, {before} known from before\n"
     assert "older" not in errors  # this topic keeps everything
@@ -83,7 +84,7 @@ def test_an_import_that_is_killed_goes_on_and_repeated_changes_nothing(
     }
 
     importing = client(settings, "import", "jsonl", str(path), "--state", str(state), "--again")
-    output, errors = importing.communicate(timeout=120)
+    output, errors = importing.communicate(timeout=patient(120))
     assert (importing.returncode, output) == (0, "12000 sent and confirmed, 0 known from before\n"), errors
     wait_settled(settings, timeout_s=150)
     assert (rows_of(settings), events_of(settings)) == (rows, events)
@@ -98,7 +99,7 @@ def test_a_study_of_the_past_is_imported(settings: Settings, start: Callable[...
     study.optimize(lambda trial: trial.suggest_float("rate", 0, 1), n_trials=5)
     start("ingest"), start("relay")
     importing = client(settings, "import", "optuna", f"{tmp_path}/study.db", "--state", f"{tmp_path}/state.db")
-    output, errors = importing.communicate(timeout=120)
+    output, errors = importing.communicate(timeout=patient(120))
     assert (importing.returncode, output) == (0, "5 sent and confirmed, 0 known from before\n"), errors
     wait_settled(settings)
     assert check_ledger(settings).rows.keys() == {("digits", str(number)) for number in range(5)}
@@ -122,5 +123,5 @@ def test_reports_that_kafka_would_remove_are_told_once(settings: Settings, caplo
 
 def test_a_source_that_can_not_be_read_is_one_sentence(settings: Settings, tmp_path: Path) -> None:
     importing = client(settings, "import", "jsonl", f"{tmp_path}/none.jsonl", "--state", f"{tmp_path}/state.db")
-    output, errors = importing.communicate(timeout=60)
+    output, errors = importing.communicate(timeout=patient(60))
     assert (importing.returncode, output, errors) == (1, "", f"{tmp_path}/none.jsonl is no file\n")

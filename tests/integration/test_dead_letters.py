@@ -44,6 +44,7 @@ from processor.store.session import Session
 from processor.store.trials import TrialStore
 from tests.factories import load, produce, record, report
 from tests.support.ledger import comparable, events_of, fold, rows_of
+from tests.support.patience import patient
 from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import wait_settled
 
@@ -63,7 +64,7 @@ def cli(environment: dict[str, str]) -> Cli:
     def run(*args: str, **extra: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", COMMAND, "dead-letters", *args]
         env = {**os.environ, **environment, "COLUMNS": "200", **extra}
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=patient(60), check=False)
 
     return run
 

@@ -27,6 +27,7 @@ from processor.events.bodies import EventWriter
 from processor.events.headers import cloud_event_headers, dead_letter_message
 from processor.local.mlflow import MlflowServer
 from tests.support.mlflow import check_found_by_mlflow
+from tests.support.patience import patient
 from tests.support.processes import COMMAND, run_command, wait_until
 
 RUN = "digits-1"
@@ -102,7 +103,7 @@ def test_a_second_signal_ends_the_demo_at_once_and_what_it_started_soon(tmp_path
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
         assert process.wait(5) == 1
-    assert psutil.wait_procs(started, timeout=30)[1] == []
+    assert psutil.wait_procs(started, timeout=patient(30))[1] == []
 
 
 @contextmanager
@@ -142,7 +143,7 @@ def test_a_worker_that_ends_early_is_reported_with_its_last_words(tmp_path: Path
 
 
 def check_for(worker: Worker, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while time.monotonic() < deadline:
         worker.check()
         time.sleep(0.05)
@@ -159,7 +160,7 @@ def test_a_worker_ends_with_the_demo_even_when_that_is_killed(tmp_path: Path) ->
     [worker] = psutil.Process(parent.pid).children()
     parent.kill()
     parent.wait()
-    assert psutil.wait_procs([worker], timeout=20)[0] == [worker]
+    assert psutil.wait_procs([worker], timeout=patient(20))[0] == [worker]
 
 
 class World:

@@ -26,6 +26,7 @@ from confluent_kafka.cimpl import NewTopic
 from processor.core.errors import SetupError
 from processor.local import files, jars, postgres
 from processor.local.stack import LocalStack, serve
+from tests.support.patience import patient
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another user")
 # what a child Python does: enter a stack, say which processes and folders it made, and wait to be killed
@@ -101,7 +102,7 @@ def query(stack: LocalStack, statement: str) -> object:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20) -> bool:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)
     return condition()

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from tests.factories import report
+from tests.support.patience import patient
 
 PATH = "/v1/reports"
 
@@ -74,7 +75,7 @@ class Crowd:
 
     def _until_accepted(self, opened: Caller, reports: list[dict[str, Any]]) -> None:
         """Sends again whatever has not been accepted; what is in hand when it stops is finished."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + patient(60)
         while reports and time.monotonic() < deadline:
             reply = opened.post(reports)
             taken = set()

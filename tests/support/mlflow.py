@@ -23,6 +23,7 @@ from processor.mlflow.rest import Access, RestTracking
 from processor.mlflow.verify import BEGINNING
 from processor.store.queries import load_queries
 from processor.store.session import Session
+from tests.support.patience import patient
 from tests.support.processes import wait_until
 
 
@@ -168,7 +169,7 @@ print(mlflow.search_runs(experiment_names=[sys.argv[2]]).to_json(orient="records
 def check_found_by_mlflow(uri: str, experiment: str, database_url: str) -> None:
     """By MLflow's own client: a run for each trial, with its params and numbers, below one parent a Cerebros run."""
     command = [str(install_mlflow(lambda _: None)), "-W", "ignore", "-c", SEARCH, uri, experiment]
-    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout)
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=patient(120)).stdout)
     parents = {one["tags.cerebros.run_id"]: one for one in found if one["tags.cerebros.trial_id"] is None}
     trials = [one for one in found if one["tags.cerebros.trial_id"] is not None]
     children = {(one["tags.cerebros.run_id"], one["tags.cerebros.trial_id"]): one for one in trials}

@@ -12,15 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, Queue
 
+from tests.support.patience import patient
+
 COMMAND = [sys.executable, "-m", "processor"]
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0) -> None:
     """Polls until it holds; fails the test with `what` when it never does."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + patient(timeout_s)
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout_s:.0f} s: {what}")
+            raise AssertionError(f"not within {patient(timeout_s):.0f} s: {what}")
         time.sleep(0.05)
 
 
@@ -32,7 +34,7 @@ def run_command(
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=timeout_s,
+        timeout=patient(timeout_s),
         check=False,
     )
 
@@ -64,7 +66,7 @@ class Process:
 
     def wait_halted(self, checkpoint: str, timeout_s: float = 30.0) -> None:
         """Waits until the process says that it stands at the checkpoint."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + patient(timeout_s)
         while True:
             try:
                 if self._lines.get(timeout=0.2) == f"HALTED {checkpoint}":
@@ -76,7 +78,7 @@ class Process:
     def kill(self) -> None:
         """SIGKILL: no handler runs, nothing is flushed."""
         self._child.send_signal(signal.SIGKILL)
-        self._child.wait(10)
+        self._child.wait(patient(10))
 
     def resume(self) -> None:
         """Lets a process that halted at a checkpoint go on."""
@@ -89,10 +91,10 @@ class Process:
         """SIGTERM, and the exit code."""
         if self.running:
             self.terminate()
-        return self._child.wait(timeout_s)
+        return self._child.wait(patient(timeout_s))
 
     def wait(self, timeout_s: float = 20.0) -> int:
-        return self._child.wait(timeout_s)
+        return self._child.wait(patient(timeout_s))
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")[-4000:]

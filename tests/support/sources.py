@@ -17,6 +17,7 @@ from processor.kafka.range_source import RangeSource
 from processor.kafka.ranges import Edge, Progress, find_ranges
 from processor.pipeline.ports import Source
 from tests.factories import produce
+from tests.support.patience import patient
 
 Place = tuple[int, int]  # partition, offset
 PARTITIONS = 4  # of a test's topics
@@ -73,7 +74,7 @@ def send(settings: Settings, topic: str, *numbers: int) -> list[Place]:
 def polls(source: Source, limit: int, number: int) -> list[list[RawRecord]]:
     """What each poll brought, until they brought so many records."""
     brought: list[list[RawRecord]] = []
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + patient(PATIENCE_SECONDS)
     while sum(map(len, brought)) < number:
         assert time.monotonic() < deadline, f"{number} records never came, only {sum(map(len, brought))}"
         brought.append(list(source.poll(limit, 0.1) or ()))

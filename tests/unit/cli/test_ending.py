@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.patience import patient
+
 
 class Done(NamedTuple):
     returncode: int
@@ -33,7 +35,7 @@ def started(script: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]
 
 def run(script: str, stdout: int = subprocess.PIPE) -> Done:
     process = started(script, stdout)
-    printed, said = process.communicate(timeout=60)
+    printed, said = process.communicate(timeout=patient(60))
     return Done(process.returncode, printed, said)
 
 
@@ -96,6 +98,6 @@ def test_a_client_that_waits_for_an_answer_harms_no_end() -> None:
     """
     process = started(script)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(5)
+        process.wait(patient(5))
     _, said = process.communicate("go on")
     assert (process.returncode, said) == (3, "")

@@ -22,6 +22,7 @@ import pytest
 from cerebros_client import RAW_TOPIC, TrialReporter, UndeliveredError, forking, spool_sender
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
+from tests.support.patience import patient
 from tests.unit.client.sending import recorded
 
 FORKING = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
@@ -45,7 +46,7 @@ def arrived(servers: str, count: int) -> Counter[str]:
     partitions = consumer.list_topics(RAW_TOPIC, timeout=5).topics[RAW_TOPIC].partitions
     consumer.assign([TopicPartition(RAW_TOPIC, number, OFFSET_BEGINNING) for number in partitions])
     found: Counter[str] = Counter()
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + patient(20)
     while found.total() < count and time.monotonic() < deadline:
         values = [message.value() for message in consumer.consume(100, 0.3) if message.error() is None]
         found.update(json.loads(value or b"")["trial_id"] for value in values)
@@ -134,7 +135,10 @@ def test_a_child_that_ends_ordinarily_does_not_hang(servers: str) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     """
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)], timeout=30, capture_output=True, text=True
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        timeout=patient(30),
+        capture_output=True,
+        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert arrived(servers, 2) == {"parent": 1, "child": 1}
@@ -251,7 +255,7 @@ def test_a_reporter_that_nobody_closes_sends_all_the_same(servers: str) -> None:
         reporter = TrialReporter({servers!r})
         reporter.report("run", "second")
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], timeout=30, check=True)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], timeout=patient(30), check=True)
     assert arrived(servers, 2) == {"first": 1, "second": 1}
 
 
@@ -262,7 +266,7 @@ def test_what_can_not_be_sent_at_exit_is_told() -> None:
         reporter.report("run", "lost")
     """
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], timeout=30, capture_output=True, text=True, check=True
+        [sys.executable, "-c", textwrap.dedent(script)], timeout=patient(30), capture_output=True, text=True, check=True
     )
     assert "run/lost: no confirmation yet" in done.stderr
 

@@ -20,6 +20,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Top
 from processor.contracts.catalogue import Catalogue
 from processor.core.messages import RawRecord, TrialReport
 from processor.decode.decoder import Decoder
+from tests.support.patience import patient
 
 MOCK = {"test.mock.num.brokers": 1}
 
@@ -46,7 +47,7 @@ def read(from_: TrialReporter, count: int) -> list[Message]:
     partitions = metadata.topics[RAW_TOPIC].partitions
     consumer.assign([TopicPartition(RAW_TOPIC, number, OFFSET_BEGINNING) for number in partitions])
     found: list[Message] = []
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + patient(20)
     while len(found) < count and time.monotonic() < deadline:
         found += [message for message in consumer.consume(count, 0.5) if message.error() is None]
     consumer.close()
@@ -156,7 +157,7 @@ def test_leaving_the_block_names_what_kafka_does_not_have(nowhere: str) -> None:
     begin = time.monotonic()
     with pytest.raises(UndeliveredError, match=r"run-1/trial-1.*run-1/trial-2") as caught:
         search()
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < patient(10)
     first, second = caught.value.trials
     assert (first.trial_id, second.trial_id) == ("trial-1", "trial-2")
     assert json.loads(first.value)["metrics"] == {"accuracy": 0.5}

@@ -20,13 +20,14 @@ from cerebros_client.spool import listing, new_file, orphans
 from cerebros_client.spool_file import SpoolFile
 from cerebros_client.transport import Report, Trouble
 
+from tests.support.patience import patient
 from tests.unit.client.sending import Recorder, recorded
 
 TARGET = "nowhere:9092/cerebros.trials.raw"
 
 
 def until(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + patient(timeout_s)
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

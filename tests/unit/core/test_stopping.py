@@ -13,6 +13,7 @@ import time
 import pytest
 
 from processor.core.stopping import Stop, stop_on_signals
+from tests.support.patience import patient
 from tests.support.processes import wait_until
 
 #: begins, says so, does `{work}` again and again until it is told to stop
@@ -54,7 +55,7 @@ def test_processes_that_log_all_the_time_end_at_their_first_signal() -> None:
         time.sleep(wait.random() / 50)
         for process in processes:
             process.terminate()
-        assert [process.wait(10) for process in processes] == [0] * 4
+        assert [process.wait(patient(10)) for process in processes] == [0] * 4
 
 
 @pytest.mark.parametrize("work", ["lock.acquire()", "time.sleep(60)", "log.debug('busy')", "threading.Event().wait()"])
@@ -64,14 +65,14 @@ def test_a_second_signal_ends_a_process_whatever_its_main_thread_does(work: str)
     time.sleep(0.3)
     assert process.poll() is None
     process.terminate()
-    assert process.wait(5) == 1
+    assert process.wait(patient(5)) == 1
 
 
 def test_two_signals_of_different_kinds_at_the_same_moment_are_two() -> None:
     process = begin("time.sleep(60)")
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(5) == 1
+    assert process.wait(patient(5)) == 1
 
 
 def test_the_end_of_standard_input_stops_as_a_first_signal_does() -> None:
@@ -82,7 +83,7 @@ def test_the_end_of_standard_input_stops_as_a_first_signal_does() -> None:
     time.sleep(0.3)
     assert process.poll() is None
     process.stdin.close()
-    assert process.wait(5) == 0
+    assert process.wait(patient(5)) == 0
 
 
 def test_signals_are_as_before_once_it_is_over() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from processor.core.errors import TransientError, Trouble
 from processor.core.messages import Batch, NextOffsets, RawRecord, Rejection, TopicPartition, TrialReport, Written
 from processor.pipeline.loop import Pipeline
+from tests.support.patience import patient
 
 #: one poll of the source: records, None for the end, or a function; one that returns False is called again next time
 Step = Sequence[RawRecord] | None | Callable[[], Any]
@@ -104,7 +105,7 @@ class FakeSource:
         self._held_back: Collection[int] | None = frozenset()
         self.leaks = False
         self.pauses = 0
-        self._deadline = time.monotonic() + PATIENCE_SECONDS
+        self._deadline = time.monotonic() + patient(PATIENCE_SECONDS)
 
     def poll(self, limit: int, timeout_s: float) -> Sequence[RawRecord] | None:
         assert time.monotonic() < self._deadline, f"{len(self.script)} steps were never made"

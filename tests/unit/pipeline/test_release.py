@@ -10,6 +10,7 @@ import pytest
 
 from processor.core.errors import TransientError
 from processor.core.messages import RawRecord, Rejection, TrialReport
+from tests.support.patience import patient
 from tests.unit.pipeline.fakes import FakeSource, World, decode, nothing, pipeline_of, records
 
 P0, P1 = ("raw", 0), ("raw", 1)
@@ -149,7 +150,7 @@ def test_closing_the_source_after_the_drain_does_not_wait_a_second_time(world: W
     loop._shutdown_s = 5.0
     began = time.monotonic()
     loop.release({P0}, lost=False)
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < patient(2.5)
     assert world.commits == []
     world.free.set()
 

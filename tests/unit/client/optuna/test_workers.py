@@ -13,6 +13,7 @@ import optuna
 from cerebros_client.optuna import reconcile
 from optuna.trial import TrialState
 
+from tests.support.patience import patient
 from tests.support.sink import SinkReporter, as_reporter
 from tests.unit.client.optuna.conftest import check_rows
 
@@ -67,7 +68,7 @@ def test_a_killed_workers_trial_becomes_a_failed_row_with_a_heartbeat(tmp_path: 
     storage = optuna.storages.RDBStorage(url, heartbeat_interval=1, grace_period=1)
     study = optuna.create_study(study_name="shared", storage=storage)
     assert start(url, sink, "heartbeat").wait(120) == -signal.SIGKILL
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + patient(30)
     while reconcile(study, as_reporter(sink)).running and time.monotonic() < deadline:
         time.sleep(0.2)  # until the heartbeat is older than the grace period
     assert study.trials[2].state == TrialState.FAIL
