@@ -12,6 +12,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from processor.core.messages import RawRecord
+from tests.support.patience import patient
 
 _numbers = itertools.count()
 
@@ -121,5 +122,5 @@ def produce(
             except BufferError:
                 producer.poll(0.1)
         producer.poll(0)
-    assert producer.flush(60) == 0
+    assert producer.flush(patient(60)) == 0
     assert failures == []

@@ -66,7 +66,7 @@ def create_topics(settings: KafkaSettings, names: Sequence[str], *, partitions: 
     return [topic.topic for topic in missing]
 
 
-def read_topic(settings: KafkaSettings, topic: str, *, timeout_s: float = 10.0) -> Iterator[RawRecord]:
+def read_topic(settings: KafkaSettings, topic: str, *, timeout_s: float = 30.0) -> Iterator[RawRecord]:
     """All records of a topic up to the end it has now, as a read_committed consumer sees them; joins no group.
 
     Raises `TransientError` when nothing comes for `timeout_s`.

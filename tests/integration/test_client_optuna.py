@@ -47,7 +47,9 @@ def test_a_study_is_its_rows_and_rows_are_a_study_again(
 ) -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
-        study_name="digits", storage=f"sqlite:///{tmp_path}/study.db", sampler=optuna.samplers.RandomSampler(seed=1)
+        study_name="digits",
+        storage=f"sqlite:///{tmp_path}/study.db?timeout=120",
+        sampler=optuna.samplers.RandomSampler(seed=1),
     )
     ingest, relay = start("ingest"), start("relay")
     with TrialReporter(settings.kafka_bootstrap_servers, topic=settings.raw_topic) as reporter:

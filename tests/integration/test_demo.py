@@ -43,7 +43,7 @@ def test_the_demo_passes_and_keep_leaves_all_running_until_ctrl_c(environment: d
         assert found
         assert httpx.get(f"{found[1]}trials.json", timeout=60).json()["count"] == {"count": 14, "how": "exactly"}
         process.send_signal(signal.SIGINT)
-        assert process.wait(40) == 0
+        assert process.wait(patient(40)) == 0
     said = output.read_text()
     assert "37 reports sent = 14 rows + 7 changes to them + 2 repetitions + 14 dead letters." in said
     assert re.search(r"\d+ starts, stops and metrics = 2 runs that started and 2 that stopped \+ 10 trials", said)
@@ -71,7 +71,7 @@ def test_mlflows_own_client_finds_what_the_demo_mirrored(
         wait_until(lambda: "Ctrl-C stops everything" in output.read_text(), "the demo waits", 600)
         check_found_by_mlflow(mlflow_server.url, experiment, environment["PROCESSOR_DATABASE_URL"])
         process.send_signal(signal.SIGINT)
-        assert process.wait(40) == 0
+        assert process.wait(patient(40)) == 0
     assert "PASSED" in output.read_text()
 
 
@@ -87,10 +87,10 @@ def test_a_signal_stops_everything_without_a_traceback(
 ) -> None:
     """At any moment: nothing it started is left, and it says that it was stopped."""
     with demo(tmp_path, environment if given else {}) as (process, output):
-        wait_until(lambda: moment in output.read_text(), moment, 90)
+        wait_until(lambda: moment in output.read_text(), moment, 200)
         started = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
-        assert process.wait(40) == 130
+        assert process.wait(patient(40)) == 130
     assert [child for child in started if child.is_running()] == []
     assert output.read_text().endswith("stopped\n")
     assert "Traceback" not in output.read_text()
@@ -98,11 +98,11 @@ def test_a_signal_stops_everything_without_a_traceback(
 
 def test_a_second_signal_ends_the_demo_at_once_and_what_it_started_soon(tmp_path: Path) -> None:
     with demo(tmp_path, {}) as (process, output):
-        wait_until(lambda: "ingest and relay are running" in output.read_text(), "the demo runs", 90)
+        wait_until(lambda: "ingest and relay are running" in output.read_text(), "the demo runs", 200)
         started = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(5) == 1
+        assert process.wait(patient(5)) == 1
     assert psutil.wait_procs(started, timeout=patient(30))[1] == []
 
 

@@ -74,7 +74,7 @@ def produce(stack: LocalStack, topic: str, value: bytes) -> None:
     admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(20)
     producer = Producer({"bootstrap.servers": stack.bootstrap_servers, "enable.idempotence": True})
     producer.produce(topic, value)
-    assert producer.flush(20) == 0
+    assert producer.flush(patient(20)) == 0
 
 
 def consume(stack: LocalStack, topic: str) -> bytes | None:

@@ -117,6 +117,26 @@ def test_trials_are_mirrored_through_tls_by_a_user_whose_password_changes_and_wh
     assert set(states(settings).values()) == {"linked"}
 
 
+def test_a_trial_that_names_a_run_which_may_not_be_written_gets_one_of_its_own_where_that_is_wanted(
+    settings: Settings, start: Start, access: dict[str, str], protected: ProtectedServer
+) -> None:
+    admin = protected.as_admin()
+    experiment = admin.create_experiment(f"{settings.group_id} of another one", {}).id
+    theirs = admin.create_run(experiment, "trainer's", 1, {})
+    start("ingest")
+    start("relay")
+    send(settings, "theirs", mlflow_run_id=theirs.run_id)
+    start("mlflow", PROCESSOR_MLFLOW_CREATE_MISSING="true", **access)
+    wait_until(lambda: states(settings) == {"theirs": "linked"}, "it is linked", 60)
+    [link] = [row for row in link_rows(settings) if row["trial_id"]]
+    run = admin.run(link["mlflow_run_id"])
+    assert run is not None
+    assert (run.run_id != theirs.run_id, run.tags["cerebros.reported_run_id"]) == (True, theirs.run_id)
+    untouched = admin.run(theirs.run_id)
+    assert untouched is not None
+    assert not [name for name in untouched.tags if name.startswith("cerebros.")]
+
+
 def states(settings: Settings) -> dict[str, str]:
     return {row["trial_id"]: row["state"] for row in link_rows(settings) if row["trial_id"]}
 

@@ -135,7 +135,7 @@ def test_what_is_not_taken_is_sent_again_whole_and_in_order(
     gateway.replies = [first, first]
     with connect(gateway.url) as reporter:
         reporter.report("run", "a")
-        reporter.flush(10)
+        reporter.flush(patient(10))
         reporter.report("run", "b")
     assert gateway.trials == ["a", "a", "a", "b"]
     assert [one.levelname for one in caplog.records if one.message.startswith("gateway: ")] == ["WARNING"]
@@ -174,9 +174,9 @@ def test_a_refused_report_stays_in_the_spool(gateway: Gateway, tmp_path: Path) -
     reporter = connect(gateway.url, spool=tmp_path)
     reporter.report("run", "bad")
     with pytest.raises(UndeliveredError, match=r"run/bad: refused"):
-        reporter.flush(10)
+        reporter.flush(patient(10))
     reporter.report("run", "good")
-    reporter.flush(10)
+    reporter.flush(patient(10))
     reporter.close()
     assert len(list(tmp_path.glob("*.db"))) == 1
 
@@ -195,7 +195,7 @@ def test_a_request_that_is_refused_as_a_whole_is_taken_apart(gateway: Gateway, s
     for trial in ("a", "large", "b"):
         reporter.report("run", trial)
     with pytest.raises(UndeliveredError, match=r"^1 trial .*run/large: refused: too_large: because"):
-        reporter.flush(10)
+        reporter.flush(patient(10))
     reporter.close()
     alone = [request.reports[0]["trial_id"] for request in gateway.requests if len(request.reports) == 1]
     assert alone[-3:] == ["a", "large", "b"]

@@ -184,7 +184,7 @@ def test_what_such_a_child_can_not_send_stays_in_the_spool(
     servers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spool_sender, "LOOK_S", 0.2)  # the parent finds what a dead process left
-    with TrialReporter(servers, spool=tmp_path, close_timeout_s=20) as reporter:
+    with TrialReporter(servers, spool=tmp_path, close_timeout_s=patient(20)) as reporter:
         reporter.report("run", "parent")
 
         def work() -> None:
@@ -202,7 +202,7 @@ def test_a_fork_waits_for_a_connection_that_is_being_made(servers: str, monkeypa
     with TrialReporter(servers) as reporter:
         reporter.report("run", "parent")
         assert in_child(lambda: None) == 0
-        reporter.flush(0)  # confirmed, while the fork waited
+        reporter.flush(patient(0))  # confirmed, while the fork waited
 
 
 @FORKING

@@ -23,7 +23,8 @@ def sink(tmp_path: Path) -> SinkReporter:
 
 @pytest.fixture(params=["memory", "sqlite"])
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    return None if request.param == "memory" else f"sqlite:///{tmp_path}/study.db"
+    # a busy machine may hold the file longer than the five seconds that SQLite waits by default
+    return None if request.param == "memory" else f"sqlite:///{tmp_path}/study.db?timeout=120"
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def start(url: str, sink: SinkReporter, killed: str) -> subprocess.Popen[bytes]:
 
 
 def test_three_processes_on_one_storage_report_every_trial(tmp_path: Path, sink: SinkReporter) -> None:
-    url = f"sqlite:///{tmp_path}/study.db"
+    url = f"sqlite:///{tmp_path}/study.db?timeout=120"
     study = optuna.create_study(study_name="shared", storage=url)
     workers = [start(url, sink, "no") for _ in range(3)]
     assert [worker.wait(120) for worker in workers] == [0, 0, 0]
@@ -56,7 +56,7 @@ def test_three_processes_on_one_storage_report_every_trial(tmp_path: Path, sink:
 
 
 def test_a_killed_workers_trial_is_counted_as_running_without_a_heartbeat(tmp_path: Path, sink: SinkReporter) -> None:
-    url = f"sqlite:///{tmp_path}/study.db"
+    url = f"sqlite:///{tmp_path}/study.db?timeout=120"
     study = optuna.create_study(study_name="shared", storage=url)
     assert start(url, sink, "killed").wait(120) == -signal.SIGKILL
     assert reconcile(study, as_reporter(sink)) == (2, 1)
@@ -64,7 +64,7 @@ def test_a_killed_workers_trial_is_counted_as_running_without_a_heartbeat(tmp_pa
 
 
 def test_a_killed_workers_trial_becomes_a_failed_row_with_a_heartbeat(tmp_path: Path, sink: SinkReporter) -> None:
-    url = f"sqlite:///{tmp_path}/study.db"
+    url = f"sqlite:///{tmp_path}/study.db?timeout=120"
     storage = optuna.storages.RDBStorage(url, heartbeat_interval=1, grace_period=1)
     study = optuna.create_study(study_name="shared", storage=storage)
     assert start(url, sink, "heartbeat").wait(120) == -signal.SIGKILL
