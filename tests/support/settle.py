@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from processor.core.errors import ProcessorError
 from processor.core.settings import Settings
-from processor.kafka.offsets import GroupOffsets
+from processor.kafka.offsets import Bounds, GroupOffsets
 from processor.store.outbox import Outbox
 from processor.store.session import Session
 from tests.support.processes import wait_until
 
 
 def lag(settings: Settings) -> int:
-    bounds = GroupOffsets(settings, settings.raw_topic).bounds().values()
-    return sum(bound.latest - (bound.earliest if bound.current is None else bound.current) for bound in bounds)
+    return behind(GroupOffsets(settings, settings.raw_topic).bounds())
+
+
+def behind(bounds: Mapping[int, Bounds]) -> int:
+    """Not 0 either where a group stands beyond the end."""
+    return sum(one.latest - (one.earliest if one.current is None else one.current) for one in bounds.values())
 
 
 def outbox_messages(settings: Settings) -> int:
@@ -21,13 +27,23 @@ def outbox_messages(settings: Settings) -> int:
 
 
 def wait_settled(settings: Settings, timeout_s: float = 120.0) -> None:
-    def settled() -> bool:
-        try:
-            return lag(settings) == 0 and outbox_messages(settings) == 0
-        except ProcessorError:
-            return False
+    """Fails the test with the last look at where the group stands and what the outbox holds."""
+    seen: list[object] = []
 
-    wait_until(settled, "lag 0 and an empty outbox", timeout_s)
+    def settled() -> bool:
+        seen.clear()
+        try:
+            bounds = GroupOffsets(settings, settings.raw_topic).bounds()
+            seen.extend([bounds, outbox_messages(settings)])
+        except ProcessorError as error:
+            seen.append(error)
+            return False
+        return seen[1] == 0 and behind(bounds) == 0
+
+    try:
+        wait_until(settled, "lag 0 and an empty outbox", timeout_s)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; last seen: {seen}") from None
 
 
 def rows(settings: Settings) -> int:
