@@ -108,6 +108,7 @@ def test_exports_have_the_state_too(mirrored_url: str) -> None:
     assert {row["trial_id"]: row["mlflow_state"] for row in rows} == {
         **{state: state for state in STATES}, "unseen": "", "named": "",
     }  # fmt: skip
+    assert "mlflow_state,deleted" in get(mirrored_url, trial_path("run", "deleted") + ".csv").text
     assert '"mlflow_state":"forbidden"' in get(mirrored_url, "/trials.jsonl").text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from processor.core.text import printable
@@ -62,7 +62,7 @@ async def show_trial(site: Site, question: Question) -> View:
         "curve_picture": curve_picture,
         "curve_words": curve_words,
     }
-    return View("trial.html", context, document, lambda: _table(run_id, trial_id, trial, progress))
+    return View("trial.html", context, document, lambda: _table(run_id, trial_id, trial, progress, links))
 
 
 def linkable(address: str | None) -> str | None:
@@ -86,8 +86,14 @@ def _revisions(trial: Mapping[str, Any]) -> list[tuple[int, str]]:
     ]
 
 
-def _table(run_id: str, trial_id: str, trial: Mapping[str, Any] | None, progress: Mapping[str, Any] | None) -> Table:
-    """A field a row; metrics and parameters by their names."""
+def _table(
+    run_id: str,
+    trial_id: str,
+    trial: Mapping[str, Any] | None,
+    progress: Mapping[str, Any] | None,
+    links: Sequence[Mapping[str, Any]],
+) -> Table:
+    """A field a row; metrics and parameters by their names; of its links to MLflow the state of the newest."""
     if trial is None:
         said = {"run_id": run_id, "trial_id": trial_id, **(progress or {})}
         return Table(("field", "value"), list(said.items()))
@@ -97,4 +103,6 @@ def _table(run_id: str, trial_id: str, trial: Mapping[str, Any] | None, progress
             rows += [(f"{name}.{key}", one) for key, one in held.items()]
         elif name not in ("id", "model_run_id"):
             rows.append((name, held))
+    if links:
+        rows.append(("mlflow_state", links[0]["state"]))
     return Table(("field", "value"), rows)
