@@ -10,14 +10,16 @@ WORKERS ?= 4
 TESTS  ?= tests
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test test-again test-frameworks coverage soak check docs bench wheel lock clean
+.PHONY: help setup demo test test-again test-frameworks coverage soak check docs pictures bench wheel lock clean
 
 help:
 	@echo "make demo   a real search reports through a real Kafka into a real PostgreSQL, is replayed and reconciled"
 	@echo "make test   all tests, on a real broker and a real database started for them; make coverage measures them"
 	@echo "make test-frameworks  the tests on real Keras models, in an environment of their own"
+	@echo "make test-again  those that failed the last time, one after the other"
 	@echo "make check  format, lint, types, import contracts, schema compatibility"
 	@echo "make docs   the documentation as HTML into build/docs; a dead link fails"
+	@echo "make pictures  every page of the dashboard with made-up searches, as docs/pictures/*.png; needs a Chromium"
 	@echo "make bench  throughput and latency beside the ceilings      make soak  minutes of random kills"
 	@echo "make setup  only install: .venv/bin/processor               make lock  refresh requirements/*.txt"
 	@echo "make wheel  what others install, into dist"
@@ -73,6 +75,10 @@ docs: setup
 	@rm -rf build/docs
 	@$(BIN)/sphinx-build -c docs -W --keep-going -n -q . build/docs
 	@echo build/docs/index.html
+
+# minutes: a stack is started, searches report to it, and a browser looks at each page
+pictures: setup
+	@$(BIN)/python docs/pictures.py
 
 bench: setup
 	@$(BIN)/python -m benchmarks

@@ -20,6 +20,7 @@ from processor.mlflow.rest import RestTracking
 from processor.store.migrations import migrate
 from processor.store.session import Session
 from tests.support.backends import OwnServers, Servers, missing, open_servers
+from tests.support.dashboards import Open, dashboards
 from tests.support.mlflow import open_mlflow
 from tests.support.processes import Process
 from tests.support.proxy import Proxy
@@ -185,6 +186,13 @@ def terminate_sessions(servers: Servers, database_url: str) -> Callable[[str], N
         )
 
     return terminate
+
+
+@pytest.fixture
+def opened(database_url: str, tmp_path: Path) -> Iterator[Open]:
+    """opened(PROCESSOR_X="...") starts `processor dashboard` on this test's database, and says where."""
+    with dashboards(database_url, tmp_path) as starter:
+        yield starter
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,9 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-from tests.integration.test_dashboard_process import opened
-
-__all__ = ["opened"]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 #: a machine that does much else at the same time
 PATIENCE_MS = 90_000

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.conftest import PATIENCE_MS, Browse
-from tests.integration.test_dashboard_process import Open
+from tests.support.dashboards import Open
 from tests.support.pages import fill, report
 from tests.support.proxy import Proxy, through
 

@@ -22,7 +22,7 @@ from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.adoption import adoption
 from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.letters import health, letter_page
-from processor.dashboard.queries.mlflow import mlflow_links
+from processor.dashboard.queries.mlflow import mlflow_health, mlflow_links
 from processor.dashboard.queries.runs import run_page
 from processor.dashboard.queries.samples import read_sample
 from processor.dashboard.queries.sorting import read_sort
@@ -158,6 +158,7 @@ def test_the_role_of_the_grants_can_ask_everything_and_change_nothing(filled: st
         await trial_page(pool, Scope(), read_sort("-accuracy"))
         await trial_with_all(pool, "run-2", "t005")
         await mlflow_links(pool, "run-2", "t005")
+        await mlflow_health(pool)
         await compare_arms(pool, Scope(), metric="accuracy")
         await health(pool)
         await adoption(pool, START, START + timedelta(hours=2))

@@ -46,7 +46,9 @@ def ask(servers: Any) -> Iterator[Any]:
 
 def held_by_postgres(ask: Any, tree: Node, rows: list[Any]) -> set[int]:
     condition = compile_filter(tree, first=2)
-    sql = HELD.replace("{shape}", _SHAPE).replace("{condition}", condition.sql)
+    # the one column that stands in another table: what is asked of it is held to the same cases here
+    asked = condition.sql.replace(COLUMNS["mlflow_state"].sql, "trial.mlflow_state")
+    sql = HELD.replace("{shape}", _SHAPE).replace("{condition}", asked)
     return {row["place"] for row in ask(sql, to_json(rows), *condition.args)}
 
 

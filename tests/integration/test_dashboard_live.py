@@ -10,13 +10,11 @@ import httpx
 
 from processor.dashboard.changes import MOST
 from tests.conftest import execute
-from tests.integration.test_dashboard_process import Open, opened, status
+from tests.support.dashboards import Open, status
 from tests.support.metrics import metric, metrics_port
 from tests.support.pages import fill, report
 from tests.support.processes import wait_until
 from tests.support.proxy import Proxy, through
-
-__all__ = ["opened"]
 
 
 class Stream:

@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
-import pytest
 
-from processor.local.files import free_ports
 from processor.web.tokens import line_for, make_token
+from tests.support.dashboards import Open, status
 from tests.support.metrics import metric, metrics_port
 from tests.support.pages import fill, report
-from tests.support.processes import Process, run_command, wait_until
+from tests.support.processes import run_command, wait_until
 from tests.support.proxy import Proxy, through
-
-Open = Callable[..., tuple[Process, str]]
-
-
-@pytest.fixture
-def opened(database_url: str, tmp_path: Path) -> Iterator[Open]:
-    """Starts a dashboard on a free port, and says where. Whatever still runs at the end is killed."""
-    running: list[Process] = []
-
-    def starter(*, ready: bool = True, **extra: str) -> tuple[Process, str]:
-        address = f"127.0.0.1:{free_ports(1)[0]}"
-        own = {"PROCESSOR_DATABASE_URL": database_url, "PROCESSOR_DASHBOARD_LISTEN": address}
-        log = tmp_path / f"{len(running)}-dashboard.log"
-        process = Process({**own, "PROCESSOR_LOG_FORMAT": "json", **extra}, log, "dashboard")
-        running.append(process)
-        url = f"http://{address}"
-        wait_until(lambda: status(f"{url}/ready") == (200 if ready else 503), "the dashboard answers", 60)
-        return process, url
-
-    yield starter
-    for process in running:
-        process.end()
-
-
-def status(url: str, **more: Any) -> int:
-    """0 where nobody answers."""
-    try:
-        return httpx.get(url, timeout=30, **more).status_code
-    except httpx.HTTPError:
-        return 0
 
 
 def test_it_serves_until_sigterm_and_exits_0(opened: Open, database_url: str) -> None:

@@ -15,12 +15,18 @@ class Column(NamedTuple):
     sql: str
 
 
+#: of the link that changed last: a trial has one on each tracking server that it was mirrored into
+_MLFLOW_STATE = (
+    "(select link.state from mlflow_links link where link.run_id = run.run_id and link.trial_id = trial.trial_id "
+    "order by link.updated_at desc, link.server limit 1)"
+)
 _TEXTS = ("status", "mlflow_run_id", "artifact_uri", "candidate_id", "pulse_id", "error_message", "error_type")
 #: by the names that a filter uses, which are those of the columns; `run_id` is the run's own
 COLUMNS: Mapping[str, Column] = {
     "run_id": Column("text", "run.run_id"),
     "trial_id": Column("text", "trial.trial_id"),
     **{name: Column("text", f"trial.{name}") for name in _TEXTS},
+    "mlflow_state": Column("text", _MLFLOW_STATE),
     "warnings": Column("texts", "trial.warnings"),
     "spectral_norm": Column("boolean", "trial.spectral_norm"),
     "duration_ms": Column("number", "trial.duration_ms"),

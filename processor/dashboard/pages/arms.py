@@ -20,7 +20,7 @@ from processor.dashboard.pages.drawing import (
     ticks,
     whisker,
 )
-from processor.dashboard.pages.rendering import interval, number, share, signed
+from processor.dashboard.pages.rendering import brief, interval, number, share, signed
 from processor.dashboard.statistics.results import Budget, Comparison, Contrast, Interval, PerRun
 
 WIDTH = 800
@@ -210,7 +210,7 @@ def said(found: Interval, how: str = "number") -> str:
     if how == "points":
         bounds = "" if found.low is None or found.high is None else f" ({_points(found.low)} to {_points(found.high)})"
         return f"{_points(found.estimate)}{bounds} points"
-    shown = {"number": number, "share": share, "signed": signed}[how]
+    shown = {"number": brief, "share": share, "signed": signed}[how]
     bounds = interval(found, how)
     return f"{shown(found.estimate)} ({bounds})" if bounds else shown(found.estimate)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from processor.core.errors import UsageError
+from processor.dashboard.pages.mirroring import troubled, words_of
 from processor.dashboard.pages.runs import limit_of, query
 from processor.dashboard.pages.views import Question, Site, Table, View, read_few
 from processor.dashboard.queries.letters import health, letter_page
+from processor.dashboard.queries.mlflow import mlflow_health
 
 KNOWN = ("reason", "before", "resolved", "limit")
 #: seconds that a message may wait in the outbox before the page says that nobody publishes
@@ -26,15 +28,19 @@ async def show_health(site: Site, question: Question) -> View:
     limit = limit_of(given)
     state = await health(site.pool)
     letters = await letter_page(site.pool, _before(given), given.get("reason"), limit, resolved_too="resolved" in given)
+    mlflow = await mlflow_health(site.pool)
     following = letters[-1]["id"] if len(letters) == limit else None
     waited = None if state["oldest"] is None else (state["now"] - state["oldest"]).total_seconds()
-    document = {**state, "letters": letters, "next": following}
+    document = {**state, "letters": letters, "next": following, "mlflow": mlflow}
     context = {
         "title": "Health",
         "state": state,
         "waited": waited,
         "late": waited is not None and waited > LATE_SECONDS,
         "letters": letters,
+        "mlflow": mlflow,
+        "troubled": troubled(mlflow["states"]) if mlflow else 0,
+        "words_of": words_of,
         "reason": given.get("reason"),
         "resolved": "resolved" in given,
         "some": bool(given),

@@ -10,7 +10,9 @@ from processor.core.errors import UsageError
 from processor.dashboard.asked import name_of
 from processor.dashboard.exports import export_csv, export_jsonl
 from processor.dashboard.filters.fields import COLUMNS
+from processor.dashboard.filters.text import write
 from processor.dashboard.filters.tree import Path
+from processor.dashboard.pages.mirroring import mlflow_of_row, words_of
 from processor.dashboard.pages.paths import Form
 from processor.dashboard.pages.views import Reading, Site
 from processor.dashboard.queries.assembling import Scope
@@ -21,12 +23,13 @@ from processor.dashboard.queries.trials import Count, Key, TrialPage, count_tria
 MOST_METRICS, MOST_PARAMETERS = 5, 6
 #: columns of every trial that may be chosen; what is always there is none of them
 OPTIONAL = (
-    "duration_ms", "rank", "inserted_at", "updated_at", "error_message", "error_type", "warnings", "mlflow_run_id",
-    "artifact_uri", "candidate_id", "pulse_id", "revision", "schema_version",
+    "duration_ms", "rank", "inserted_at", "updated_at", "error_message", "error_type", "warnings", "mlflow_state",
+    "mlflow_run_id", "artifact_uri", "candidate_id", "pulse_id", "revision", "schema_version",
 )  # fmt: skip
 WORDS = {
     "duration_ms": "Duration", "rank": "Rank", "inserted_at": "First seen", "updated_at": "Changed",
     "error_message": "Error", "error_type": "Error type", "warnings": "Warnings", "mlflow_run_id": "MLflow run",
+    "mlflow_state": "In MLflow",
     "artifact_uri": "Artifact", "candidate_id": "Candidate", "pulse_id": "Pulse", "revision": "Revision",
     "schema_version": "Schema", "run_id": "Run", "trial_id": "Trial", "status": "Status",
     "spectral_norm": "Spectral norm",
@@ -56,6 +59,7 @@ class Listing(NamedTuple):
     keys: tuple[Key, ...]
     chosen: bool
     reading: Reading
+    mlflow: str | None
 
     def pager(self) -> dict[str, str | None]:
         """Query strings of the pages beside this one."""
@@ -82,6 +86,9 @@ class Listing(NamedTuple):
             "value_at": value_at,
             "was_defaulted": was_defaulted,
             "kept": kept,
+            "read_as": write(self.reading.asked.filter),
+            "words_of": words_of,
+            "mlflow_of": lambda row: mlflow_of_row(self.mlflow, row),
         }
 
     def document(self) -> dict[str, Any]:
@@ -108,7 +115,7 @@ async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
     page = await trial_page(site.pool, scope, asked.sort, asked.after, asked.limit)
     count = await count_trials(site.pool, scope)
     keys = await trial_keys(site.pool, scope)
-    paths = default_columns(keys) if asked.columns is None else asked.columns
+    paths = default_columns(keys, mirrored(page.rows)) if asked.columns is None else asked.columns
     always = ("trial_id", "status", "spectral_norm")
     fixed = [Path(name) for name in (always if scope.run_id is not None else ("run_id", *always))]
     return Listing(
@@ -119,16 +126,22 @@ async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
         tuple(keys),
         asked.columns is not None,
         reading,
+        site.mlflow_url,
     )
 
 
-def default_columns(keys: Sequence[Key]) -> list[Path]:
-    """Duration, the metrics and parameters that vary (all where none does), and when the trial came."""
+def mirrored(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a mirror has seen any of these trials."""
+    return any(row["mlflow_state"] for row in rows)
+
+
+def default_columns(keys: Sequence[Key], in_mlflow: bool = False) -> list[Path]:
+    """The metrics and parameters that vary (all where none does), how long it took, what MLflow has, when it came."""
     found = []
     for place, most in (("metrics", MOST_METRICS), ("parameters", MOST_PARAMETERS)):
         flat = [key for key in keys if key.place == place and not key.nested]
         found += [key.path for key in ([key for key in flat if key.varies] or flat)[:most]]
-    return [*found, Path("duration_ms"), Path("inserted_at")]
+    return [*found, Path("duration_ms"), *([Path("mlflow_state")] if in_mlflow else []), Path("inserted_at")]
 
 
 def _column(path: Path, reading: Reading) -> Column:

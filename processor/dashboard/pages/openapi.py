@@ -143,7 +143,13 @@ def _object(name: str) -> Schema:
         "compare": {"comparison": {"type": ["object", "null"]}},
         "charts": {"metric": {"type": ["string", "null"]}, **{name: {"type": "array"} for name in CHARTS}},
         "adoption": {"window": _TEXT, "share": {"$ref": "#/components/schemas/Interval"}, "spans": {"type": "array"}},
-        "health": {"waiting": _COUNT, "parked": _COUNT, "dead_letters": _COUNT, "letters": {"type": "array"}},
+        "health": {
+            "waiting": _COUNT,
+            "parked": _COUNT,
+            "dead_letters": _COUNT,
+            "letters": {"type": "array"},
+            "mlflow": {"type": ["object", "null"]},
+        },
     }
     return {"type": "object", "required": list(there[name]), "properties": there[name]}
 
@@ -154,6 +160,10 @@ def _trial() -> Schema:
         "trial_id": _TEXT,
         "status": {**_TEXT, "enum": list(STATUSES)},
         "spectral_norm": {"type": "boolean"},
+        "mlflow_state": {
+            "type": ["string", "null"],
+            "description": "of its link in MLflow; null: no mirror has seen it",
+        },
         "metrics": {"type": "object"},
         "parameters": {"type": "object"},
     }

@@ -49,6 +49,7 @@ def environment() -> Environment:
         "count": count,
         "json": pretty,
         "signed": signed,
+        "brief": brief,
         "sentence": sentence,
     }
     made.globals |= {"run_path": run_path, "trial_path": trial_path, "draw": drawing, "version": __version__}
@@ -73,11 +74,18 @@ def number(found: Any) -> str:
     return (f"{float(found):.6g}" if within else f"{Decimal(found):.6g}").replace("-", "−")
 
 
+def brief(found: float | None) -> str:
+    """Four digits, or six before the point: more of an estimate say nothing to a reader, and are in the JSON."""
+    if found is None or not math.isfinite(found) or abs(found) >= 1000:
+        return number(found)
+    return number(float(f"{found:.4g}"))
+
+
 def signed(found: float | None) -> str:
-    """A difference: with its sign."""
+    """A difference: with its sign, brief."""
     if found is None or not found:
         return number(found)
-    return number(found) if found < 0 else f"+{number(found)}"
+    return brief(found) if found < 0 else f"+{brief(found)}"
 
 
 def count(found: int | None) -> str:
@@ -96,7 +104,7 @@ def interval(found: Interval, how: str = "number") -> str:
     """The bounds alone: `0.1 to 0.4`; empty where there are none."""
     if found.low is None and found.high is None:
         return ""
-    said = {"number": number, "share": share, "signed": signed}[how]
+    said = {"number": brief, "share": share, "signed": signed}[how]
     low = "any lower value" if found.low is None else said(found.low)
     return f"{low} to {'any higher value' if found.high is None else said(found.high)}"
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from processor.core.text import printable
 from processor.dashboard.pages.curves import curve_picture, curve_words
 from processor.dashboard.pages.listing import was_defaulted
+from processor.dashboard.pages.mirroring import mlflow_url, named_run, words_of
 from processor.dashboard.pages.paths import run_path
 from processor.dashboard.pages.views import NotFound, Question, Site, Table, View, read_few
 from processor.dashboard.queries.mlflow import mlflow_links
@@ -40,7 +40,7 @@ async def show_trial(site: Site, question: Question) -> View:
     links = await mlflow_links(site.pool, run_id, trial_id)
     trial = found["trial"] if found else None
     document = {**(found or {"trial": None, "event": None, "letters": []}), "progress": progress, "curves": curves}
-    document |= {"mlflow": [{**link, "url": mlflow_url(site.mlflow_url, link)} for link in links]}
+    document |= {"mlflow": [_told(site.mlflow_url, link) for link in links]}
     context = {
         "title": trial_id,
         "run_id": run_id,
@@ -53,7 +53,8 @@ async def show_trial(site: Site, question: Question) -> View:
         "progress": progress,
         "curves": curves,
         "links": document["mlflow"],
-        "named": _named_run(site.mlflow_url, trial, links) if trial else None,
+        "words_of": words_of,
+        "named": named_run(site.mlflow_url, trial["mlflow_run_id"]) if trial else None,
         "mlflow": site.mlflow_url,
         "artifact": linkable(trial["artifact_uri"]) if trial else None,
         "defaulted": trial is not None and was_defaulted(trial),
@@ -61,7 +62,7 @@ async def show_trial(site: Site, question: Question) -> View:
         "curve_picture": curve_picture,
         "curve_words": curve_words,
     }
-    return View("trial.html", context, document, lambda: _table(run_id, trial_id, trial, progress))
+    return View("trial.html", context, document, lambda: _table(run_id, trial_id, trial, progress, links))
 
 
 def linkable(address: str | None) -> str | None:
@@ -69,21 +70,11 @@ def linkable(address: str | None) -> str | None:
     return address if address is not None and address.isprintable() and LINKED.fullmatch(address) else None
 
 
-def mlflow_url(base: str | None, link: Mapping[str, Any]) -> str | None:
-    """Where MLflow shows the run, as its own interface has it; None where no server is set, or no run is known."""
-    if not base or not link["mlflow_run_id"]:
-        return None
-    run = quote(link["mlflow_run_id"], safe="")
-    experiment = link.get("experiment_id")
-    within = f"experiments/{quote(experiment, safe='')}/" if experiment else ""
-    return f"{base.rstrip('/')}/#/{within}runs/{run}"
-
-
-def _named_run(base: str | None, trial: Mapping[str, Any], links: Sequence[Mapping[str, Any]]) -> str | None:
-    """The link of a run that the trial itself names, where no mirror has seen it."""
-    if any(link["mlflow_run_id"] == trial["mlflow_run_id"] for link in links):
-        return None
-    return mlflow_url(base, {"mlflow_run_id": trial["mlflow_run_id"]})
+def _told(base: str | None, link: Mapping[str, Any]) -> dict[str, Any]:
+    """A link with where it leads, and its state in words."""
+    words = words_of(link["state"])
+    url = mlflow_url(base, link["mlflow_run_id"], link["experiment_id"])
+    return {**link, "url": url, "meaning": words.meaning, "advice": words.advice}
 
 
 def _revisions(trial: Mapping[str, Any]) -> list[tuple[int, str]]:
@@ -95,8 +86,14 @@ def _revisions(trial: Mapping[str, Any]) -> list[tuple[int, str]]:
     ]
 
 
-def _table(run_id: str, trial_id: str, trial: Mapping[str, Any] | None, progress: Mapping[str, Any] | None) -> Table:
-    """A field a row; metrics and parameters by their names."""
+def _table(
+    run_id: str,
+    trial_id: str,
+    trial: Mapping[str, Any] | None,
+    progress: Mapping[str, Any] | None,
+    links: Sequence[Mapping[str, Any]],
+) -> Table:
+    """A field a row; metrics and parameters by their names; of its links to MLflow the state of the newest."""
     if trial is None:
         said = {"run_id": run_id, "trial_id": trial_id, **(progress or {})}
         return Table(("field", "value"), list(said.items()))
@@ -106,4 +103,6 @@ def _table(run_id: str, trial_id: str, trial: Mapping[str, Any] | None, progress
             rows += [(f"{name}.{key}", one) for key, one in held.items()]
         elif name not in ("id", "model_run_id"):
             rows.append((name, held))
+    if links:
+        rows.append(("mlflow_state", links[0]["state"]))
     return Table(("field", "value"), rows)

@@ -12,3 +12,13 @@ async def mlflow_links(pool: Pool, run_id: str, trial_id: str) -> list[dict[str,
     """state, detail, experiment_id, mlflow_run_id, reported, synced_revision, updated_at and tracking_uri; none where
     no mirror has seen the trial."""
     return await pool.fetch("mlflow_links_of_trial", storable(run_id), storable(trial_id))
+
+
+async def mlflow_health(pool: Pool) -> dict[str, Any] | None:
+    """tracking_uri and last_seen of the server that answered last, its links by state (`trials`, `runs`, changed_at),
+    and how many servers were mirrored into before; None where no mirror has ever run."""
+    servers = await pool.fetch("mlflow_servers_seen")
+    if not servers:
+        return None
+    states = await pool.fetch("mlflow_states", servers[0]["server"])
+    return {**servers[0], "states": states, "former_servers": len(servers) - 1}

@@ -144,6 +144,7 @@ def test_what_is_written_holds_the_same_trials_and_its_negation_the_others(tree:
 WORDS = """
 and or is not true false null case when then end in any exists select from unnest as one where strpos lower collate C
 jsonb jsonb_typeof to_jsonb coalesce numeric text boolean timestamptz array cardinality trial run
+mlflow_links link state server order by desc limit
 """
 
 

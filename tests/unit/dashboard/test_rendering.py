@@ -14,7 +14,7 @@ from markupsafe import escape
 
 from processor.dashboard.pages import rendering as shown
 from processor.dashboard.pages.drawing import bar, element, spread, ticks
-from processor.dashboard.pages.trial import linkable, mlflow_url
+from processor.dashboard.pages.trial import linkable
 from processor.dashboard.statistics.results import Interval
 
 
@@ -44,6 +44,12 @@ def test_shares_and_intervals_are_read_aloud() -> None:
     assert shown.interval(Interval(0.1, -0.5, 0.25), "signed") == "−0.5 to +0.25"
     assert shown.interval(Interval(0.1, None, 0.25)) == "any lower value to 0.25"
     assert shown.interval(Interval(0.1, None, None)) == ""
+
+
+def test_an_estimate_has_four_digits_and_a_difference_its_sign() -> None:
+    found = [shown.brief(one) for one in (None, 0.0, 1 / 3, -0.000177277, 999.96, 123456.7, float("nan"))]
+    assert found == ["–", "0", "0.3333", "−0.0001773", "1000", "123457", "NaN"]
+    assert [shown.signed(one) for one in (None, 0.0, 0.00872345, -0.5)] == ["–", "0", "+0.008723", "−0.5"]
 
 
 def test_moments_are_in_utc_whatever_zone_they_come_in() -> None:
@@ -104,11 +110,3 @@ def test_an_address_that_a_browser_might_run_is_no_link(address: str | None) -> 
 )
 def test_an_address_of_a_store_is_a_link(address: str) -> None:
     assert linkable(address) == address
-
-
-def test_mlflow_is_linked_as_its_interface_has_it() -> None:
-    link = {"mlflow_run_id": "a/b", "experiment_id": "12"}
-    assert mlflow_url("http://mlflow:5000/", link) == "http://mlflow:5000/#/experiments/12/runs/a%2Fb"
-    assert mlflow_url("http://mlflow:5000", {"mlflow_run_id": "r"}) == "http://mlflow:5000/#/runs/r"
-    assert mlflow_url(None, link) is None
-    assert mlflow_url("http://mlflow:5000", {"mlflow_run_id": None}) is None

@@ -3,10 +3,15 @@
 select run.run_id, trial.id::text as id, trial.trial_id, trial.status, trial.spectral_norm, trial.metrics,
        trial.parameters, trial.duration_ms, trial.rank, trial.mlflow_run_id, trial.artifact_uri, trial.candidate_id,
        trial.pulse_id, cardinality(trial.warnings) as warnings, left(trial.error_message, 200) as error_message,
-       trial.error_type, trial.revision, trial.schema_version, trial.inserted_at, trial.updated_at
+       trial.error_type, trial.revision, trial.schema_version, trial.inserted_at, trial.updated_at,
+       link.state as mlflow_state, link.mlflow_run_id as mirrored_run_id, link.experiment_id as mlflow_experiment_id
 from unnest($1::text[]::uuid[]) with ordinality as wanted (id, place)
 join cerebros_model_trials trial on trial.id = wanted.id
 join cerebros_model_runs run on run.id = trial.model_run_id
+left join lateral (
+    select state, mlflow_run_id, experiment_id from mlflow_links
+    where mlflow_links.run_id = run.run_id and mlflow_links.trial_id = trial.trial_id
+    order by updated_at desc, server limit 1) link on true
 order by wanted.place
 
 -- name: trial_by_name
