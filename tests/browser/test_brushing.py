@@ -332,8 +332,8 @@ OUTWARD = """async () => {
     }
   }
   const texts = [[0.0123456, 1e-4, false], [0.0123456, 1e-4, true], [128, 1, true], [-3.14159, 0.01, false],
-    [1.7976931348623157e308, 1e306, true], [0.004, 1, false], [-0.004, 1, false], [5e-324, 5e-326, true],
-    [1e21, 1e20, false]]
+    [1.7976931348623157e308, 1e306, true], [0.004, 1, false], [-0.004, 1, false], [1e-5, 1e-8, true],
+    [1e21, 1e20, false], [9.99, 0.18, false], [9.99, 0.18, true]]
     .map(([value, grain, up]) => outward(value, grain, up));
   return { bad, texts };
 }"""
@@ -346,7 +346,19 @@ def test_bounds_are_written_outward_and_short(opened: Open, browse: Browse) -> N
         page.goto(f"{url}/static/bounds.js")
         found = page.evaluate(OUTWARD)
         assert found["bad"] == []
-        assert found["texts"] == ["0.0123", "0.0124", "128", "-3.15", "1.8e308", "0", "-1", "5e-324", "1e21"]
+        assert found["texts"] == [
+            "0.0123",
+            "0.0124",
+            "128",
+            "-3.15",
+            "1.8e308",
+            "0",
+            "-1",
+            "0.00001",
+            "1e21",
+            "9.9",
+            "10",
+        ]
         for text in found["texts"]:
             parse(f"x >= {text}")
 

@@ -112,8 +112,10 @@ export function outward(value, grain, up) {
   const digits = Math.min(17, Math.floor(Math.log10(Math.abs(value))) - last + 1);
   if (!(digits >= 1)) return up === value > 0 ? written(up ? 1n : -1n, last) : "0";
   const [mantissa, exponent] = value.toExponential(digits - 1).split("e");
-  const unit = Number(exponent) - digits + 1;
-  const nearest = BigInt(mantissa.replace(".", ""));
+  // 9.99 of two digits is 10, whose last one counts ten times as much: it gets one more
+  const carried = digits < 17 && Number(exponent) - digits + 1 > last;
+  const unit = Number(exponent) - digits + (carried ? 0 : 1);
+  const nearest = BigInt(mantissa.replace(".", "")) * (carried ? 10n : 1n);
   const text = written(nearest, unit);
   if (up ? Number(text) >= value : Number(text) <= value) return text;
   return written(nearest + (up ? 1n : -1n), unit);
