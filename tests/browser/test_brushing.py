@@ -17,6 +17,7 @@ from tests.browser.conftest import Browse
 from tests.browser.test_live import LISTEN, more, wait_told
 from tests.integration.test_dashboard_process import Open
 from tests.support.pages import fill, report
+from tests.support.trials import START
 from tests.unit.dashboard.test_brushes import HOSTILE
 
 pytestmark = pytest.mark.timeout(400)
@@ -199,6 +200,32 @@ def test_a_rectangle_is_a_range_of_either_axis(opened: Open, browse: Browse, dat
         mark = chart(page, "Metric over a parameter").locator("circle.dot").nth(1)
         mark.click(force=True)
         page.wait_for_url(f"**/runs/run/trials/{held[1]}")
+
+    browse(work)
+
+
+def test_a_finger_along_the_time_is_a_range_of_time(opened: Open, browse: Browse, database_url: str) -> None:
+    fill(database_url, trials())
+    _, url = opened()
+
+    def work(page: Page) -> None:
+        hand = page.context.new_cdp_session(page)
+        hand.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+        page.goto(f"{url}/charts?by=time")
+        box = box_of(brush_of(page, "Best so far", "inserted_at"))
+        y = box["y"] + box["height"] / 2
+        places = [{"x": box["x"] + box["width"] * part, "y": y} for part in (0.3, 0.4, 0.5, 0.6)]
+        hand.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": places[:1]})
+        for place in places[1:]:
+            hand.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [place]})
+        page.locator("svg .brushed rect").wait_for()
+        with page.expect_navigation():
+            hand.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+        first, last = both(page, "inserted_at")
+        minutes = [START.timestamp() + 60 * at for at in range(40)]
+        held = [f"t{at:02}" for at, moment in enumerate(minutes) if first <= moment <= last]
+        assert names_of(shown(url, page)) == held
+        assert 8 < len(held) < 16
 
     browse(work)
 

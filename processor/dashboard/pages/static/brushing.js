@@ -186,6 +186,13 @@ document.addEventListener("pointercancel", (event) => {
   if (press?.id === event.pointerId) end();
 });
 
+// a finger on an axis draws a band instead of scrolling; `touch-action` does not say so reliably inside of a picture
+document.addEventListener(
+  "touchstart",
+  (event) => event.target instanceof Element && event.target.matches("svg .brush") && event.preventDefault(),
+  { passive: false },
+);
+
 // what is dragged is no text, and the end of a drag no click on the mark that happens to be there
 document.addEventListener("selectstart", (event) => press && event.preventDefault());
 document.addEventListener("click", (event) => dragged && event.stopPropagation(), { capture: true });
