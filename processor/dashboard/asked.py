@@ -17,8 +17,8 @@ import msgspec
 from processor.core.errors import UsageError
 from processor.dashboard.comparing import read_path
 from processor.dashboard.filters.parser import parse
-from processor.dashboard.filters.text import write
-from processor.dashboard.filters.tree import EVERYTHING, MAX_LENGTH, FilterError, Is, Node, Path
+from processor.dashboard.filters.text import write, write_path
+from processor.dashboard.filters.tree import EVERYTHING, MAX_LENGTH, FilterError, Node, Path
 from processor.dashboard.queries.sorting import NEWEST, Cursor, Sort, read_cursor, read_sort, write_cursor, write_sort
 from processor.dashboard.statistics.results import Better, Validity
 
@@ -154,4 +154,4 @@ def write_asked(asked: Asked) -> str:
 
 
 def name_of(path: Path) -> str:
-    return write(Is(path, "missing")).removesuffix(" is missing")
+    return write_path(path)

@@ -26,9 +26,11 @@ VOID = frozenset({"meta", "link", "input", "br"})
 #: what may stand in an attribute that leads somewhere
 SAFE = ("/", "?", "#", "http://", "https://", "s3://", "data:,")
 
+SCRIPTS = ("/static/live.js?v=", "/static/brushing.js?v=")
+
 
 class Read(HTMLParser):
-    """A page, read strictly: elements left open, scripts but our file, handlers and odd links are complaints."""
+    """A page, read strictly: elements left open, scripts but our files, handlers and odd links are complaints."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -44,7 +46,7 @@ class Read(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if tag not in VOID:
             self._open.append(tag)
-        if tag == "script" and not (dict(attrs).get("src") or "").startswith("/static/live.js?v="):
+        if tag == "script" and not (dict(attrs).get("src") or "").startswith(SCRIPTS):
             self.complaints.append("there is a script that is none of our files")
         if tag in ("iframe", "object", "embed", "base", "img", "foreignobject"):
             self.complaints.append(f"there is a {tag}")

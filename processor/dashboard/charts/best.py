@@ -9,7 +9,9 @@ from typing import Literal
 from markupsafe import Markup
 
 from processor.dashboard.charts.axes import ARMS, axis_of, key, name
-from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, picture, points_of, ticks
+from processor.dashboard.charts.brushes import SUCCEEDED, Area, Brush, brushable
+from processor.dashboard.filters.tree import Path
+from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, points_of, ticks
 from processor.dashboard.pages.paths import trial_path
 from processor.dashboard.pages.rendering import count, duration, number
 from processor.dashboard.queries.charts import Best
@@ -21,12 +23,17 @@ WORDS: dict[By, str] = {
     "cost": "duration of the arm's trials together",
 }
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 320, 70, 40, 24, 44
+PLOT = Area(LEFT, TOP, WIDTH - RIGHT - LEFT, HEIGHT - BOTTOM - TOP)
+FIRST_SEEN = Path("inserted_at")
 #: marks of an arm; a line with more has none
 MARKS = 60
 
 
-def best_picture(rows: Sequence[Best], metric: str, by: By) -> Markup | None:
-    """A step line an arm, which ends at the arm's last trial; None where no trial has a finite value."""
+def best_picture(rows: Sequence[Best], metric: str, by: By, path: Path | None = None) -> Markup | None:
+    """A step line an arm, which ends at the arm's last trial; None where no trial has a finite value.
+
+    With `path`, that of the metric, it can be brushed, and so can the time.
+    """
     held = [one for one in rows if one.best is not None]
     if not held:
         return None
@@ -44,7 +51,12 @@ def best_picture(rows: Sequence[Best], metric: str, by: By) -> Markup | None:
         parts.append(element("polyline", points=points_of(_steps([(at, there) for at, there, _ in line])), cls=cls))
         if len(line) <= MARKS:
             parts += [_mark(at, there, one, cls) for at, there, one in line if not one.last]
-    return picture(WIDTH, HEIGHT, f"Best {name(metric, 60)} so far, by {WORDS[by]}", *parts)
+    brushes = []
+    if path:
+        brushes.append(Brush(path, metric, "y", y.scale, PLOT.beside(), y.log, also=SUCCEEDED))
+        if by == "time":
+            brushes.append(Brush(FIRST_SEEN, "time first seen", "x", x, PLOT.below(), kind="time"))
+    return brushable(WIDTH, HEIGHT, f"Best {name(metric, 60)} so far, by {WORDS[by]}", parts, brushes, PLOT)
 
 
 def _mark(x: float, y: float, one: Best, cls: str) -> Markup:

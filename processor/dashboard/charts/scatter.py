@@ -9,12 +9,15 @@ from typing import Any
 from markupsafe import Markup
 
 from processor.dashboard.charts.axes import ARMS, axis_of, key, name
-from processor.dashboard.pages.drawing import axis_x, axis_y, element, picture
+from processor.dashboard.charts.brushes import SUCCEEDED, Area, Brush, brushable, kind_of
+from processor.dashboard.filters.tree import Path
+from processor.dashboard.pages.drawing import axis_x, axis_y, element
 from processor.dashboard.pages.paths import trial_path
 from processor.dashboard.pages.rendering import number
 from processor.dashboard.queries.charts import Sampled
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 340, 70, 40, 24, 44
+PLOT = Area(LEFT, TOP, WIDTH - RIGHT - LEFT, HEIGHT - BOTTOM - TOP)
 #: marks: each is some 200 bytes of the page
 MOST = 600
 
@@ -30,8 +33,13 @@ def as_number(found: Any) -> float | None:
     return made if math.isfinite(made) else None
 
 
-def scatter_picture(trials: Sequence[Sampled], at: int, x_name: str, metric: str) -> tuple[Markup | None, str]:
-    """`at` is the place of the parameter in `Sampled.parameters`. The picture, and what it leaves out."""
+def scatter_picture(
+    trials: Sequence[Sampled], at: int, x_name: str, metric: str, paths: tuple[Path, Path] | None = None
+) -> tuple[Markup | None, str]:
+    """`at` is the place of the parameter in `Sampled.parameters`. The picture, and what it leaves out.
+
+    With `paths`, of the parameter and the metric, both can be brushed.
+    """
     points = [
         (x, y, one)
         for one in trials
@@ -56,4 +64,12 @@ def scatter_picture(trials: Sequence[Sampled], at: int, x_name: str, metric: str
         href = trial_path(one.run_id, one.trial_id)
         parts.append(element("circle", title, **place, cls=f"{cls_of[one.arm]} dot mark", data_href=href))
     log = " (by powers of ten)" if x_axis.log else ""
-    return picture(WIDTH, HEIGHT, f"{name(metric, 60)} over {name(x_name, 60)}{log}", *parts), words
+    brushes: list[Brush] = []
+    if paths:
+        kind = kind_of(x for x, _, _ in points)
+        brushes = [
+            Brush(paths[0], x_name, "x", x_axis.scale, PLOT.below(), x_axis.log, kind),
+            Brush(paths[1], metric, "y", y_axis.scale, PLOT.beside(), y_axis.log, also=SUCCEEDED),
+        ]
+    shown = f"{name(metric, 60)} over {name(x_name, 60)}{log}"
+    return brushable(WIDTH, HEIGHT, shown, parts, brushes, PLOT), words

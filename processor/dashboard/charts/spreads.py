@@ -8,8 +8,10 @@ import msgspec
 from markupsafe import Markup
 
 from processor.dashboard.charts.axes import ARMS, Axis, name, quantile
+from processor.dashboard.charts.brushes import SUCCEEDED, Area, Brush, brushable
 from processor.dashboard.charts.scatter import as_number
-from processor.dashboard.pages.drawing import Scale, axis_x, element, picture, spread
+from processor.dashboard.filters.tree import Path
+from processor.dashboard.pages.drawing import Scale, axis_x, element, spread
 from processor.dashboard.queries.charts import Sampled
 
 WIDTH, ROW, LEFT, RIGHT, BOTTOM = 960, 110, 150, 40, 30
@@ -54,8 +56,13 @@ def _finite(trials: Sequence[Sampled], arm: bool) -> list[float]:
     return [found for one in trials if one.arm is arm and (found := as_number(one.value)) is not None]
 
 
-def spread_picture(found: Sequence[Spread], bounds: tuple[float, float] | None, metric: str) -> Markup | None:
-    """A histogram an arm, with its median and the middle half and nine tenths below it."""
+def spread_picture(
+    found: Sequence[Spread], bounds: tuple[float, float] | None, metric: str, path: Path | None = None
+) -> Markup | None:
+    """A histogram an arm, with its median and the middle half and nine tenths below it.
+
+    With `path`, that of the metric, it can be brushed.
+    """
     if bounds is None:
         return None
     height = ROW * len(found) + BOTTOM
@@ -68,7 +75,9 @@ def spread_picture(found: Sequence[Spread], bounds: tuple[float, float] | None, 
         parts += _row(one, x, bounds, ROW * at + 6, most, cls)
         parts.append(element("text", said, x=0, y=ROW * at + 40, cls=cls))
         parts.append(element("text", f"{one.finite:,} values", x=0, y=ROW * at + 58))
-    return picture(WIDTH, height, f"Values of {name(metric, 60)} by arm", *parts)
+    plot = Area(LEFT, 4, WIDTH - RIGHT - LEFT, height - BOTTOM - 4)
+    brushes = [Brush(path, metric, "x", x.scale, plot.below(), also=SUCCEEDED)] if path else []
+    return brushable(WIDTH, height, f"Values of {name(metric, 60)} by arm", parts, brushes, plot)
 
 
 def _row(one: Spread, x: Axis, bounds: tuple[float, float], top: float, most: float, cls: str) -> list[Markup]:

@@ -20,13 +20,13 @@ def write(node: Node) -> str:
         case Not(term):
             return f"not {_inside(term, And, Or)}"
         case Compare(path, operator, value):
-            return f"{_path(path)} {operator} {_scalar(value)}"
+            return f"{write_path(path)} {operator} {write_scalar(value)}"
         case Among(path, values):
-            return f"{_path(path)} in ({', '.join(map(_scalar, values))})"
+            return f"{write_path(path)} in ({', '.join(map(write_scalar, values))})"
         case Contains(path, text):
-            return f"{_path(path)} contains {_quoted(text)}"
+            return f"{write_path(path)} contains {_quoted(text)}"
         case Is(path, what):
-            return f"{_path(path)} is {what}"
+            return f"{write_path(path)} is {what}"
         case Search(text):
             return _quoted(text)
         case _:
@@ -37,14 +37,16 @@ def _inside(node: Node, *bracketed: type) -> str:
     return f"({write(node)})" if isinstance(node, bracketed) else write(node)
 
 
-def _path(path: Path) -> str:
+def write_path(path: Path) -> str:
+    """As a condition begins with it; names in the maps are quoted, whatever they hold."""
     if path.place in COLUMNS:
         return path.place
     keys = ".".join(map(_quoted, path.keys))
     return keys if path.place == "either" else f"{path.place}.{keys}"
 
 
-def _scalar(value: Scalar) -> str:
+def write_scalar(value: Scalar) -> str:
+    """As it stands behind an operator."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, datetime):

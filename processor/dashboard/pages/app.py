@@ -53,6 +53,8 @@ FILES = {
     "dashboard.css": "text/css; charset=utf-8",
     "charts.css": "text/css; charset=utf-8",
     "live.js": "text/javascript; charset=utf-8",
+    "brushing.js": "text/javascript; charset=utf-8",
+    "bounds.js": "text/javascript; charset=utf-8",
     "patching.js": "text/javascript; charset=utf-8",
 }
 

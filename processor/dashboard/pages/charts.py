@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 from markupsafe import Markup
 
 from processor.core.errors import UsageError
+from processor.core.numbers import to_json
 from processor.dashboard.asked import name_of
 from processor.dashboard.charts.best import WORDS, best_picture
 from processor.dashboard.charts.failures import failures_picture
@@ -16,8 +17,9 @@ from processor.dashboard.charts.parallel import parallel_picture
 from processor.dashboard.charts.scatter import scatter_picture
 from processor.dashboard.charts.spreads import SHARES, Spread, spread_picture, spreads
 from processor.dashboard.comparing import read_path
+from processor.dashboard.filters.terms import joined, terms_of
 from processor.dashboard.filters.text import write
-from processor.dashboard.filters.tree import Path
+from processor.dashboard.filters.tree import MAX_LENGTH, And, Path
 from processor.dashboard.pages.compare import choices, metrics_of, usual_metric
 from processor.dashboard.pages.views import Pairs, Question, Reading, Site, Table, View, read
 from processor.dashboard.queries.assembling import Scope
@@ -41,6 +43,8 @@ MOST_AXES = 7
 #: the arrays of the page's JSON
 CHARTS = ("best_so_far", "spread", "failures", "errors", "sample")
 OWN = ("by", "x")
+#: conditions of a filter that can be left out one by one
+MOST_TERMS = 12
 NAMES = ("chart", "arm", "name", "at", "value", "of")
 
 
@@ -77,6 +81,9 @@ async def show_charts(site: Site, question: Question) -> View:
         "ways": WORDS,
         "query": _query(reading, own),
         "empty": not keys,
+        "narrowed": _narrowed(reading, own),
+        "unfiltered": _query(reading, own, text=""),
+        "brush": _brush(reading, {"metric": metric, "x": name_of(axes[0]) if axes else ""}),
         "charts": None,
     }
     if not metric:
@@ -114,11 +121,34 @@ def _read(pairs: Pairs) -> tuple[Reading, dict[str, str]]:
     return read([pair for pair in pairs if pair[0] not in OWN]), own
 
 
-def _query(reading: Reading, own: dict[str, str]) -> str:
-    """The query string of the page, with its question mark."""
+def _query(reading: Reading, own: dict[str, str], **changes: Any) -> str:
+    """The query string of the page, with its question mark, but for these changes of the reading."""
     more = urlencode(own, quote_via=quote)
-    query = reading.query()
+    query = reading.query(**changes)
     return query + ("&" if query and more else "?" if more else "") + more
+
+
+def _narrowed(reading: Reading, own: dict[str, str]) -> list[tuple[str, str]]:
+    """The conditions of the filter, each with the query string without it; too many are one."""
+    terms = list(joined(reading.asked.filter))
+    if len(terms) > MOST_TERMS:
+        return [(reading.text, _query(reading, own, text="") or "?")]
+    return [
+        (write(And((term,))), _query(reading, own, text=write(And((*terms[:at], *terms[at + 1 :])))) or "?")
+        for at, term in enumerate(terms)
+    ]
+
+
+def _brush(reading: Reading, drawn: dict[str, str]) -> dict[str, str]:
+    """What the script of the brushes has to know: the filter, and what is drawn where nobody asked for it.
+
+    A narrower filter may make other choices, and the link that a brush makes is to show what was brushed.
+    """
+    return {
+        "terms": to_json(terms_of(reading.asked.filter)).decode(),
+        "drawn": to_json({name: value for name, value in drawn.items() if value}).decode(),
+        "most": str(MAX_LENGTH),
+    }
 
 
 def _axes(keys: Sequence[Key], x: str) -> tuple[Path, ...]:
@@ -162,18 +192,20 @@ def _direction(metric: str, reading: Reading) -> Direction:
 def _pictures(
     charts: Charts, by: Any, metric: str, found: Sequence[Spread], bounds: tuple[float, float] | None
 ) -> dict[str, Any]:
-    names = [label(path) for path in charts.axes]
-    shown = label(read_path(metric))
-    scatter, scatter_words = scatter_picture(charts.sample, 0, names[0], shown) if names else (None, "")
-    parallel, parallel_words = parallel_picture(charts.sample, names, shown)
+    names, path = [label(path) for path in charts.axes], read_path(metric)
+    shown, axes = label(path), [*charts.axes, path]
+    scatter, scatter_words = (
+        scatter_picture(charts.sample, 0, names[0], shown, (axes[0], path)) if names else (None, "")
+    )
+    parallel, parallel_words = parallel_picture(charts.sample, names, shown, axes)
     return {
-        "best_picture": best_picture(charts.best, shown, by),
+        "best_picture": best_picture(charts.best, shown, by, path),
         "scatter": scatter,
         "scatter_words": scatter_words,
         "x_name": names[0] if names else None,
         "parallel": parallel,
         "parallel_words": parallel_words,
-        "spread_picture": spread_picture(found, bounds, shown),
+        "spread_picture": spread_picture(found, bounds, shown, path),
         "failures_picture": failures_picture(charts.endings),
     }
 

@@ -48,8 +48,9 @@ function tell(words) {
   banner.hidden = words === "";
 }
 
-/** Whether the reader holds something that a change would take away: a selection that is being made or copied. */
+/** Whether the reader holds something that a change would take away: a brush, a selection that is made or copied. */
 function held() {
+  if (document.documentElement.dataset.held !== undefined) return true;
   const selection = document.getSelection();
   return selection !== null && !selection.isCollapsed && document.querySelector("main")?.contains(selection.anchorNode);
 }
@@ -71,6 +72,7 @@ async function refresh() {
     if (tag) headers["if-none-match"] = tag;
     const answer = await fetch(location.href.split("#")[0], { headers, cache: "no-store", credentials: "same-origin" });
     const text = answer.status === 304 ? shown : await answer.text();
+    if (held()) return;
     if (answer.status === 503) tell("The database does not answer: what is shown is what it was. It is tried again.");
     else show(text, answer.headers.get("etag") ?? "");
     seen = answer.status === 503 ? "" : wanted;
