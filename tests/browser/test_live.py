@@ -139,6 +139,24 @@ def test_who_stops_it_sees_what_was_until_it_is_wanted_again(opened: Open, brows
     browse(work)
 
 
+def test_after_the_last_news_a_page_asks_once_more_as_an_answer_may_have_been_held(
+    opened: Open, browse: Browse, database_url: str
+) -> None:
+    fill(database_url, [report("run", "t00")])
+    _, url = opened()
+
+    def work(page: Page) -> None:
+        versions: list[str] = []
+        page.on("request", lambda request: versions.append(request.headers.get("x-version", "")))
+        page.goto(f"{url}/trials")
+        deadline = time.monotonic() + PATIENCE_MS / 1000
+        while not any(versions.count(one) > 1 for one in versions if one):
+            assert time.monotonic() < deadline, versions
+            page.wait_for_timeout(100)
+
+    browse(work)
+
+
 def test_every_page_works_without_scripts(opened: Open, browse: Browse, database_url: str) -> None:
     fill(database_url, [report("run", f"t{at:02}", at, parameters={"lr": at}) for at in range(60)])
     _, url = opened()

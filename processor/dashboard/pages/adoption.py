@@ -11,10 +11,9 @@ from markupsafe import Markup
 from processor.core.errors import UsageError
 from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, picture, points_of, ticks
 from processor.dashboard.pages.rendering import count, share
-from processor.dashboard.pages.runs import query
+from processor.dashboard.pages.runs import counted_runs, query
 from processor.dashboard.pages.views import Question, Site, Table, View, read_few
 from processor.dashboard.queries.adoption import Adoption, adoption
-from processor.dashboard.queries.runs import run_page
 from processor.dashboard.statistics.intervals import Confidence
 from processor.dashboard.statistics.rates import wilson
 from processor.dashboard.statistics.results import Interval
@@ -50,9 +49,14 @@ async def show_adoption(site: Site, question: Question) -> View:
     name = given.get("window", USUAL)
     if name not in WINDOWS:
         raise UsageError(f"window is one of {', '.join(WINDOWS)}")
-    window, until = WINDOWS[name], datetime.now(UTC)
-    spans = await adoption(site.pool, until - window.back, until, window.seconds)
-    page = await run_page(site.pool, limit=RUNS)
+    window = WINDOWS[name]
+
+    async def find() -> tuple[datetime, list[Adoption]]:
+        now = datetime.now(UTC)
+        return now, await adoption(site.pool, now - window.back, now, window.seconds)
+
+    until, spans = await site.counts.get(("adoption", name), find)
+    page = await counted_runs(site, limit=RUNS)
     trials, adopted = sum(one.trials for one in spans), sum(one.adopted for one in spans)
     runs = [
         {"run_id": run["run_id"], "counts": counts, "share": _share(counts.with_spectral_norm, counts.trials)}

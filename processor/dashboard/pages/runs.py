@@ -9,7 +9,7 @@ from uuid import UUID
 
 from processor.core.errors import UsageError
 from processor.dashboard.pages.views import Question, Site, Table, View, read_few
-from processor.dashboard.queries.runs import PAGE, RunCounts, run_page
+from processor.dashboard.queries.runs import PAGE, RunCounts, RunPage, run_page
 
 KNOWN = ("search", "after", "limit")
 STATUSES = ("succeeded", "failed", "skipped", "cancelled")
@@ -23,7 +23,7 @@ async def show_runs(site: Site, question: Question) -> View:
     """The page; `search` is a text in the run's id, `after` the place behind which it starts."""
     given = read_few(question.pairs, KNOWN)
     limit, search = limit_of(given), given.get("search")
-    page = await run_page(site.pool, _behind(given.get("after")), limit, search)
+    page = await counted_runs(site, _behind(given.get("after")), limit, search)
     rows = [{**run, **describe(run, counts)} for run, counts in zip(page.runs, page.counts, strict=True)]
     following = None if page.next is None else f"{page.next[0].isoformat()}~{page.next[1]}"
     document = {"runs": [_document(row) for row in rows], "next": following}
@@ -37,6 +37,16 @@ async def show_runs(site: Site, question: Question) -> View:
         "query": query(given),
     }
     return View("runs.html", context, document, lambda: _table(rows))
+
+
+async def counted_runs(
+    site: Site, behind: tuple[datetime, str] | None = None, limit: int = PAGE, search: str | None = None
+) -> RunPage:
+    """As `run_page`; counts that took long are shared for a while."""
+    found: RunPage = await site.counts.get(
+        ("runs", behind, limit, search), lambda: run_page(site.pool, behind, limit, search)
+    )
+    return found
 
 
 def limit_of(given: dict[str, str], most: int = 200) -> int:

@@ -17,8 +17,6 @@ from processor.dashboard.statistics.results import Comparison
 from processor.store.pool import Pool
 
 Pairs = Sequence[tuple[str, str]]
-#: as long as a comparison is shown again without being made again
-SHARED_SECONDS = 5.0
 #: comparisons at once: each may hold 200 MB and a processor
 COMPARISONS = 2
 #: pages that are held for others who watch the same, by version
@@ -33,8 +31,9 @@ class Site:
     def __init__(self, pool: Pool, *, timeout_ms: int, mlflow_url: str | None = None) -> None:
         """`timeout_ms`: the pool's, as it is told; `mlflow_url`: where browsers find MLflow, None for nowhere."""
         self.pool, self.timeout_ms, self.mlflow_url = pool, timeout_ms, mlflow_url
-        self.comparisons: Shared[Comparison] = Shared(SHARED_SECONDS)
-        self.charts: Shared[Any] = Shared(SHARED_SECONDS)
+        self.comparisons: Shared[Comparison] = Shared()
+        self.charts: Shared[Any] = Shared()
+        self.counts: Shared[Any] = Shared()
         self.watched: Shared[Any] = Shared(HELD_SECONDS, HELD)
         self.changes = Changes(lambda: ask_version(pool))
         self.comparing = asyncio.Semaphore(COMPARISONS)

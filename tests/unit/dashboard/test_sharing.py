@@ -47,6 +47,27 @@ def test_an_answer_is_kept_for_its_time_and_then_found_out_again() -> None:
     assert asyncio.run(work()) == [1, 1, 2, 2]
 
 
+def test_without_a_time_an_answer_is_kept_ten_times_as_long_as_it_took_and_a_cheap_one_not_at_all() -> None:
+    async def work(took: float, *later: float) -> list[int]:
+        now, asked = [0.0], [0]
+        shared = Shared[int](clock=lambda: now[0])
+
+        async def find() -> int:
+            now[0] += took
+            asked[0] += 1
+            return asked[0]
+
+        found = [await shared.get("key", find)]
+        for seconds in later:
+            now[0] = took + seconds
+            found.append(await shared.get("key", find))
+        return found
+
+    assert asyncio.run(work(0.5, 4.9, 5.1)) == [1, 1, 2]
+    assert asyncio.run(work(30.0, 9.9, 10.1)) == [1, 1, 2]
+    assert asyncio.run(work(0.2, 0.0)) == [1, 2]
+
+
 def test_who_goes_away_ends_it_for_nobody_else() -> None:
     async def work() -> tuple[int, int]:
         source, shared = Source(), Shared[int](60)

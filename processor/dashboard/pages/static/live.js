@@ -7,6 +7,8 @@ import { patch } from "./patching.js";
 /** Milliseconds between two requests: at least so long, and ten times as long as the last one took. */
 const LEAST = 300;
 const TIMES = 10;
+/** After the last news: answers that are dear are held for ten seconds at the most, and may have been older. */
+const SETTLED = 12000;
 /** After the server has refused to be watched, or went away for good. */
 const AGAIN = 30000;
 const KEPT = "paused";
@@ -18,7 +20,10 @@ let tag = "";
 let busy = false;
 let next = 0;
 let timer = 0;
+let settling = 0;
 let seen = "";
+/** What was asked for before: a version is asked for twice, the second time when nothing of it is held any more. */
+let last = "";
 let paused = sessionStorage.getItem(KEPT) === "yes";
 
 const banner = document.createElement("p");
@@ -64,6 +69,7 @@ function plan() {
 async function refresh() {
   if (held() || busy) return plan();
   busy = true;
+  clearTimeout(settling);
   const wanted = /** @type {string} */ (version);
   const began = performance.now();
   try {
@@ -75,7 +81,8 @@ async function refresh() {
     if (held()) return;
     if (answer.status === 503) tell("The database does not answer: what is shown is what it was. It is tried again.");
     else show(text, answer.headers.get("etag") ?? "");
-    seen = answer.status === 503 ? "" : wanted;
+    if (last !== wanted) settling = setTimeout(settle, SETTLED);
+    seen = last = answer.status === 503 ? "" : wanted;
   } catch {
     tell("The server does not answer: what is shown is what it was. It is tried again.");
   } finally {
@@ -83,6 +90,11 @@ async function refresh() {
     next = performance.now() + Math.max(LEAST, TIMES * (performance.now() - began), seen === wanted ? 0 : 2000);
     plan();
   }
+}
+
+function settle() {
+  seen = "";
+  plan();
 }
 
 /**
