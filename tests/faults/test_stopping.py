@@ -153,19 +153,21 @@ def told_within_a_line(*command: str, **environment: str) -> Iterator[tuple[subp
 
 
 def wait_still(process: subprocess.Popen[bytes]) -> None:
-    """Until its main thread waits for somebody to read the pipe.
+    """Until its main thread, or that of each of its children, waits for somebody to read the pipe.
 
     Where the system does not tell: until it has begun, and has used no CPU for half a second.
     """
-    waits_in = Path(f"/proc/{process.pid}/wchan")
     used: list[float] = [0.0]
 
     def still() -> bool:
-        with contextlib.suppress(OSError):
-            if (place := waits_in.read_text()) not in ("", "0"):
-                return "pipe_write" in place
-        used.append(sum(psutil.Process(process.pid).cpu_times()[:2]))
-        return len(used) > 10 and used[-1] > 0.3 and used[-1] == used[-10]
+        here = psutil.Process(process.pid)
+        with contextlib.suppress(OSError, psutil.Error):
+            places = [Path(f"/proc/{one.pid}/wchan").read_text() for one in here.children() or [here]]
+            if set(places) - {"", "0"}:  # 0: it runs, or the system hides it
+                return all("pipe_write" in place for place in places)
+        used.append(sum(here.cpu_times()[:2]))
+        asleep = here.status() == psutil.STATUS_SLEEPING
+        return asleep and len(used) > 10 and used[-1] > 0.3 and used[-1] == used[-10]
 
     wait_until(still, "the process stands still", 60)
 

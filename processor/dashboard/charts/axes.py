@@ -54,7 +54,7 @@ def key(width: float, y: float) -> Markup:
     x = width
     for _, cls, words in reversed(ARMS):
         parts.append(element("text", words, x=x, y=y, text_anchor="end", cls=cls))
-        x -= 8 * len(words)
+        x -= 8 * len(words) + 10
     return Markup("").join(parts)
 
 
