@@ -32,6 +32,7 @@ class TopicWatch:
         self._next = 0.0
         self._missing_since: float | None = None
         self.topic_id = ""
+        self.heard_at = float("-inf")  # monotonic second of the last answer that told of the topic
         self.answered = self.missing = False
 
     def hurry(self) -> None:
@@ -63,6 +64,7 @@ class TopicWatch:
                 self._note_missing()
             return  # a broker that is down, or one that does not let us look
         self.topic_id = "" if found == _NO_ID else found
+        self.heard_at = time.monotonic()
         self._missing_since = None
         if self.missing:
             self._show(missing=False)
