@@ -17,7 +17,7 @@ import json
 import random
 import statistics
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -271,10 +271,14 @@ async def ask_all(url: str, reps: int) -> dict[str, dict[str, float]]:
                 began = time.monotonic()
                 await question(pool)
                 milliseconds.append((time.monotonic() - began) * 1000)
-            rest = sorted(milliseconds[1:])
-            at = min(len(rest) - 1, round(0.95 * len(rest)))
-            found[name] = {"p50_ms": round(statistics.median(rest), 1), "p95_ms": round(rest[at], 1)}
+            found[name] = quantiles(milliseconds[1:])
     return found
+
+
+def quantiles(milliseconds: Sequence[float]) -> dict[str, float]:
+    ordered = sorted(milliseconds)
+    at = min(len(ordered) - 1, round(0.95 * len(ordered)))
+    return {"p50_ms": round(statistics.median(ordered), 1), "p95_ms": round(ordered[at], 1)}
 
 
 def show(plain: dict[str, Any], indexed: dict[str, Any], console: Console) -> None:

@@ -17,11 +17,10 @@ import json
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
@@ -35,7 +34,7 @@ from rich.table import Table
 
 from benchmarks.__main__ import RESULTS, circumstances, open_stack
 from benchmarks.contestants import ask
-from benchmarks.dashboard import LARGE, NEWEST, SIZES, fill
+from benchmarks.dashboard import LARGE, NEWEST, SIZES, fill, quantiles
 from processor.local.files import free_ports
 from processor.store.migrations import migrate
 from processor.store.session import Session
@@ -160,12 +159,6 @@ def time_page(client: httpx.Client, path: str, reps: int) -> dict[str, Any]:
 
 def _since(began: float) -> float:
     return round((time.monotonic() - began) * 1000, 1)
-
-
-def quantiles(milliseconds: Sequence[float]) -> dict[str, float]:
-    ordered = sorted(milliseconds)
-    at = min(len(ordered) - 1, round(0.95 * len(ordered)))
-    return {"p50_ms": round(statistics.median(ordered), 1), "p95_ms": round(ordered[at], 1)}
 
 
 def time_pages(served: Served, process: psutil.Process, reps: int, console: Console) -> dict[str, Any]:

@@ -136,7 +136,7 @@ def _choice(name: str, text: str | None, choices: tuple[str, ...]) -> Any:
 
 def write_asked(asked: Asked) -> str:
     """The query string, without its question mark; empty where all is as by default."""
-    columns = None if asked.columns is None else ",".join(name_of(path) for path in asked.columns)
+    columns = None if asked.columns is None else ",".join(write_path(path) for path in asked.columns)
     values = {
         "q": write(asked.filter),
         "sort": "" if asked.sort == NEWEST else write_sort(asked.sort),
@@ -151,7 +151,3 @@ def write_asked(asked: Asked) -> str:
         "defaulted": "" if asked.defaulted == "in" else asked.defaulted,
     }
     return urlencode({name: value for name, value in values.items() if value}, quote_via=quote)
-
-
-def name_of(path: Path) -> str:
-    return write_path(path)

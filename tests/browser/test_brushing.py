@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.terms import Term, terms_of
 from tests.browser.conftest import Browse
-from tests.browser.test_live import LISTEN, more, wait_told
+from tests.browser.test_live import listen, more, wait_told
 from tests.support.dashboards import Open
 from tests.support.pages import fill, report
 from tests.support.trials import START
@@ -299,9 +299,7 @@ def test_what_comes_meanwhile_takes_no_brush_away_and_can_be_brushed(
 
     def work(page: Page) -> None:
         page.goto(f"{url}/charts?x=lr&metric=accuracy")
-        page.locator("#pause").wait_for()
-        page.evaluate(LISTEN)
-        wait_told(page, 0)
+        listen(page)
         axis = brush_of(page, "Parallel coordinates", 'parameters."units"')
         lines = chart(page, "Parallel coordinates").locator("polyline")
         begin, end = pixels(axis, 0.3, 0.6)

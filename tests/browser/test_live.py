@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -33,12 +34,24 @@ def wait_for(page: Page, name: str) -> None:
     page.get_by_role("link", name=name, exact=True).first.wait_for(state="attached")
 
 
-def wait_told(page: Page, before: int) -> None:
-    """Until the server has told more often; asked from here, as the pages' policy lets no text become a script."""
+def wait_on(page: Page, condition: Callable[[], bool], what: str) -> None:
+    """Asked from here, as the pages' policy lets no text become a script."""
     deadline = time.monotonic() + PATIENCE_MS / 1000
-    while page.evaluate("window.told ?? 0") <= before:
-        assert time.monotonic() < deadline, "the server tells nothing"
+    while not condition():
+        assert time.monotonic() < deadline, what
         page.wait_for_timeout(50)
+
+
+def wait_told(page: Page, before: int) -> None:
+    """Until the server has told more often."""
+    wait_on(page, lambda: page.evaluate("window.told ?? 0") > before, "the server tells nothing")
+
+
+def listen(page: Page) -> None:
+    """To what the server tells the page, from the first word on."""
+    page.locator("#pause").wait_for()
+    page.evaluate(LISTEN)
+    wait_told(page, 0)
 
 
 def test_new_trials_appear_and_what_the_reader_holds_stays(opened: Open, browse: Browse, database_url: str) -> None:
@@ -74,9 +87,7 @@ def test_while_a_text_is_selected_nothing_moves(opened: Open, browse: Browse, da
 
     def work(page: Page) -> None:
         page.goto(f"{url}/trials")
-        page.locator("#pause").wait_for()
-        page.evaluate(LISTEN)
-        wait_told(page, 0)
+        listen(page)
         page.get_by_role("link", name="t00", exact=True).evaluate(SELECT)
         told = page.evaluate("window.told")
         more(database_url, "came")
@@ -149,10 +160,7 @@ def test_after_the_last_news_a_page_asks_once_more_as_an_answer_may_have_been_he
         versions: list[str] = []
         page.on("request", lambda request: versions.append(request.headers.get("x-version", "")))
         page.goto(f"{url}/trials")
-        deadline = time.monotonic() + PATIENCE_MS / 1000
-        while not any(versions.count(one) > 1 for one in versions if one):
-            assert time.monotonic() < deadline, versions
-            page.wait_for_timeout(100)
+        wait_on(page, lambda: any(versions.count(one) > 1 for one in versions if one), "no version is asked for twice")
 
     browse(work)
 

@@ -11,6 +11,7 @@ import pytest
 from cerebros_client.mlflow import log_files
 
 from processor.core.settings import Settings
+from processor.mlflow.ports import Run
 from processor.mlflow.rest import Access, RestTracking
 from tests.factories import produce, report
 from tests.support.certificates import Authority
@@ -95,11 +96,7 @@ def test_trials_are_mirrored_through_tls_by_a_user_whose_password_changes_and_wh
 ) -> None:
     """A run that this user may not write is told and holds up nobody; a new password is asked for, and nothing lost."""
     admin = protected.as_admin()
-    experiment = admin.create_experiment(f"{settings.group_id} of somebody else", {}).id
-    theirs = admin.create_run(experiment, "trainer's", 1, {})
-    start("ingest")
-    start("relay")
-    send(settings, "theirs", mlflow_run_id=theirs.run_id)
+    theirs = report_run_of_somebody_else(settings, start, admin)
     send(settings, "ours")
     running = start("mlflow", **access)
     wait_until(lambda: states(settings) == {"theirs": "forbidden", "ours": "linked"}, "each is told", 60)
@@ -111,7 +108,7 @@ def test_trials_are_mirrored_through_tls_by_a_user_whose_password_changes_and_wh
     start("mlflow", **{**access, "PROCESSOR_MLFLOW_PASSWORD": LATER})
     wait_until(lambda: states(settings).get("later") == "linked", "it goes on", 60)
     admin._ask("PATCH", "/api/2.0/mlflow/users/update-password", body=as_json(username=USER, password=PASSWORD))
-    grant = as_json(username=USER, resource_type="experiment", resource_id=experiment, permission="EDIT")
+    grant = as_json(username=USER, resource_type="experiment", resource_id=theirs.experiment_id, permission="EDIT")
     admin._ask("POST", "/api/3.0/mlflow/users/permissions/grant", body=grant)
     run_command({**environment, **access}, "mlflow", "verify", "--mend")
     assert set(states(settings).values()) == {"linked"}
@@ -121,11 +118,7 @@ def test_a_trial_that_names_a_run_which_may_not_be_written_gets_one_of_its_own_w
     settings: Settings, start: Start, access: dict[str, str], protected: ProtectedServer
 ) -> None:
     admin = protected.as_admin()
-    experiment = admin.create_experiment(f"{settings.group_id} of another one", {}).id
-    theirs = admin.create_run(experiment, "trainer's", 1, {})
-    start("ingest")
-    start("relay")
-    send(settings, "theirs", mlflow_run_id=theirs.run_id)
+    theirs = report_run_of_somebody_else(settings, start, admin)
     start("mlflow", PROCESSOR_MLFLOW_CREATE_MISSING="true", **access)
     wait_until(lambda: states(settings) == {"theirs": "linked"}, "it is linked", 60)
     [link] = [row for row in link_rows(settings) if row["trial_id"]]
@@ -152,6 +145,16 @@ def test_files_go_into_a_run_through_tls_with_the_variables_of_mlflows_own_clien
     (tmp_path / "plot.png").write_bytes(b"plot")
     uri = log_files(run.run_id, tmp_path / "plot.png", tracking_uri=front.url)
     assert uri.startswith("mlflow-artifacts:/")
+
+
+def report_run_of_somebody_else(settings: Settings, start: Start, admin: RestTracking) -> Run:
+    """A run that the mirror's user may read and not write, and a trial `theirs` that names it."""
+    experiment = admin.create_experiment(f"{settings.group_id} of somebody else", {}).id
+    theirs = admin.create_run(experiment, "trainer's", 1, {})
+    start("ingest")
+    start("relay")
+    send(settings, "theirs", mlflow_run_id=theirs.run_id)
+    return theirs
 
 
 def send(settings: Settings, trial: str, mlflow_run_id: str | None = None) -> None:

@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from processor.core.errors import UsageError
 from processor.core.numbers import to_json
-from processor.dashboard.asked import name_of
 from processor.dashboard.charts.best import WORDS, best_picture
 from processor.dashboard.charts.failures import failures_picture
 from processor.dashboard.charts.parallel import parallel_picture
@@ -18,7 +17,7 @@ from processor.dashboard.charts.scatter import scatter_picture
 from processor.dashboard.charts.spreads import SHARES, Spread, spread_picture, spreads
 from processor.dashboard.comparing import read_path
 from processor.dashboard.filters.terms import joined, terms_of
-from processor.dashboard.filters.text import write
+from processor.dashboard.filters.text import write, write_path
 from processor.dashboard.filters.tree import MAX_LENGTH, And, Path
 from processor.dashboard.pages.compare import choices, metrics_of, usual_metric
 from processor.dashboard.pages.views import Pairs, Question, Reading, Site, Table, View, read
@@ -76,14 +75,14 @@ async def show_charts(site: Site, question: Question) -> View:
         "reading": reading,
         "metric": metric,
         "metrics": metrics_of(keys, metric),
-        "parameters": choices([(name_of(path), label(path)) for path in axes], own.get("x", "")),
+        "parameters": choices([(write_path(path), label(path)) for path in axes], own.get("x", "")),
         "by": own.get("by", "trial"),
         "ways": WORDS,
         "query": _query(reading, own),
         "empty": not keys,
         "narrowed": _narrowed(reading, own),
         "unfiltered": _query(reading, own, text=""),
-        "brush": _brush(reading, {"metric": metric, "x": name_of(axes[0]) if axes else ""}),
+        "brush": _brush(reading, {"metric": metric, "x": write_path(axes[0]) if axes else ""}),
         "charts": None,
     }
     if not metric:
@@ -96,7 +95,7 @@ async def show_charts(site: Site, question: Question) -> View:
     document = {
         "metric": metric,
         "direction": charts.direction,
-        "axes": [name_of(path) for path in charts.axes],
+        "axes": [write_path(path) for path in charts.axes],
         "best_so_far": charts.best,
         "spread": found,
         "failures": charts.endings,

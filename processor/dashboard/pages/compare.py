@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from processor.core.errors import UsageError
-from processor.dashboard.asked import Asked, name_of, write_asked
+from processor.dashboard.asked import Asked, write_asked
 from processor.dashboard.comparing import compare_arms, read_path
+from processor.dashboard.filters.text import write_path
 from processor.dashboard.filters.tree import FilterError
 from processor.dashboard.pages import arms
 from processor.dashboard.pages.listing import kept, label_of
@@ -93,14 +94,14 @@ def usual_metric(keys: Sequence[Key]) -> str:
     """The metric that most trials have, one whose direction its name tells before one of which it does not."""
     numeric = [key for key in keys if key.place == "metrics" and key.numbers]
     numeric.sort(key=lambda key: guess_direction(key.key).better == "unknown")
-    return name_of(numeric[0].path) if numeric else ""
+    return write_path(numeric[0].path) if numeric else ""
 
 
 def metrics_of(keys: Sequence[Key], chosen: str) -> list[Choice]:
     """What can be chosen as a metric: metrics, columns and parameters that are numbers."""
-    offered = [(name_of(key.path), key.key) for key in keys if key.place == "metrics" and key.numbers]
+    offered = [(write_path(key.path), key.key) for key in keys if key.place == "metrics" and key.numbers]
     offered += [(name, label_of(read_path(name))) for name in COLUMNS]
-    offered += [(name_of(key.path), f"{key.key} (a parameter)") for key in keys if _is_number(key)]
+    offered += [(write_path(key.path), f"{key.key} (a parameter)") for key in keys if _is_number(key)]
     return choices(offered, chosen)
 
 
@@ -110,7 +111,7 @@ def _is_number(key: Key) -> bool:
 
 def _parameters(keys: Sequence[Key], chosen: str) -> list[Choice]:
     few = [key for key in keys if key.place == "parameters" and not key.nested and 1 < key.values <= MOST_LEVELS]
-    return choices([("spectral_norm", "spectral_norm"), *((name_of(key.path), key.key) for key in few)], chosen)
+    return choices([("spectral_norm", "spectral_norm"), *((write_path(key.path), key.key) for key in few)], chosen)
 
 
 def choices(offered: Sequence[tuple[str, str]], chosen: str) -> list[Choice]:

@@ -7,10 +7,9 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from processor.core.errors import UsageError
-from processor.dashboard.asked import name_of
 from processor.dashboard.exports import export_csv, export_jsonl
 from processor.dashboard.filters.fields import COLUMNS
-from processor.dashboard.filters.text import write
+from processor.dashboard.filters.text import write, write_path
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.pages.mirroring import mlflow_of_row, words_of
 from processor.dashboard.pages.paths import Form
@@ -98,7 +97,7 @@ class Listing(NamedTuple):
             "count": self.total,
             "previous": self.page.previous,
             "next": self.page.next,
-            "columns": [name_of(column.path) for column in self.columns],
+            "columns": [write_path(column.path) for column in self.columns],
         }
 
     def choices(self) -> list[tuple[str, str, bool]]:
@@ -106,7 +105,7 @@ class Listing(NamedTuple):
         shown = {column.path for column in self.columns}
         offered = [Path(name) for name in OPTIONAL] + [key.path for key in self.keys]
         offered += [path for path in (self.reading.asked.columns or ()) if path not in offered]
-        return [(name_of(path), label_of(path), path in shown) for path in offered]
+        return [(write_path(path), label_of(path), path in shown) for path in offered]
 
 
 async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:

@@ -19,7 +19,7 @@ from processor.core.errors import UsageError
 from processor.core.numbers import MAX_DIGITS
 from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.parser import parse
-from processor.dashboard.filters.text import write
+from processor.dashboard.filters.text import write_path
 from processor.dashboard.filters.tree import Is, Path
 from processor.dashboard.queries.assembling import Assembly, value_sql
 
@@ -76,7 +76,7 @@ def read_sort(text: str) -> Sort:
 
 
 def write_sort(sort: Sort) -> str:
-    return ("-" if sort.down else "") + write(Is(sort.path, "missing")).removesuffix(" is missing")
+    return ("-" if sort.down else "") + write_path(sort.path)
 
 
 def write_cursor(cursor: Cursor) -> str:

@@ -18,10 +18,7 @@ limit 2001
 -- The next trials of a filter behind an id, with all that is theirs.
 select run.run_id, trial.*, trial.id::text as id, link.state as mlflow_state
 from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
-left join lateral (
-    select state, mlflow_run_id, experiment_id from mlflow_links
-    where mlflow_links.run_id = run.run_id and mlflow_links.trial_id = trial.trial_id
-    order by updated_at desc, server limit 1) link on true
+{newest_link}
 where /*filter*/ true and /*after*/ true
 order by trial.id
 limit /*limit*/ 1

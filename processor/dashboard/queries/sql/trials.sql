@@ -1,3 +1,10 @@
+-- fragment: newest_link
+-- Of the links of a trial, one a tracking server, the one that changed last.
+left join lateral (
+    select state, mlflow_run_id, experiment_id from mlflow_links
+    where mlflow_links.run_id = run.run_id and mlflow_links.trial_id = trial.trial_id
+    order by updated_at desc, server limit 1) link on true
+
 -- name: trial_rows
 -- The trials $1 in this order, as a page shows them: without what may be large and stands on a trial's own page.
 select run.run_id, trial.id::text as id, trial.trial_id, trial.status, trial.spectral_norm, trial.metrics,
@@ -8,10 +15,7 @@ select run.run_id, trial.id::text as id, trial.trial_id, trial.status, trial.spe
 from unnest($1::text[]::uuid[]) with ordinality as wanted (id, place)
 join cerebros_model_trials trial on trial.id = wanted.id
 join cerebros_model_runs run on run.id = trial.model_run_id
-left join lateral (
-    select state, mlflow_run_id, experiment_id from mlflow_links
-    where mlflow_links.run_id = run.run_id and mlflow_links.trial_id = trial.trial_id
-    order by updated_at desc, server limit 1) link on true
+{newest_link}
 order by wanted.place
 
 -- name: trial_by_name
