@@ -132,7 +132,7 @@ async def _estimate(pool: Pool, scope: Scope) -> int:
         assembly.put("scope", assembly.condition(scope._replace(filter=EVERYTHING)), "true")
         assembly.put("limit", assembly.given(SAMPLED, "integer"), "1")
     (found,) = await fetch(pool, assembly.query())
-    return round(await _all_of(pool, scope) * found["count"] / max(1, found["looked"]))
+    return int(await _all_of(pool, scope) * found["count"] / max(1, found["looked"]) + 0.5)
 
 
 async def trial_keys(pool: Pool, scope: Scope) -> list[Key]:
