@@ -15,7 +15,7 @@ from processor.core.settings import Settings
 from processor.store.counts import counts_missed, recount
 from processor.store.migrations import migrate
 from processor.store.session import Session
-from tests.conftest import execute
+from tests.conftest import execute, settings_of
 from tests.factories import produce, report
 from tests.support.ledger import ledger_session
 from tests.support.legacy import LEGACY
@@ -44,7 +44,7 @@ def counted(database_url: str) -> str:
 
 def wrong(url: str) -> list[dict[str, Any]]:
     """By SQL of the tests' own, and by the product's: both have to agree on whether anything is."""
-    with ledger_session(Settings(_env_file=None, database_url=url)) as store:  # type: ignore[call-arg]
+    with ledger_session(settings_of({"PROCESSOR_DATABASE_URL": url})) as store:
         found = store.fetch("ledger_counts")
     with Session(url) as store:
         assert bool(counts_missed(store)) == bool(found)

@@ -10,7 +10,7 @@ import pytest
 from processor.core.errors import TransientError
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.queries import trials as trials_queries
-from processor.dashboard.queries.assembling import Scope
+from processor.dashboard.queries.assembling import Scope, fetch
 from processor.dashboard.queries.letters import letter_page
 from processor.dashboard.queries.runs import run_page
 from processor.dashboard.queries.sorting import read_cursor, read_sort
@@ -113,7 +113,6 @@ def test_filters_and_counts_agree_with_the_trials(filled: str) -> None:
 
 def test_a_count_that_takes_too_long_is_told_as_an_estimate(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is of a sample, times the trials there are: here the sample is all of them."""
-    fetch = trials_queries.fetch
 
     async def slow(pool: Pool, query: Any, timeout_ms: int | None = None) -> Any:
         if timeout_ms is None:
@@ -125,7 +124,8 @@ def test_a_count_that_takes_too_long_is_told_as_an_estimate(filled: str, monkeyp
         expected = [
             one for one in trials() if one["parameters"].get("optimizer") == "adam" and run_id in (None, one["run_id"])
         ]
-        found = ask(filled, lambda pool, run_id=run_id: count_trials(pool, Scope(run_id, parse("optimizer = adam"))))
+        scope = Scope(run_id, parse("optimizer = adam"))
+        found = ask(filled, lambda pool, scope=scope: count_trials(pool, scope))  # type: ignore[misc]
         assert found == trials_queries.Count(len(expected), "about")
 
 
