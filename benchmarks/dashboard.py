@@ -122,7 +122,7 @@ async def fill(url: str, rows: int, largest: int, runs: int) -> float:
     await connection.execute("set session_replication_role = replica")  # counted at once, behind it
     await copy(connection, [str(row["id"]) for row in ids], places, rows)
     await connection.execute("reset session_replication_role")
-    for name in ("recount_runs", "recount_times"):
+    for name in ("recount_runs", "recount_times", "fold_counts"):
         await connection.execute(load_queries()[name], timeout=FILL_SECONDS)
     for name, columns in SECONDARY.items():
         await connection.execute(f"create index {name} on cerebros_model_trials {columns}")

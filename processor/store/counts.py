@@ -40,6 +40,7 @@ def recount(store: Session) -> tuple[int, int]:
             int((await connection.execute(load_queries()[name], timeout=PATIENCE_SECONDS)).split()[-1])
             for name in ("recount_runs", "recount_times")
         ]
+        await connection.execute(load_queries()["fold_counts"])
         return of_runs, of_time
 
     return _at_leisure(store, work, readonly=False)

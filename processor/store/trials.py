@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from processor.core.errors import FatalError
 from processor.core.messages import Batch, Rejection, Report, Written
 from processor.core.parts import Halves
+from processor.core.times import Seldom
 from processor.store.applying import Applied, Applier, EventOf, Runs
 from processor.store.errors import ReportError, sort_error
 from processor.store.outbox import seal_packets
@@ -24,6 +25,9 @@ from processor.store.refused import Refused
 from processor.store.rejections import letter_messages, resolve_written, store_rejections
 from processor.store.runs import RunLocks, is_lock
 from processor.store.session import Session
+
+#: how often a sink adds what statements have counted to the counts
+FOLD_SECONDS = 10.0
 
 
 class TrialStore:
@@ -37,6 +41,7 @@ class TrialStore:
         self._applier = Applier(event_of, store.where, self._refused)
         self._locks = RunLocks(store.where, create_runs=create_runs)
         self._queries = load_queries()
+        self._counting = Seldom(FOLD_SECONDS)
 
     def close(self) -> None:
         self._store.close()
@@ -90,6 +95,8 @@ class TrialStore:
             letters = await store_rejections(connection, rejections) if rejections else []
             for packets in seal_packets(chain(applied.messages, letter_messages(letters))):
                 await connection.execute(self._queries["insert_outbox"], *packets)
+            if self._counting.due():
+                await connection.execute(self._queries["fold_counts"])
         self._refused.add(applied.total, applied.by_constraint)
         return Written(
             **{verdict.word: number for verdict, number in applied.counts.items()},

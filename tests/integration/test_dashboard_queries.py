@@ -131,7 +131,7 @@ def test_a_count_that_takes_too_long_is_told_as_an_estimate(filled: str, monkeyp
 
 def test_without_a_filter_a_count_is_known_and_looks_at_no_trial(filled: str) -> None:
     assert ask(filled, lambda pool: count_trials(pool, Scope())) == trials_queries.Count(len(trials()), "exactly")
-    execute(filled, "delete from cerebros_run_counts")
+    execute(filled, "delete from cerebros_run_counts; delete from cerebros_count_changes")
     assert ask(filled, lambda pool: count_trials(pool, Scope())) == trials_queries.Count(0, "exactly")
 
 

@@ -17,10 +17,14 @@ union all
 
 -- name: recount_runs
 -- Adds what the counts by run miss.
-insert into cerebros_run_counts (model_run_id, status, spectral_norm, trials, duration_ms)
-select model_run_id, status, spectral_norm, trials, duration_ms from cerebros_run_counts_missed()
+insert into cerebros_count_changes (model_run_id, at, status, spectral_norm, defaulted, trials, duration_ms)
+select model_run_id, null, status, spectral_norm, false, trials, duration_ms from cerebros_run_counts_missed()
 
 -- name: recount_times
 -- Adds what the counts by time miss.
-insert into cerebros_time_counts (at, spectral_norm, defaulted, trials)
-select at, spectral_norm, defaulted, trials from cerebros_time_counts_missed()
+insert into cerebros_count_changes (model_run_id, at, status, spectral_norm, defaulted, trials, duration_ms)
+select null, at, '', spectral_norm, defaulted, trials, 0 from cerebros_time_counts_missed()
+
+-- name: fold_counts
+-- Adds what statements have counted to the counts, unless another session is at it.
+select cerebros_fold_counts()

@@ -1,6 +1,9 @@
 -- name: status_rows
 -- How much has been written; metrics by step are too many to be counted each time.
-select (select count(*) from cerebros_model_runs) as runs, (select coalesce(sum(trials), 0)::bigint from cerebros_run_counts) as rows,
+select (select count(*) from cerebros_model_runs) as runs, (select coalesce(sum(trials), 0)::bigint from (
+            select trials from cerebros_run_counts
+            union all
+            select trials from cerebros_count_changes where model_run_id is not null) as counted) as rows,
        (select count(*) from cerebros_trial_progress) as trials_with_progress,
        (select greatest(reltuples, 0)::bigint from pg_class
         where oid = 'cerebros_trial_metrics'::regclass) as metrics_about

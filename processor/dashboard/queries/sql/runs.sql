@@ -14,12 +14,14 @@ select run.*, run.id::text as id from cerebros_model_runs run where run.run_id =
 
 -- name: run_counts
 -- Trials of the runs $1 by status and arm, as they are counted while they are written. None of a status: no row.
-select counted.model_run_id::text as id, counted.status, counted.spectral_norm, sum(counted.trials)::bigint as trials,
-       sum(counted.duration_ms) as duration_ms
-from cerebros_run_counts counted
-where counted.model_run_id = any($1::text[]::uuid[])
+select model_run_id::text as id, status, spectral_norm, sum(trials)::bigint as trials, sum(duration_ms) as duration_ms
+from (select model_run_id, status, spectral_norm, trials, duration_ms from cerebros_run_counts
+      where model_run_id = any($1::text[]::uuid[])
+      union all
+      select model_run_id, status, spectral_norm, trials, duration_ms from cerebros_count_changes
+      where model_run_id = any($1::text[]::uuid[])) as counted
 group by 1, 2, 3
-having sum(counted.trials) > 0
+having sum(trials) > 0
 
 -- name: run_times
 -- When the first and the last trial of the runs $1 were first seen.

@@ -63,8 +63,12 @@ select count(*) as count from (
 
 -- name: trials_counted
 -- Trials of the run $1, or of all where it is null, as they are counted while they are written.
-select coalesce(sum(trials), 0)::bigint as count from cerebros_run_counts
-where $1::text is null or model_run_id = (select id from cerebros_model_runs where run_id = $1)
+with run as (select (select id from cerebros_model_runs where run_id = $1) as id)
+select coalesce(sum(trials), 0)::bigint as count
+from (select trials from cerebros_run_counts where $1::text is null or model_run_id = (select id from run)
+      union all
+      select trials from cerebros_count_changes
+      where model_run_id is not null and ($1::text is null or model_run_id = (select id from run))) as counted
 
 -- name: trial_share
 -- Of the newest and of the oldest trials of a scope, so many each, how many a filter holds.

@@ -42,8 +42,9 @@ limit 2000
 select date_bin(make_interval(secs => $1), at, timestamptz 'epoch') as at, sum(trials)::bigint as trials,
        coalesce(sum(trials) filter (where spectral_norm), 0)::bigint as adopted,
        coalesce(sum(trials) filter (where defaulted), 0)::bigint as defaulted
-from cerebros_time_counts
-where at >= $2
+from (select at, spectral_norm, defaulted, trials from cerebros_time_counts where at >= $2
+      union all
+      select at, spectral_norm, defaulted, trials from cerebros_count_changes where at >= $2) as counted
 group by 1
 having sum(trials) > 0
 order by 1
