@@ -4,8 +4,8 @@
     python -m benchmarks.beside [--sizes 60,1000,10000,100000,1000000] [--reps 5] [--name beside]
 
 Each has a store of its own for each size, filled in bulk and asked by its own interface what it then holds: ours a
-database in PostgreSQL, the others a SQLite file in memory, as their own documentation begins; they read it in their own
-process. Each is started as its users start it. Every look has a browser context of its own, so nothing is held there;
+database in PostgreSQL, the others a SQLite file in memory, as their own documentation begins; they read it in their
+own process. Each is started as its users start it. Every look has a browser context of its own, so nothing is held;
 the first look at a view finds a server that has not read what it shows, those behind it (in turns) a warm one. A view
 that is not there within 60 s is that, and its server is started anew. CPU seconds are the server's (and PostgreSQL's,
 for ours) until its page is at rest; memory is that of the server's processes, after the look.
@@ -44,7 +44,7 @@ OPTUNA_DASHBOARD = Path(__file__).parents[2] / ".venv-beside" / "bin" / "optuna-
 MEMORY = Path("/dev/shm")
 SIZES = (60, 1000, 10_000, 100_000, 1_000_000)
 #: from so many on fewer looks: they say the same of one that takes seconds
-LARGE, LARGE_REPS = 100_000, 3
+LARGE, LARGE_REPS = 100_000, 1
 Figures = dict[str, Any]
 
 
@@ -62,8 +62,8 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=program, args=looking.FLAGS)
         for size in arguments.sizes:
             reps = arguments.reps if size < LARGE else min(arguments.reps, LARGE_REPS)
-            result[str(size)] = measure(contestants(size, Path(folder), stack), browser, reps, console)
-            write(arguments.name, result, stack, browser.version)
+            found = measure(contestants(size, Path(folder), stack), browser, reps, console)
+            result = write(arguments.name, size, {**about(stack, browser), "of": found})
     console.print(table(result))
     console.print(f"written: benchmarks/results/{arguments.name}.json")
 
@@ -104,7 +104,7 @@ def measure(those: list[Contestant], browser: Browser, reps: int, console: Conso
                 if name in found[one.name]["views"]:
                     tell(console, one, name, found[one.name]["views"][name])
         for one in those:
-            found[one.name]["live"] = with_server(one, lambda one=one: looking.watch(browser, one, reps))  # type: ignore[misc]
+            found[one.name]["live"] = with_server(one, lambda at: looking.watch(browser, at, reps))
             tell(console, one, "live", found[one.name]["live"])
     return found
 
@@ -117,7 +117,7 @@ def look_at(name: str, those: list[Contestant], browser: Browser, reps: int, fou
         turn = number % len(those)
         for one in those[turn:] + those[:turn]:
             if one in there:
-                seen = with_server(one, lambda one=one: looking.look(browser, one, views(one)[name]))  # type: ignore[misc]
+                seen = with_server(one, lambda at: looking.look(browser, at, views(at)[name]))
                 looks[one.name].append(seen)
                 if seen["ready_ms"] is None:
                     there.remove(one)
@@ -125,9 +125,9 @@ def look_at(name: str, those: list[Contestant], browser: Browser, reps: int, fou
         found[one.name]["views"][name] = sum_up(looks[one.name])
 
 
-def with_server(one: Contestant, look: Callable[[], Figures]) -> Figures:
+def with_server(one: Contestant, look: Callable[[Contestant], Figures]) -> Figures:
     """A server that did not get there is at work on what nobody waits for: the next look finds a new one."""
-    seen = look()
+    seen = look(one)
     if seen.get("why"):
         one.stop()
         one.start()
@@ -140,7 +140,7 @@ def sum_up(looks: list[Figures]) -> Figures:
     found: Figures = {"first": first}
     if rest and all(one["ready_ms"] is not None for one in rest):
         keys = ("ready_ms", "shown", "heap_mb", "requests", "kb", "cpu_s", "server_mib")
-        found |= {"looks": len(rest), **{key: statistics.median(one[key] for one in rest) for key in keys}}
+        found |= {"looks": len(rest), **{key: round(statistics.median(one[key] for one in rest), 2) for key in keys}}
         found["ready_ms_of_each"] = [one["ready_ms"] for one in rest]
     elif rest:
         found["in_vain"] = [one for one in rest if one["ready_ms"] is None]
@@ -151,34 +151,40 @@ def tell(console: Console, one: Contestant, what: str, figures: Figures) -> None
     console.print(f"{one.size}, {one.name}, {what}: {json.dumps(figures)}", soft_wrap=True, highlight=False)
 
 
-def write(name: str, result: Figures, stack: LocalStack, chromium: str) -> None:
-    """After each size: the last one takes longest, and may be interrupted."""
-    document = {
-        **circumstances("benchmarks.beside", stack),
-        "chromium": chromium,
-        "patience_s": looking.PATIENCE_S,
-        "limit_gib": LIMIT_BYTES // 2**30,
-        "sizes": result,
-    }
+def about(stack: LocalStack, browser: Browser) -> Figures:
+    own = {"chromium": browser.version, "patience_s": looking.PATIENCE_S, "limit_gib": LIMIT_BYTES // 2**30}
+    return {**circumstances("benchmarks.beside", stack), **own}
+
+
+def write(name: str, size: int, found: Figures) -> Figures:
+    """All that the file has then, by size: sizes may be measured one after the other, the last ones take long."""
+    path = RESULTS / f"{name}.json"
+    held = json.loads(path.read_text()) if path.exists() else {}
+    held[str(size)] = found
+    sorted_by_size = dict(sorted(held.items(), key=lambda item: int(item[0])))
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    path.write_text(json.dumps(sorted_by_size, indent=1) + "\n")
+    return sorted_by_size
 
 
 def table(result: Figures) -> Table:
     shown = Table(
         "trials", "view", "of", "first ms", "then ms", "on the page", "KB", "requests", "heap MB", "CPU s", "MiB"
     )
-    for size, found in result.items():
+    for size, measured in result.items():
+        found = measured["of"]
         for name in dict.fromkeys(name for one in found.values() for name in one["views"]):
             for contestant, one in found.items():
                 shown.add_row(f"{int(size):,}", name, contestant, *cells(one["views"].get(name)))
         for contestant, one in found.items():
-            took = one["live"]["ms"]
-            how = " by reloading" if one["live"].get("reloaded") else ""
-            shown.add_row(
-                f"{int(size):,}", "live", contestant, "", (f"{statistics.median(took):,.0f}" if took else "-") + how
-            )
+            shown.add_row(f"{int(size):,}", "live", contestant, "", live_cell(one["live"]))
     return shown
+
+
+def live_cell(live: Figures) -> str:
+    if not live["ms"]:
+        return "-"
+    return f"{statistics.median(live['ms']):,.0f}" + (" by reloading" if live["reloaded"] else "")
 
 
 def cells(view: Figures | None) -> Iterable[str]:

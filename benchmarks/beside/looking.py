@@ -21,8 +21,6 @@ QUIET_S, RESTLESS_S = 0.5, 5.0
 SAID_MS, SAID_CHARACTERS = 5000, 300
 FLAGS = ["--no-sandbox"]
 VIEWPORT: Any = {"width": 1400, "height": 900}
-#: MLflow asks again after half a minute where it does at all
-UNTOUCHED_S = 40.0
 
 
 class Wire:
@@ -132,7 +130,7 @@ def _times(page: Page, at: Contestant, reps: int) -> dict[str, Any]:
             came = link(mlflow_id(trial.number))
         if not reloaded:
             try:
-                wait_until(page, came, UNTOUCHED_S if isinstance(at, Mlflow) else PATIENCE_S)
+                wait_until(page, came, PATIENCE_S)
             except PlaywrightError:
                 reloaded = True
         if reloaded:
