@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,8 @@ def tell(console: Console, one: Contestant, what: str, figures: Figures) -> None
 
 def about(stack: LocalStack, browser: Browser) -> Figures:
     own = {"chromium": browser.version, "patience_s": looking.PATIENCE_S, "limit_gib": LIMIT_BYTES // 2**30}
-    return {**circumstances("benchmarks.beside", stack), **own}
+    with ThreadPoolExecutor(1) as thread:  # that of the caller has Playwright's event loop
+        return {**thread.submit(circumstances, "benchmarks.beside", stack).result(), **own}
 
 
 def write(name: str, size: int, found: Figures) -> Figures:
