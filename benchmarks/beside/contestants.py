@@ -28,7 +28,7 @@ from processor.local.stack import LocalStack
 from processor.store.migrations import migrate
 from processor.store.session import Session
 
-START_SECONDS = 120.0
+START_SECONDS = 600.0
 END_SECONDS = 10.0
 #: of addresses, for each process of a server: the machine has others to serve
 LIMIT_BYTES = 10 * 2**30
