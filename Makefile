@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 FRAMEWORKS := .venv-frameworks
+BESIDE := .venv-beside
 LOCK   := requirements/dev.txt
 # tests mostly wait (for sessions to end, for processes to start): four at once, each worker with servers of its own
 WORKERS ?= 4
@@ -10,7 +11,7 @@ WORKERS ?= 4
 TESTS  ?= tests
 STAMP  := $(VENV)/.installed
 
-.PHONY: help setup demo test test-again test-frameworks coverage soak check docs pictures bench wheel lock clean
+.PHONY: help setup demo test test-again test-frameworks coverage soak check docs pictures bench bench-beside wheel lock clean
 
 help:
 	@echo "make demo   a real search reports through a real Kafka into a real PostgreSQL, is replayed and reconciled"
@@ -21,6 +22,7 @@ help:
 	@echo "make docs   the documentation as HTML into build/docs; a dead link fails"
 	@echo "make pictures  every page of the dashboard with made-up searches, as docs/pictures/*.png; needs a Chromium"
 	@echo "make bench  throughput and latency beside the ceilings      make soak  minutes of random kills"
+	@echo "make bench-beside  the dashboard beside Optuna Dashboard, in an environment of its own, and the MLflow UI; needs a Chromium"
 	@echo "make setup  only install: .venv/bin/processor               make lock  refresh requirements/*.txt"
 	@echo "make wheel  what others install, into dist"
 
@@ -83,6 +85,15 @@ pictures: setup
 bench: setup
 	@$(BIN)/python -m benchmarks
 
+# an hour or more; what is compared with is installed beside nothing else
+bench-beside: $(BESIDE)/.installed
+	@$(BIN)/python -m benchmarks.beside
+
+$(BESIDE)/.installed: $(STAMP) requirements/beside.txt
+	@test -x $(BESIDE)/bin/python || $(PYTHON) -m venv $(BESIDE)
+	@$(BIN)/uv pip sync --quiet --python $(BESIDE)/bin/python --require-hashes requirements/beside.txt
+	@touch $@
+
 wheel: setup
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build -t wheel -d dist
@@ -97,6 +108,7 @@ lock: setup
 	@$(COMPILE) -c requirements/dev.txt --group pyproject.toml:frameworks -o requirements/frameworks.txt
 	@printf 'uv\n' | $(COMPILE) -o requirements/uv.txt -
 	@$(COMPILE) --upgrade -o requirements/mlflow.txt requirements/mlflow.in
+	@$(COMPILE) --upgrade -o requirements/beside.txt requirements/beside.in
 
 clean:
-	rm -rf $(VENV) $(FRAMEWORKS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(FRAMEWORKS) $(BESIDE) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

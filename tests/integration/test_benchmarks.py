@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
+
+import httpx
+import optuna
 
 from benchmarks import dashboard, load, progress
+from benchmarks.beside import checking, filling
+from benchmarks.beside.trials import Trial, newest, trials
 from benchmarks.growth import fill_table
 from processor.contracts.catalogue import Catalogue
 from processor.core.messages import TrialReport
 from processor.decode.decoder import Decoder
+from processor.local.mlflow import MlflowServer
 from processor.store.session import Session
 from tests.factories import record
 
@@ -59,3 +66,42 @@ def test_reports_and_progress_are_measured_in_the_same_tables(store: Session, da
     assert min(min(cost.values()) for cost in costs.values()) > 0
     counts = "select count(*), count(distinct trial_id), max(step) from cerebros_trial_metrics"
     assert [tuple(row) for row in store.run(lambda connection: connection.fetch(counts))] == [(300, 6, 49)]
+
+
+def one_of_each_kind(given: list[Trial]) -> list[Trial]:
+    """With a value, without one, and with one that is no number."""
+    by_kind = {(one.status, one.metrics["accuracy"] == one.metrics["accuracy"]): one for one in given}
+    assert {("succeeded", True), ("failed", True), ("skipped", True), ("succeeded", False)} <= set(by_kind)
+    return list(by_kind.values())
+
+
+def test_what_is_put_into_optuna_s_tables_is_what_optuna_writes_and_reads(tmp_path: Path) -> None:
+    store, given = tmp_path / "optuna.db", list(trials(200))
+    study = filling.make_study(store, "in bulk")
+    filling.fill_sqlite(store, (filling.optuna_rows(one, study) for one in given))
+    later = newest(len(given))
+    filling.write_sqlite(store, filling.optuna_rows(later, study))
+    for one in (*one_of_each_kind(given), later):
+        assert checking.check_optuna(f"sqlite:///{store}", "in bulk", one) == len(given) + 1
+    (read, *_) = optuna.load_study(storage=f"sqlite:///{store}", study_name="in bulk").trials
+    by_optuna = optuna.create_study(storage=f"sqlite:///{store}", study_name="by Optuna", direction="maximize")
+    by_optuna.add_trial(read)
+    (written,) = by_optuna.trials
+    assert (written.state, written.params, written.values) == (read.state, read.params, read.values)
+    assert (written.distributions, written.user_attrs) == (filling.SPACE, read.user_attrs)
+    assert (written.datetime_start, written.datetime_complete) == (read.datetime_start, read.datetime_complete)
+
+
+def test_what_is_put_into_mlflow_s_tables_is_what_mlflow_reads(mlflow_server: MlflowServer) -> None:
+    made = httpx.post(f"{mlflow_server.url}/api/2.0/mlflow/experiments/create", json={"name": "in bulk"}, timeout=60)
+    store = Path(mlflow_server.backend.removeprefix("sqlite:///"))
+    given, experiment = one_of_each_kind(list(trials(200))), int(made.json()["experiment_id"])
+    for one in given:
+        filling.write_sqlite(store, filling.mlflow_rows(one, experiment))
+    for one in given:
+        assert checking.check_mlflow(mlflow_server.url, experiment, one, len(given)) == len(given)
+
+
+def test_the_trials_of_all_three_are_the_same_each_time() -> None:
+    ours, theirs = list(trials(1000, "of ours")), list(trials(1000))
+    assert [repr(one._replace(text="")) for one in ours] == [repr(one._replace(text="")) for one in theirs]

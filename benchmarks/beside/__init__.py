@@ -1,0 +1,1 @@
+"""The dashboard beside Optuna Dashboard and the MLflow UI; see __main__.py."""
