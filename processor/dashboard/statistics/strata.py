@@ -38,7 +38,8 @@ class Strata:
 
 def _phases(run: Integers, order: Floats) -> Integers:
     """Which fifth of its run a trial is in, by the order of its trials; coarser in small runs."""
-    places = np.lexsort((order, run))
+    places = np.argsort(order, kind="stable")
+    places = places[sort_by_group(run[places])]
     sizes = np.bincount(run) if len(run) else np.empty(0, dtype=np.int64)
     within = np.empty(len(run), dtype=np.int64)
     within[places] = np.arange(len(run)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -62,8 +63,16 @@ def _combined(parts: list[Integers]) -> Integers:
     codes = parts[0]
     for part in parts[1:]:
         joined = codes * (int(part.max(initial=0)) + 1) + part
-        codes = np.unique(joined, return_inverse=True)[1].astype(np.int64)
+        codes = compact(joined)
     return codes
+
+
+def compact(codes: Integers) -> Integers:
+    """The place of each code among the different ones; those that are not large are counted and need no sorting."""
+    most = int(codes.max(initial=-1)) + 1
+    if most > max(4 * len(codes), 1 << 16):
+        return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+    return np.asarray((np.cumsum(np.bincount(codes, minlength=most) > 0) - 1)[codes], dtype=np.int64)
 
 
 def stratify(
@@ -71,7 +80,7 @@ def stratify(
 ) -> Stratified:
     """`reference` and `other` are the trials of the two arms; those of them that are `finite` have a value."""
     chosen = finite & (reference | other)
-    codes = np.unique(strata.codes[chosen], return_inverse=True)[1]
+    codes = compact(strata.codes[chosen])
     arm, value = other[chosen], values[chosen]
     counts = [np.bincount(codes[side], minlength=int(codes.max(initial=-1)) + 1) for side in (~arm, arm)]
     both = (counts[0] > 0) & (counts[1] > 0)
@@ -79,7 +88,7 @@ def stratify(
     means, superiority = None, None
     if both.any():
         inside = both[codes]
-        columns = np.unique(codes[inside], return_inverse=True)[1], arm[inside], value[inside]
+        columns = (codes, arm, value) if both.all() else (compact(codes[inside]), arm[inside], value[inside])
         means, superiority = stratified_mean(*columns, confidence), _stratified_superiority(*columns, confidence)
     return Stratified(
         by=strata.by,
@@ -123,7 +132,7 @@ def _stratified_superiority(codes: Integers, arm: Booleans, values: Floats, conf
     strata = int(codes.max(initial=-1)) + 1
     sizes = np.stack([np.bincount(codes[side], minlength=strata) for side in (~arm, arm)]).astype(float)
     opposite = sizes[(~arm).astype(np.int64), codes]
-    order = np.argsort(values, kind="stable")
+    order = np.argsort(values)
     above = midranks(codes, values, order) - midranks(2 * codes + arm, values, order)
     placed = above / opposite
     per = np.bincount(codes[arm], placed[arm], strata) / sizes[1]
