@@ -110,12 +110,12 @@ def _sample(
     return Sample(
         arms=levels,
         runs=runs,
-        arm=(code // 6 - 1).astype(np.int64),
+        arm=code // 6 - 1,
         run=run,
         value=value,
         # a number that is not finite comes as NaN; minus infinity stands for "no number there"
         has_value=value != -np.inf,
-        ending=(code % 3).astype(np.int64),
+        ending=code % 3,
         order=found.arrays["taken_at"] / 1e6 + POSTGRES_EPOCH,
         defaulted=code // 3 % 2 == 1 if told else np.zeros(found.trials, dtype=bool),
         parameters=others,

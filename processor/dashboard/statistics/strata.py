@@ -131,10 +131,9 @@ def _stratified_superiority(codes: Integers, arm: Booleans, values: Floats, conf
     """P(other > reference) for two trials of one stratum; spreads of placements are pooled over the strata by arm."""
     strata = int(codes.max(initial=-1)) + 1
     sizes = np.stack([np.bincount(codes[side], minlength=strata) for side in (~arm, arm)]).astype(float)
-    opposite = sizes[(~arm).astype(np.int64), codes]
     order = np.argsort(values)
-    above = midranks(codes, values, order) - midranks(2 * codes + arm, values, order)
-    placed = above / opposite
+    placed = midranks(codes, values, order) - midranks(2 * codes + arm, values, order)
+    placed /= sizes[(~arm).astype(np.int64), codes]
     per = np.bincount(codes[arm], placed[arm], strata) / sizes[1]
     weights = sizes[0] * sizes[1] / sizes.sum(axis=0)
     weights /= weights.sum()
@@ -151,11 +150,12 @@ def _stratified_superiority(codes: Integers, arm: Booleans, values: Floats, conf
     return Interval(estimate, max(0.0, found.low or 0.0), min(1.0, found.high if found.high is not None else 1.0))
 
 
-def midranks(groups: Integers, values: Floats, order: NDArray[np.intp]) -> Floats:
+def midranks(groups: Integers | NDArray[np.uint16], values: Floats, order: NDArray[np.intp]) -> Floats:
     """The rank (from 1) of each value among those of its group, the mean of ranks where values tie.
 
     `order` sorts the values; sorting it once more by group keeps that, and costs no comparison of doubles.
     """
+    groups = narrowed(groups)
     places = order[sort_by_group(groups[order])]
     group, value = groups[places], values[places]
     starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
@@ -167,7 +167,12 @@ def midranks(groups: Integers, values: Floats, order: NDArray[np.intp]) -> Float
     return ranks
 
 
-def sort_by_group(groups: Integers) -> NDArray[np.intp]:
+def sort_by_group(groups: Integers | NDArray[np.uint16]) -> NDArray[np.intp]:
     """A stable order by group; 16 bits are sorted by radix, ten times as fast as 64 by comparison."""
+    return np.argsort(narrowed(groups), kind="stable")
+
+
+def narrowed(groups: Integers | NDArray[np.uint16]) -> Integers | NDArray[np.uint16]:
+    """In 16 bits, where that is enough: a quarter of the memory."""
     few = len(groups) and int(groups.max()) < 1 << 16
-    return np.argsort(groups.astype(np.uint16) if few else groups, kind="stable")
+    return groups.astype(np.uint16, copy=False) if few else groups
