@@ -39,11 +39,13 @@ from processor.dashboard.queries.trials import count_trials, trial_keys, trial_p
 from processor.dashboard.statistics.compare import compare
 from processor.store.migrations import migrate
 from processor.store.pool import Pool
+from processor.store.queries import load_queries
 from processor.store.session import Session
 
 START = datetime(2026, 10, 1, tzinfo=UTC)
 DAYS = 50
 PORTION = 5000
+FILL_SECONDS = 3600.0
 COLUMNS = (
     "model_run_id", "trial_id", "status", "metrics", "parameters", "spectral_norm", "duration_ms", "mlflow_run_id",
     "artifact_uri", "schema_version", "revision", "source_topic", "source_partition", "source_offset", "inserted_at",
@@ -117,7 +119,11 @@ async def fill(url: str, rows: int, largest: int, runs: int) -> float:
         enumerate_runs(sizes.values()),
         ((len(sizes) + number % (runs - len(sizes)), sized + number) for number in range(rows - sized)),
     )
+    await connection.execute("set session_replication_role = replica")  # counted at once, behind it
     await copy(connection, [str(row["id"]) for row in ids], places, rows)
+    await connection.execute("reset session_replication_role")
+    for name in ("recount_runs", "recount_times"):
+        await connection.execute(load_queries()[name], timeout=FILL_SECONDS)
     for name, columns in SECONDARY.items():
         await connection.execute(f"create index {name} on cerebros_model_trials {columns}")
     await connection.execute("vacuum analyze cerebros_model_trials")
@@ -217,6 +223,7 @@ async def measure(url: str, rows: int, reps: int, console: Console) -> dict[str,
     plain = await ask_all(url, reps)
     connection = await asyncpg.connect(url)
     prices = await price_indexes(connection, rows)
+    counting = await price_counts(connection, rows)
     sizes = {name: await connection.fetchval(MEBIBYTES, name) for name in NEWEST}
     await connection.execute("vacuum analyze cerebros_model_trials")
     await connection.close()
@@ -226,7 +233,15 @@ async def measure(url: str, rows: int, reps: int, console: Console) -> dict[str,
     seconds = [timed(lambda: compare(sample, parameter="spectral_norm", metric="accuracy")) for _ in range(3)]
     show(plain, indexed, console)
     console.print("copy, us of Postgres a row:", prices, "MiB:", sizes, "comparison, s:", seconds)
-    return {"plain": plain, "indexed": indexed, "copy_us_a_row": prices, "index_mib": sizes, "comparison_s": seconds}
+    console.print("the same by how many rows a statement has, without and with counts:", counting)
+    return {
+        "plain": plain,
+        "indexed": indexed,
+        "copy_us_a_row": prices,
+        "counting_us_a_row": counting,
+        "index_mib": sizes,
+        "comparison_s": seconds,
+    }
 
 
 async def price_indexes(connection: asyncpg.Connection, rows: int, turns: int = 5) -> dict[str, list[float]]:
@@ -244,22 +259,41 @@ async def price_indexes(connection: asyncpg.Connection, rows: int, turns: int = 
     return prices
 
 
+async def price_counts(connection: asyncpg.Connection, rows: int, turns: int = 3) -> dict[str, dict[str, list[float]]]:
+    """Microseconds of Postgres a row by turns, without and with the trigger that counts, by rows of a COPY."""
+    ids = [str(row["id"]) for row in await connection.fetch("select id from cerebros_model_runs limit $1", ACTIVE)]
+    prices: dict[str, dict[str, list[float]]] = {}
+    for size, number in ((1, 2000), (24, 24_000), (1000, FURTHER)):
+        of_size = prices[str(size)] = {"without": [], "with": []}
+        for _ in range(turns):
+            for way, does in (("without", "disable"), ("with", "enable")):
+                await connection.execute(
+                    f"alter table cerebros_model_trials {does} trigger cerebros_model_trials_count_added"
+                )
+                of_size[way].append(await price(connection, ids, rows, number, size))
+    return prices
+
+
 def timed(work: Callable[[], Any]) -> float:
     began = time.monotonic()
     work()
     return round(time.monotonic() - began, 3)
 
 
-async def price(connection: asyncpg.Connection, ids: list[str], rows: int) -> float:
-    """Processor time of the session for one row of `FURTHER`, which are undone."""
+async def price(
+    connection: asyncpg.Connection, ids: list[str], rows: int, number: int = FURTHER, size: int = FURTHER
+) -> float:
+    """Processor time of the session for one row of so many by COPY of `size` each, which are undone."""
     server = psutil.Process(await connection.fetchval("select pg_backend_pid()"))
     transaction = connection.transaction()
     await transaction.start()
     before = sum(server.cpu_times()[:2])
-    await copy(connection, ids, ((number % len(ids), rows + number) for number in range(FURTHER)), rows)
+    for first in range(rows, rows + number, size):
+        places = range(first, min(first + size, rows + number))
+        await copy(connection, ids, ((place % len(ids), place) for place in places), rows)
     spent = sum(server.cpu_times()[:2]) - before
     await transaction.rollback()
-    return float(round(spent * 1e6 / FURTHER, 2))
+    return float(round(spent * 1e6 / number, 2))
 
 
 async def ask_all(url: str, reps: int) -> dict[str, dict[str, float]]:

@@ -23,6 +23,9 @@ grant select, insert, update (
 ) on cerebros_model_runs to :"role";
 grant select, insert, update on cerebros_model_trials to :"role";
 
+-- how many trials there are: triggers count with their owner's rights, status and verify read
+grant select on cerebros_run_counts, cerebros_time_counts to :"role";
+
 -- the newest start and stop of a run (a stop goes when the run starts again), and what trials say before they end
 grant select, insert, update, delete on cerebros_run_reports to :"role";
 grant select, insert, update on cerebros_trial_progress, cerebros_trial_metrics to :"role";

@@ -110,13 +110,18 @@ def run() -> None:
 
 def migrate(
     check: Annotated[bool, typer.Option("--check", help="change nothing; exit 1 when something is pending")] = False,
+    count: Annotated[bool, typer.Option("--recount", help="count all trials anew, where triggers missed some")] = False,
 ) -> None:
     """Bring the database up to date; safe to repeat, and on a database that other programs already use."""
+    from processor.core.errors import UsageError
     from processor.core.settings import DatabaseSettings
     from processor.service.wiring import open_session
     from processor.store import migrations
+    from processor.store.counts import recount
 
     settings = load(DatabaseSettings)
+    if check and count:
+        raise UsageError("--check changes nothing, and --recount does: choose one")
     if check:
         with open_database(settings, "cerebros-migrate") as session:
             print(f"{session.where} is up to date")
@@ -124,6 +129,10 @@ def migrate(
     with open_session(settings, "cerebros-migrate") as session:
         done = migrations.migrate(session, lambda line: print(line, file=sys.stderr, flush=True))
         print(f"{session.where}: {', '.join(done) if done else 'nothing to do'}")
+        if count:
+            of_runs, of_time = recount(session)
+            wrong = f"{of_runs + of_time:,} counts were not right ({of_runs:,} by run, {of_time:,} by time)"
+            print(f"{session.where}: {wrong}")
 
 
 def status(format_: Format = "table") -> None:

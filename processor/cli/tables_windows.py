@@ -65,6 +65,6 @@ def findings_of(topic: str, document: Mapping[str, Any]) -> list[str | Table]:
         return [head, counts]
     shown = make_table(("kind", "run", "trial", "partition/offset", "what differs"))
     for one in document["shown"]:
-        place = f"{one['partition']}/{one['offset']}"
+        place = f"{one['partition']}/{one['offset']}" if one["offset"] >= 0 else None
         add_row(shown, one["kind"].replace("_", " "), one["run_id"], one["trial_id"], place, one["detail"])
     return [head, counts, f"the first {len(document['shown'])}:", shown]

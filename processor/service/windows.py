@@ -19,11 +19,12 @@ from processor.kafka.range_source import RangeSource, read
 from processor.kafka.ranges import Progress, Range, find_ranges
 from processor.replay.fold import Fold
 from processor.replay.forecast import Forecaster
-from processor.replay.verify import Verification
+from processor.replay.verify import Difference, Verification
 from processor.replay.windows import Window, ahead_of_live, group_of, parse_window, up_to_live
 from processor.service.pipeline import make_pipeline
 from processor.service.wiring import make_decoder, make_event_writer, open_migrated
 from processor.store.compare import Comparison
+from processor.store.counts import counts_missed
 from processor.store.life_tables import LifeTables
 from processor.store.session import Session
 
@@ -177,6 +178,8 @@ def _compare(
             verification.take(records)
         whole = whole and not source.notes and all(one.begin == 0 for one in ranges)
         findings = verification.settle(whole_history=whole)
+        for one in counts_missed(store):
+            findings.add(Difference("count", one["run_id"], "", -1, -1, f"counted trials: {one['detail']}"))
         teller.notes(source.notes)
         return {
             **_described(ranges, source),

@@ -10,13 +10,14 @@ import pytest
 from processor.core.errors import TransientError
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.queries import trials as trials_queries
-from processor.dashboard.queries.assembling import Scope
+from processor.dashboard.queries.assembling import Scope, fetch
 from processor.dashboard.queries.letters import letter_page
 from processor.dashboard.queries.runs import run_page
 from processor.dashboard.queries.sorting import read_cursor, read_sort
 from processor.dashboard.queries.trials import count_trials, trial_keys, trial_page, trial_with_all
 from processor.events.headers import event_id
 from processor.store.pool import Pool
+from tests.conftest import execute
 from tests.support.trials import ask, fill_tables, trials
 
 
@@ -111,11 +112,27 @@ def test_filters_and_counts_agree_with_the_trials(filled: str) -> None:
 
 
 def test_a_count_that_takes_too_long_is_told_as_an_estimate(filled: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def slow(*_: Any) -> Any:
+    """It is of a sample, times the trials there are: here the sample is all of them."""
+
+    async def slow(pool: Pool, query: Any, timeout_ms: int | None = None) -> Any:
+        if timeout_ms is None:
+            return await fetch(pool, query)
         raise TransientError("Postgres: canceling statement due to statement timeout (SQLSTATE 57014)")
 
     monkeypatch.setattr(trials_queries, "fetch", slow)
-    assert ask(filled, lambda pool: count_trials(pool, Scope())).how == "about"
+    for run_id in (None, "run-1"):
+        expected = [
+            one for one in trials() if one["parameters"].get("optimizer") == "adam" and run_id in (None, one["run_id"])
+        ]
+        scope = Scope(run_id, parse("optimizer = adam"))
+        found = ask(filled, lambda pool, scope=scope: count_trials(pool, scope))  # type: ignore[misc]
+        assert found == trials_queries.Count(len(expected), "about")
+
+
+def test_without_a_filter_a_count_is_known_and_looks_at_no_trial(filled: str) -> None:
+    assert ask(filled, lambda pool: count_trials(pool, Scope())) == trials_queries.Count(len(trials()), "exactly")
+    execute(filled, "delete from cerebros_run_counts")
+    assert ask(filled, lambda pool: count_trials(pool, Scope())) == trials_queries.Count(0, "exactly")
 
 
 def test_columns_that_vary_are_told_from_those_that_don_t(filled: str) -> None:

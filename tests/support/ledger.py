@@ -125,6 +125,12 @@ def ledger_session(settings: Settings) -> Session:
     return Session(settings.database_url.get_secret_value(), queries=queries)
 
 
+def check_counts(settings: Settings) -> None:
+    """What triggers have counted is what the rows come to."""
+    with ledger_session(settings) as store:
+        assert store.fetch("ledger_counts") == []
+
+
 def rows_of(settings: Settings) -> dict[Key, Version]:
     with ledger_session(settings) as store:
         found = store.fetch("ledger_rows")
@@ -182,6 +188,7 @@ def check_ledger(settings: Settings) -> Expected:
     expected = fold(read_topic(settings, settings.raw_topic))
     assert rows_of(settings) == expected.rows
     check_life(settings, expected)
+    check_counts(settings)
     events, ids = events_of(settings)
     assert [event_id for event_id, seen in ids.items() if seen > 1] == []
     assert comparable(events) == comparable(expected.events)

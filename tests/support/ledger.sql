@@ -3,6 +3,26 @@
 select run.run_id, trial.trial_id, trial.revision, trial.status, trial.metrics
 from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
 
+-- name: ledger_counts
+-- Counts of trials that are not what the rows come to: none.
+(select model_run_id::text as what, status, spectral_norm, count(*) as trials, sum(coalesce(duration_ms, 0)) as ms
+ from cerebros_model_trials group by 1, 2, 3
+ except select model_run_id::text, status, spectral_norm, sum(trials), sum(duration_ms) from cerebros_run_counts group by 1, 2, 3)
+union all
+(select model_run_id::text, status, spectral_norm, sum(trials), sum(duration_ms)
+ from cerebros_run_counts group by 1, 2, 3 having sum(trials) <> 0
+ except select model_run_id::text, status, spectral_norm, count(*), sum(coalesce(duration_ms, 0))
+ from cerebros_model_trials group by 1, 2, 3)
+union all
+(select to_timestamp(floor(extract(epoch from inserted_at) / 1800) * 1800)::text, null, spectral_norm, count(*), 0
+ from cerebros_model_trials group by 1, 2, 3
+ except select at::text, null, spectral_norm, sum(trials), 0 from cerebros_time_counts group by 1, 2, 3)
+union all
+(select at::text, null, spectral_norm, sum(trials), 0
+ from cerebros_time_counts group by 1, 2, 3 having sum(trials) <> 0
+ except select to_timestamp(floor(extract(epoch from inserted_at) / 1800) * 1800)::text, null, spectral_norm, count(*), 0
+ from cerebros_model_trials group by 1, 2, 3)
+
 -- name: ledger_dead_letters
 -- How many rejections are stored.
 select count(*) as count from dead_letters

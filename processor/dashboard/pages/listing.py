@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl
@@ -111,9 +112,13 @@ class Listing(NamedTuple):
 async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
     """The page that is asked for. Raises what the queries raise."""
     asked = reading.asked
-    page = await trial_page(site.pool, scope, asked.sort, asked.after, asked.limit)
-    count = await count_trials(site.pool, scope)
-    keys = await trial_keys(site.pool, scope)
+    page, count, keys = await asyncio.gather(
+        trial_page(site.pool, scope, asked.sort, asked.after, asked.limit),
+        count_trials(site.pool, scope),
+        trial_keys(site.pool, scope),
+    )
+    if count.how == "about":  # a share of a sample: the rows that are here are more certain
+        count = Count(max(count.count, len(page.rows)), "about")
     paths = default_columns(keys, mirrored(page.rows)) if asked.columns is None else asked.columns
     always = ("trial_id", "status", "spectral_norm")
     fixed = [Path(name) for name in (always if scope.run_id is not None else ("run_id", *always))]

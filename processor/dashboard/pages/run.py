@@ -18,6 +18,9 @@ from processor.dashboard.queries.progress import run_life, running_trials
 from processor.dashboard.queries.runs import run_counts
 from processor.store.pool import Pool
 
+#: of a run with more trials the page has no chart of the best so far: that looks at each, and has a page of its own
+DRAWN = 5000
+
 
 async def run_by_name(pool: Pool, run_id: str) -> dict[str, Any]:
     """The run's row. Raises `NotFound`."""
@@ -43,7 +46,7 @@ async def show_run(site: Site, question: Question) -> View:
         "under_way": under_way,
         **listing.context(),
         "action": run_path(run_id),
-        "best": await best_of_run(site, run_id, listing.keys) if counts.complete else None,
+        "best": await best_of_run(site, run_id, listing.keys) if counts.trials <= DRAWN else None,
         "only_this": write(Compare(Path("run_id"), "=", run_id)),
     }
     document = {"run": run, "counts": counts, "life": life, "under_way": under_way, **listing.document()}

@@ -85,7 +85,6 @@ def describe(run: dict[str, Any], counts: RunCounts) -> dict[str, Any]:
     return {
         "trials": counts.trials,
         "by_status": counts.by_status,
-        "complete": counts.complete,
         "with_spectral_norm": counts.with_spectral_norm,
         "adoption": counts.with_spectral_norm / counts.trials if counts.trials else None,
         "first_at": counts.first_at,
@@ -98,12 +97,12 @@ def describe(run: dict[str, Any], counts: RunCounts) -> dict[str, Any]:
 
 
 def _document(row: dict[str, Any]) -> dict[str, Any]:
-    said = ("trials", "by_status", "complete", "with_spectral_norm", "adoption", "first_at", "last_at")
+    said = ("trials", "by_status", "with_spectral_norm", "adoption", "first_at", "last_at")
     return {name: row[name] for name in (*_NAMES, *said)}
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    names = (*_NAMES, "trials", *STATUSES, "with_spectral_norm", "counted_all")
+    names = (*_NAMES, "trials", *STATUSES, "with_spectral_norm")
     return Table(
         names,
         [
@@ -112,7 +111,6 @@ def _table(rows: list[dict[str, Any]]) -> Table:
                 row["trials"],
                 *(row["by_status"].get(status, 0) for status in STATUSES),
                 row["with_spectral_norm"],
-                row["complete"],
             )
             for row in rows
         ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -13,6 +13,8 @@ from processor.dashboard.statistics.results import Interval
 from processor.store.pool import Pool
 
 MOST_BUCKETS = 2000
+#: trials are counted in such spans while they are written (migration 0009)
+COUNTED_SECONDS = 1800
 
 
 class Adoption(msgspec.Struct, frozen=True):
@@ -29,11 +31,18 @@ class Adoption(msgspec.Struct, frozen=True):
 
 
 async def adoption(pool: Pool, since: datetime, until: datetime, seconds: int = 3600) -> list[Adoption]:
-    """Spans of so many seconds that hold trials; raises `UsageError` where the window has more than 2,000 of them."""
+    """Spans of so many seconds that hold trials; raises `UsageError` where the window has more than 2,000 of them.
+
+    Spans of whole half hours are read from what is counted already; then the first is whole, too, and may begin before
+    `since`.
+    """
     if seconds < 1 or (until - since).total_seconds() / seconds > MOST_BUCKETS:
         raise UsageError(f"a window has at most {MOST_BUCKETS} spans: choose longer spans or a shorter window")
+    name = "adoption"
+    if seconds % COUNTED_SECONDS == 0:
+        name, since = "adoption_counted", since - timedelta(seconds=since.timestamp() % seconds)
     confidence = Confidence()
     return [
         Adoption(share=wilson(row["adopted"], row["trials"], confidence), **row)
-        for row in await pool.fetch("adoption", seconds, since)
+        for row in await pool.fetch(name, seconds, since)
     ]

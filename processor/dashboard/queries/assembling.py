@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import msgspec
-
 from processor.core.errors import UsageError
 from processor.core.text import storable
 from processor.dashboard.filters.fields import COLUMNS
@@ -130,18 +128,3 @@ async def fetch(
             return [dict(row) for row in await connection.fetch(query.sql, *query.args)]
 
     return await pool.run(work)
-
-
-async def estimate(pool: Pool, query: Query) -> int:
-    """How many rows the planner expects, without asking for them."""
-
-    async def work(connection: Any) -> int:
-        plan = await connection.fetchval("explain (format json) " + query.sql, *query.args)
-        return _rows_of(plan)
-
-    return await pool.run(work)
-
-
-def _rows_of(plan: str) -> int:
-    (root,) = msgspec.json.decode(plan, type=list[Mapping[str, Any]])
-    return int(root["Plan"]["Plan Rows"])

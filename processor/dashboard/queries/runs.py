@@ -12,12 +12,10 @@ from processor.core.text import storable
 from processor.store.pool import Pool
 
 PAGE, MOST = 50, 200
-#: trials of one run that are looked at for its counts; a page of runs then looks at 250,000 rows at the most
-COUNTED = 5000
 
 
 class RunCounts(msgspec.Struct, frozen=True):
-    """Trials of a run by status and arm. `complete` is false where only the first 5,000 were counted."""
+    """Trials of a run by status and arm; when the first and the last of them were first seen."""
 
     trials: int
     by_status: dict[str, int]
@@ -25,7 +23,6 @@ class RunCounts(msgspec.Struct, frozen=True):
     first_at: datetime | None
     last_at: datetime | None
     duration_ms: int
-    complete: bool
 
 
 class RunPage(msgspec.Struct, frozen=True):
@@ -48,25 +45,24 @@ async def run_page(
     return RunPage(tuple(runs), tuple(counts), last)
 
 
-async def run_counts(pool: Pool, ids: Sequence[str], bound: int = COUNTED) -> list[RunCounts]:
+async def run_counts(pool: Pool, ids: Sequence[str]) -> list[RunCounts]:
     """Of each run, in the order given."""
     groups: dict[str, list[dict[str, Any]]] = {one: [] for one in ids}
-    for row in await pool.fetch("run_counts", list(ids), bound + 1):
+    for row in await pool.fetch("run_counts", list(ids)):
         groups[row["id"]].append(row)
-    return [_counts(groups[one], bound) for one in ids]
+    times = {row["id"]: (row["first_at"], row["last_at"]) for row in await pool.fetch("run_times", list(ids))}
+    return [_counts(groups[one], *times.get(one, (None, None))) for one in ids]
 
 
-def _counts(rows: list[dict[str, Any]], bound: int) -> RunCounts:
-    trials = sum(row["trials"] for row in rows)
+def _counts(rows: list[dict[str, Any]], first_at: datetime | None, last_at: datetime | None) -> RunCounts:
     by_status: dict[str, int] = {}
     for row in rows:
         by_status[row["status"]] = by_status.get(row["status"], 0) + row["trials"]
     return RunCounts(
-        trials=trials,
+        trials=sum(row["trials"] for row in rows),
         by_status=by_status,
         with_spectral_norm=sum(row["trials"] for row in rows if row["spectral_norm"]),
-        first_at=min((row["first_at"] for row in rows), default=None),
-        last_at=max((row["last_at"] for row in rows), default=None),
-        duration_ms=sum(row["duration_ms"] or 0 for row in rows),
-        complete=trials <= bound,
+        first_at=first_at,
+        last_at=last_at,
+        duration_ms=int(sum(row["duration_ms"] for row in rows)),
     )

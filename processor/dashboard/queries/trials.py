@@ -9,8 +9,8 @@ import msgspec
 from processor.core.errors import TransientError
 from processor.core.fields import COMPLETE, FAILED
 from processor.core.text import storable
-from processor.dashboard.filters.tree import Path
-from processor.dashboard.queries.assembling import Assembly, Scope, estimate, fetch
+from processor.dashboard.filters.tree import EVERYTHING, Path
+from processor.dashboard.queries.assembling import Assembly, Scope, fetch
 from processor.dashboard.queries.sorting import (
     NEWEST,
     PLAIN,
@@ -28,7 +28,9 @@ PAGE, MOST = 50, 500
 #: counted exactly up to here; above it the planner's estimate is told as one
 COUNTED = 10_000
 #: a count is beside the page, not what it is for: it may take so long
-COUNT_MS = 1000
+COUNT_MS = 150
+#: trials at either end of a scope that an estimate is made from
+SAMPLED = 2500
 #: trials that are looked at to choose columns
 LOOKED_AT = 1000
 
@@ -104,16 +106,33 @@ async def _keys(pool: Pool, scope: Scope, sort: Sort, cursor: Cursor | None, lim
 
 
 async def count_trials(pool: Pool, scope: Scope, bound: int = COUNTED) -> Count:
-    """`how` is exactly, at least (the bound was reached) or about (it took too long: the planner's estimate)."""
+    """`how` is exactly, at least (the bound was reached) or about (it took too long).
+
+    Without a filter the count is known. What would take too long is the share that the newest and the oldest trials
+    have of it, times the trials there are.
+    """
+    if scope.filter == EVERYTHING:
+        return Count(await _all_of(pool, scope), "exactly")
     assembly = Assembly("trial_count", scope)
     assembly.put("limit", assembly.given(bound + 1, "integer"), "1")
     try:
         count = int((await fetch(pool, assembly.query(), COUNT_MS))[0]["count"])
     except TransientError:
-        whole = Assembly("trial_ids_plain", scope)
-        assemble("trial_ids_plain", whole, NEWEST, None, 2**31 - 1)
-        return Count(await estimate(pool, whole.query()), "about")
+        return Count(await _estimate(pool, scope), "about")
     return Count(min(count, bound), "exactly" if count <= bound else "at least")
+
+
+async def _all_of(pool: Pool, scope: Scope) -> int:
+    return int((await pool.fetch("trials_counted", storable(scope.run_id)))[0]["count"])
+
+
+async def _estimate(pool: Pool, scope: Scope) -> int:
+    assembly = Assembly("trial_share", scope)
+    for _ in range(2):
+        assembly.put("scope", assembly.condition(scope._replace(filter=EVERYTHING)), "true")
+        assembly.put("limit", assembly.given(SAMPLED, "integer"), "1")
+    (found,) = await fetch(pool, assembly.query())
+    return int(await _all_of(pool, scope) * found["count"] / max(1, found["looked"]) + 0.5)
 
 
 async def trial_keys(pool: Pool, scope: Scope) -> list[Key]:

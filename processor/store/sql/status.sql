@@ -1,6 +1,6 @@
 -- name: status_rows
 -- How much has been written; metrics by step are too many to be counted each time.
-select (select count(*) from cerebros_model_runs) as runs, (select count(*) from cerebros_model_trials) as rows,
+select (select count(*) from cerebros_model_runs) as runs, (select coalesce(sum(trials), 0)::bigint from cerebros_run_counts) as rows,
        (select count(*) from cerebros_trial_progress) as trials_with_progress,
        (select greatest(reltuples, 0)::bigint from pg_class
         where oid = 'cerebros_trial_metrics'::regclass) as metrics_about

@@ -13,12 +13,20 @@ limit $3
 select run.*, run.id::text as id from cerebros_model_runs run where run.run_id = $1
 
 -- name: run_counts
--- Trials of the runs $1 by status and arm; of each run $2 are looked at, so that a huge one costs no more than that.
-select run.id::text as id, trial.status, trial.spectral_norm, count(*) as trials, min(trial.inserted_at) as first_at,
-       max(trial.updated_at) as last_at, sum(trial.duration_ms)::bigint as duration_ms
+-- Trials of the runs $1 by status and arm, as they are counted while they are written. None of a status: no row.
+select counted.model_run_id::text as id, counted.status, counted.spectral_norm, sum(counted.trials)::bigint as trials,
+       sum(counted.duration_ms) as duration_ms
+from cerebros_run_counts counted
+where counted.model_run_id = any($1::text[]::uuid[])
+group by 1, 2, 3
+having sum(counted.trials) > 0
+
+-- name: run_times
+-- When the first and the last trial of the runs $1 were first seen.
+select run.id::text as id, first.inserted_at as first_at, last.inserted_at as last_at
 from unnest($1::text[]::uuid[]) as run (id)
 cross join lateral (
-    select status, spectral_norm, inserted_at, updated_at, duration_ms from cerebros_model_trials
-    where model_run_id = run.id limit $2
-) as trial
-group by run.id, trial.status, trial.spectral_norm
+    select inserted_at from cerebros_model_trials where model_run_id = run.id order by inserted_at, id limit 1) as first
+cross join lateral (
+    select inserted_at from cerebros_model_trials where model_run_id = run.id order by inserted_at desc, id desc limit 1
+) as last

@@ -61,6 +61,23 @@ select count(*) as count from (
     limit /*limit*/ 1
 ) as counted
 
+-- name: trials_counted
+-- Trials of the run $1, or of all where it is null, as they are counted while they are written.
+select coalesce(sum(trials), 0)::bigint as count from cerebros_run_counts
+where $1::text is null or model_run_id = (select id from cerebros_model_runs where run_id = $1)
+
+-- name: trial_share
+-- Of the newest and of the oldest trials of a scope, so many each, how many a filter holds.
+select count(*) as looked, count(*) filter (where /*filter*/ true) as count
+from (
+    (select trial.* from cerebros_model_trials trial where /*scope*/ true
+     order by trial.inserted_at desc, trial.id desc limit /*limit*/ 1)
+    union all
+    (select trial.* from cerebros_model_trials trial where /*scope*/ true
+     order by trial.inserted_at, trial.id limit /*limit*/ 1)
+) as trial
+join cerebros_model_runs run on run.id = trial.model_run_id
+
 -- name: trial_keys
 -- Which metrics and parameters the first trials of a filter have: in how many, with how many values, how many numbers.
 with looked as materialized (

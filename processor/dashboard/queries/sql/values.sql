@@ -36,6 +36,18 @@ select date_bin(make_interval(secs => $1), inserted_at, timestamptz 'epoch') as 
        count(*) filter (where schema_version is null or schema_version < 2) as defaulted
 from cerebros_model_trials
 where inserted_at >= $2
-group by at
-order by at
+group by 1
+order by 1
+limit 2000
+
+-- name: adoption_counted
+-- The same in buckets of whole half hours, in which trials are counted while they are written.
+select date_bin(make_interval(secs => $1), at, timestamptz 'epoch') as at, sum(trials)::bigint as trials,
+       coalesce(sum(trials) filter (where spectral_norm), 0)::bigint as adopted,
+       coalesce(sum(trials) filter (where defaulted), 0)::bigint as defaulted
+from cerebros_time_counts
+where at >= $2
+group by 1
+having sum(trials) > 0
+order by 1
 limit 2000

@@ -1,0 +1,26 @@
+-- name: counts_missed
+-- Which counts are not what the rows come to, $1 at the most of either kind.
+(select coalesce(run.run_id, missed.model_run_id::text) as run_id,
+        format('%s too %s of status %s %s spectral_norm', abs(missed.trials),
+               case when missed.trials < 0 then 'many' else 'few' end, coalesce(nullif(missed.status, ''), 'none'),
+               case when missed.spectral_norm then 'with' else 'without' end) as detail
+ from cerebros_run_counts_missed() missed left join cerebros_model_runs run on run.id = missed.model_run_id
+ order by 1, 2
+ limit $1)
+union all
+(select '', format('%s too %s in the half hour from %s', abs(sum(missed.trials)),
+                   case when sum(missed.trials) < 0 then 'many' else 'few' end, missed.at)
+ from cerebros_time_counts_missed() missed
+ group by missed.at
+ order by missed.at
+ limit $1)
+
+-- name: recount_runs
+-- Adds what the counts by run miss.
+insert into cerebros_run_counts (model_run_id, status, spectral_norm, trials, duration_ms)
+select model_run_id, status, spectral_norm, trials, duration_ms from cerebros_run_counts_missed()
+
+-- name: recount_times
+-- Adds what the counts by time miss.
+insert into cerebros_time_counts (at, spectral_norm, defaulted, trials)
+select at, spectral_norm, defaulted, trials from cerebros_time_counts_missed()
