@@ -35,13 +35,16 @@ async def compare_arms(
     reference: str | None = None,
     leave_out_defaulted: bool = False,
     validity: Validity = "fixed",
+    keys: Sequence[Key] | None = None,
 ) -> Comparison:
     """The arms of `parameter` by `metric` among the trials of a filter; the arguments are `statistics.compare`'s.
+
+    `keys` are those of the filter (`trial_keys`), where they are known.
 
     Raises `UsageError` for a name that is none, an arm that is not there, and more trials than can be read.
     """
     arm, value = read_path(parameter), read_path(metric)
-    others = _others(await trial_keys(pool, scope), arm)
+    others = _others(await trial_keys(pool, scope) if keys is None else keys, arm)
     sample = await read_sample(pool, scope, arm, value, others)
     # numpy lets others run meanwhile for the most part; the loop must not wait for what it does not
     return await asyncio.to_thread(

@@ -48,12 +48,19 @@ class Shared(Generic[T]):
         began = self._clock()
         try:
             answer = await find()
+            self._let_go()
             self._held[key] = (answer, self._clock() + self._kept(self._clock() - began))
             while len(self._held) > self._most:
                 self._held.popitem(last=False)
             return answer
         finally:
             del self._asked[key]
+
+    def _let_go(self) -> None:
+        """What nobody will be given any more is no memory for anybody: a chart's sample is some megabytes."""
+        now = self._clock()
+        for key in [key for key, (_, until) in self._held.items() if until <= now]:
+            del self._held[key]
 
     def _kept(self, took: float) -> float:
         if self._seconds is not None:

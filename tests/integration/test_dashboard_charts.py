@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.tree import Path
-from processor.dashboard.queries.assembling import Scope
-from processor.dashboard.queries.charts import best_so_far, endings, errors, sample_trials
+from processor.dashboard.queries.assembling import Assembly, Query, Scope, fetch, number_at
+from processor.dashboard.queries.charts import Figures, Sampled, best_so_far, read_figures, sampled_trials
+from processor.store.pool import Pool
 from tests.support.pages import fill, get, read, report
 from tests.support.trials import START, ask
 
@@ -70,15 +73,119 @@ def test_a_line_of_which_every_trial_is_the_best_has_as_many_points_as_a_screen_
     assert found[-1].place == 5000
 
 
-def test_a_sample_is_the_same_however_many_trials_come(database_url: str) -> None:
+#: the best so far as one question, which the server answered by window functions: what is made of arrays is held to it
+BEST = """
+with valued as (
+    select run.run_id, trial.trial_id, trial.id, trial.inserted_at as at, trial.spectral_norm as arm,
+           coalesce(trial.duration_ms, 0) as duration_ms,
+           case when trial.status = 'succeeded' then nullif({value}, 'NaN'::float8) end as value
+    from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+    where {filter}
+), ordered as (
+    select valued.*, row_number() over w as place, count(*) over (partition by arm) as trials,
+           sum(duration_ms) over (w rows unbounded preceding) as cost_ms,
+           {extreme}(value) over (w rows unbounded preceding) as best,
+           {extreme}(value) over (w rows between unbounded preceding and 1 preceding) as before
+    from valued
+    window w as (partition by arm order by at, id)
+)
+select distinct on (arm, (place - 1) * 400 / trials, place = trials)
+       arm, place, at, cost_ms::float8 as cost_ms, best, run_id, trial_id, place = trials as last
+from ordered
+where place = trials or (value is not null and before is distinct from best)
+order by arm, (place - 1) * 400 / trials, place = trials, place desc
+"""
+SAMPLED = """
+select trial.id::text as id
+from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+where {filter} order by uuid_hash_extended(trial.id, 0), trial.id limit 5000
+"""
+ENDINGS = """
+with chosen as (
+    select trial.* from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+    where {filter}
+), span as (
+    select min(inserted_at) as first,
+           greatest(1, ceil(extract(epoch from max(inserted_at) - min(inserted_at)) / 24)) as seconds from chosen
+)
+select date_bin(make_interval(secs => seconds::float8), inserted_at, first) as at, spectral_norm as arm,
+       count(*) as trials, count(*) filter (where status in ('succeeded', 'failed')) as ended,
+       count(*) filter (where status = 'failed') as failed
+from chosen cross join span group by 1, 2 order by 1, 2
+"""
+HOSTILE = (0.5, 0.5, "NaN", 10**400, -(10**400), "0.9", None, 1e-320, [0.9], 1e308, -1e308, True, 0.25, 7)
+
+
+def hostile(number: int) -> list[dict[str, Any]]:
+    """Trials of every kind of value, many of one moment, in an order that is not that of their names or ids."""
+    draw = random.Random(3)
+    return [
+        report(
+            f"run-{draw.randrange(3)}", f"t{at:04}", draw.choice([at, at // 9, 7]),
+            metrics={"accuracy": draw.choice([*HOSTILE, draw.random()])}, parameters={"lr": at},
+            status=draw.choice(["succeeded", "succeeded", "succeeded", "failed", "skipped", "cancelled"]),
+            spectral_norm=draw.random() < 0.5, duration_ms=draw.choice([None, 5, 2**62, at]),
+        )
+        for at in range(number)
+    ]  # fmt: skip
+
+
+async def asked(pool: Pool, text: str, condition: str, extreme: str = "max") -> list[dict[str, Any]]:
+    """The rows of one of the questions above; `condition` is SQL."""
+    assembly = Assembly("chart_errors", Scope())
+    value = number_at(assembly, ACCURACY)
+    args = assembly.query().args if "{value}" in text else ()
+    return await fetch(pool, Query(text.format(filter=condition, value=value, extreme=extreme), args))
+
+
+@pytest.mark.parametrize(
+    ("text", "condition"),
+    [
+        ("", "true"),
+        ("run_id = run-1", "run.run_id = 'run-1'"),
+        ("run_id = run-1 and run_id in (run-1, run-2) and lr > 20", "run_id = 'run-1' and trial_id > 't0020'"),
+        ("run_id in (run-0, run-2, none)", "run.run_id in ('run-0', 'run-2')"),
+        ("run_id = run-1 or lr < 9", "run.run_id = 'run-1' or trial.trial_id < 't0009'"),
+        ("run_id = none", "false"),
+        ("status = skipped", "trial.status = 'skipped'"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("number", [1, 40, 3000])
+def test_what_is_made_of_arrays_is_what_one_question_each_has_answered(
+    database_url: str, text: str, condition: str, number: int
+) -> None:
+    fill(database_url, hostile(number))
+
+    async def work(pool: Pool) -> tuple[Figures, list[Any]]:
+        found = await read_figures(pool, Scope(None, parse(text)), ACCURACY)
+        return found, [
+            await asked(pool, BEST, condition),
+            await asked(pool, BEST, condition, "min"),
+            await asked(pool, ENDINGS, condition),
+            await asked(pool, SAMPLED, condition),
+        ]
+
+    found, (highest, lowest, spans, sample) = ask(database_url, work)
+    assert [msgspec.structs.asdict(one) for one in found.highest] == highest
+    assert [msgspec.structs.asdict(one) for one in found.lowest] == lowest
+    assert [msgspec.structs.asdict(one) for one in found.endings] == spans
+    assert sorted(found.sample) == sorted(row["id"] for row in sample)
+
+
+def test_a_sample_is_the_same_however_many_trials_come(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processor.dashboard.queries.charts.SAMPLE", 100)
+
+    async def sampled(pool: Pool) -> list[Sampled]:
+        return await sampled_trials(pool, (await read_figures(pool, Scope(), ACCURACY)).sample, ACCURACY, [LR])
+
     fill(database_url, reports(300))
-    before = ask(database_url, lambda pool: sample_trials(pool, Scope(), ACCURACY, [LR], 100))
+    before = ask(database_url, sampled)
     assert len(before) == 100
     assert [one.trial_id for one in before] == sorted(one.trial_id for one in before)
-    again = ask(database_url, lambda pool: sample_trials(pool, Scope(), ACCURACY, [LR], 100))
+    again = ask(database_url, sampled)
     assert [one.trial_id for one in again] == [one.trial_id for one in before]
     fill(database_url, [report("more", f"m{at}", at) for at in range(30)])
-    after = ask(database_url, lambda pool: sample_trials(pool, Scope(), ACCURACY, [LR], 100))
+    after = ask(database_url, sampled)
     stayed = {one.trial_id for one in before} & {one.trial_id for one in after}
     came = [one for one in after if one.run_id == "more"]
     # each that came took the place of one; a draw anew would keep a third of them
@@ -92,9 +199,9 @@ def test_how_trials_ended_is_counted_of_all_of_them(database_url: str) -> None:
         given,
         "update cerebros_model_trials set error_type = 'OOM' where status = 'failed' and rank is null",
     )
-    scope = Scope(None, parse("lr >= 2"))
     chosen = [one for one in given if one["parameters"]["lr"] >= 2]
-    found = ask(database_url, lambda pool: endings(pool, scope))
+    figures = ask(database_url, lambda pool: read_figures(pool, Scope(None, parse("lr >= 2")), ACCURACY))
+    found = figures.endings
     assert len({one.at for one in found}) <= 25
     assert found[0].at == START + timedelta(minutes=20)
     for arm in (True, False):
@@ -103,8 +210,23 @@ def test_how_trials_ended_is_counted_of_all_of_them(database_url: str) -> None:
         assert sum(one.trials for one in rows) == len(mine)
         assert sum(one.failed for one in rows) == mine.count("failed")
         assert sum(one.ended for one in rows) == mine.count("failed") + mine.count("succeeded")
-    (error,) = ask(database_url, lambda pool: errors(pool, scope))
+    (error,) = figures.errors
     assert (error.error_type, error.trials) == ("OOM", sum(one["status"] == "failed" for one in chosen))
+
+
+def test_more_trials_than_may_be_read_are_refused_and_the_page_of_their_run_is_there(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("processor.dashboard.queries.columns.MOST_TRIALS", 20)
+    fill(database_url, [report("run", f"{at}", at) for at in range(20)])
+    for path in ("/charts", "/compare"):
+        answer = get(database_url, path)
+        assert answer.status_code == 400
+        assert "holds 20 trials or more" in read(answer, 400).text
+    assert "Best accuracy so far" not in read(get(database_url, "/runs/run")).text
+    monkeypatch.setattr("processor.dashboard.queries.columns.MOST_TRIALS", 21)
+    assert get(database_url, "/charts").status_code == get(database_url, "/compare").status_code == 200
+    assert "Best accuracy so far" in get(database_url, "/runs/run").text
 
 
 def test_the_page_draws_them_and_says_what_they_leave_out(database_url: str) -> None:

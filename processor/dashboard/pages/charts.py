@@ -27,12 +27,13 @@ from processor.dashboard.queries.charts import (
     Best,
     Endings,
     Errors,
+    Figures,
     Sampled,
     best_so_far,
-    endings,
-    errors,
-    sample_trials,
+    read_figures,
+    sampled_trials,
 )
+from processor.dashboard.queries.columns import TooMany
 from processor.dashboard.queries.trials import Key, trial_keys
 from processor.dashboard.statistics.directions import guess_direction
 from processor.dashboard.statistics.results import Direction
@@ -163,24 +164,24 @@ def _axes(keys: Sequence[Key], x: str) -> tuple[Path, ...]:
 
 
 async def _charts(site: Site, reading: Reading, metric: str, axes: tuple[Path, ...]) -> Charts:
-    """Once for however many ask the same; as many at once as comparisons, which take as long."""
+    """Once for however many ask the same; as many at once as comparisons, which take as long.
+
+    What all trials are read for is the same whichever way is better and whatever is drawn over what.
+    """
     scope, path = Scope(None, reading.asked.filter), read_path(metric)
     direction = _direction(metric, reading)
 
-    async def find() -> Charts:
+    async def find() -> Figures:
         async with site.comparing:
-            return Charts(
-                direction,
-                axes,
-                await best_so_far(site.pool, scope, path, higher=direction.better != "lower"),
-                await sample_trials(site.pool, scope, path, axes),
-                await endings(site.pool, scope),
-                await errors(site.pool, scope),
-            )
+            return await read_figures(site.pool, scope, path)
 
-    key = (write(scope.filter), path, axes, direction.better)
-    found: Charts = await site.charts.get(key, find)
-    return found
+    key = (write(scope.filter), path)
+    found: Figures = await site.charts.get(key, find)
+    sample: list[Sampled] = await site.charts.get(
+        (*key, axes, found.made), lambda: sampled_trials(site.pool, found.sample, path, axes)
+    )
+    best = found.lowest if direction.better == "lower" else found.highest
+    return Charts(direction, axes, best, sample, found.endings, found.errors)
 
 
 def _direction(metric: str, reading: Reading) -> Direction:
@@ -226,14 +227,17 @@ def _rows(charts: Charts, found: Sequence[Spread]) -> Iterator[tuple[Any, ...]]:
 
 
 async def best_of_run(site: Site, run_id: str, keys: Sequence[Key]) -> RunBest | None:
-    """The best so far of a run by its usual metric; None where no trial has one."""
+    """The best so far of a run by its usual metric; None where no trial has one, and where there are too many."""
     metric = usual_metric(keys)
     if not metric:
         return None
     direction, path = guess_direction(metric), read_path(metric)
-    rows = await site.charts.get(
-        ("run", run_id, path),
-        lambda: best_so_far(site.pool, Scope(run_id), path, higher=direction.better != "lower"),
-    )
+    try:
+        rows = await site.charts.get(
+            ("run", run_id, path),
+            lambda: best_so_far(site.pool, Scope(run_id), path, higher=direction.better != "lower"),
+        )
+    except TooMany:  # the page is about more than this
+        return None
     drawn = best_picture(rows, label(path), "trial")
     return None if drawn is None else RunBest(drawn, label(path), direction)

@@ -59,7 +59,7 @@ async def show_comparison(site: Site, question: Question) -> View:
         context["empty"] = not keys
         return View("compare.html", context, {"comparison": None}, lambda: Table(NAMES, ()))
     try:
-        found = await _compare(site, msgspec.structs.replace(asked, metric=metric))
+        found = await _compare(site, msgspec.structs.replace(asked, metric=metric), keys)
     except FilterError:
         raise
     except UsageError as error:
@@ -70,7 +70,7 @@ async def show_comparison(site: Site, question: Question) -> View:
     return View("compare.html", context, {"comparison": found}, lambda: table_of(found))
 
 
-async def _compare(site: Site, asked: Asked) -> Comparison:
+async def _compare(site: Site, asked: Asked, keys: Sequence[Key]) -> Comparison:
     """Once for however many ask the same; two at a time."""
 
     async def find() -> Comparison:
@@ -84,6 +84,7 @@ async def _compare(site: Site, asked: Asked) -> Comparison:
                 reference=asked.reference,
                 leave_out_defaulted=asked.defaulted == "out",
                 validity=asked.validity,
+                keys=keys,
             )
 
     key = write_asked(msgspec.structs.replace(asked, sort=NEWEST, after=None, columns=None, limit=1))

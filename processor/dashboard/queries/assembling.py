@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from processor.core.errors import UsageError
@@ -24,6 +26,7 @@ _NUMBER = (
 
 
 _OF_RUN = "trial.model_run_id = (select one.id from cerebros_model_runs one where one.run_id = {run})"
+_SET = "select set_config(name, value, true) from unnest($1::text[], $2::text[]) as given (name, value)"
 
 
 class Query(NamedTuple):
@@ -32,10 +35,14 @@ class Query(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """The trials that a page is about: of a run, or of all, as far as a filter holds them."""
+    """The trials that a page is about: of a run, or of all, as far as a filter holds them.
+
+    `runs` are ids of runs, where those are known by them (see `queries.columns`); None: whichever.
+    """
 
     run_id: str | None = None
     filter: Node = EVERYTHING
+    runs: tuple[str, ...] | None = None
 
 
 class Assembly:
@@ -50,6 +57,8 @@ class Assembly:
         """The run is looked up once, before its trials: an index that begins with it then has them in its order."""
         found: Condition = compile_filter(scope.filter, len(self._args) + 1)
         self._args += found.args
+        if scope.runs is not None:
+            return f"(trial.model_run_id = any({self.given(list(scope.runs), 'uuid[]')}) and {found.sql})"
         if scope.run_id is None:
             return found.sql
         return f"({_OF_RUN.replace('{run}', self.given(storable(scope.run_id), 'text'))} and {found.sql})"
@@ -101,14 +110,21 @@ def number_at(assembly: Assembly, path: Path) -> str:
     return f"{COLUMNS[path.place].sql}::float8"
 
 
-async def fetch(pool: Pool, query: Query, timeout_ms: int | None = None) -> list[dict[str, Any]]:
-    """The rows; with `timeout_ms` the question is given up earlier than others, by a `TransientError`."""
+async def fetch(
+    pool: Pool, query: Query, timeout_ms: int | None = None, settings: Mapping[str, str] = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    """The rows; with `timeout_ms` the question is given up earlier than others, by a `TransientError`.
+
+    `settings` of the session are for this question alone.
+    """
+    if timeout_ms is not None:
+        settings = {**settings, "statement_timeout": str(timeout_ms)}
 
     async def work(connection: Any) -> list[dict[str, Any]]:
-        if timeout_ms is None:
+        if not settings:
             return [dict(row) for row in await connection.fetch(query.sql, *query.args)]
         async with connection.transaction():
-            await connection.execute("select set_config('statement_timeout', $1::text, true)", str(timeout_ms))
+            await connection.execute(_SET, list(settings), list(settings.values()))
             return [dict(row) for row in await connection.fetch(query.sql, *query.args)]
 
     return await pool.run(work)

@@ -1,13 +1,9 @@
-"""All values of a filter as arrays: what comparisons and charts are made from.
-
-Columns come packed, the binary form of their values one after the other, so that a million trials are one row and a few
-arrays, and no Python value is made for each.
-"""
+"""The trials of a filter as a sample of two or more arms: what comparisons are made from."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,12 +11,10 @@ from processor.core.errors import UsageError
 from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_at, value_sql
-from processor.dashboard.queries.trials import count_trials
+from processor.dashboard.queries.columns import Columns, Packing, known_runs, read_columns
 from processor.dashboard.statistics.sample import Integers, Parameter, Sample
 from processor.store.pool import Pool
 
-#: trials that are read into memory for one page: about 100 bytes each
-MOST_TRIALS = 2_000_000
 #: other parameters whose balance is looked at
 MOST_PARAMETERS = 12
 #: characters of a value by which an arm is told from another
@@ -29,6 +23,11 @@ LEVEL = 200
 POSTGRES_EPOCH = 946_684_800
 #: in the place of a name: the run was deleted between two questions
 GONE = "a run that is no longer there"
+#: how a trial ended (of 3), whether its arm is a column's default (of 2) and its arm, in one number
+_CODE = (
+    "((case trial.status when 'succeeded' then 0 when 'failed' then 1 else 2 end) + "
+    "(case when trial.schema_version is null or trial.schema_version < 2 then 3 else 0 end) + 6 * {arm})::smallint"
+)
 
 
 async def read_sample(
@@ -36,21 +35,25 @@ async def read_sample(
 ) -> Sample:
     """The trials of a filter by the values of `arm`, with the values of `metric`.
 
-    `parameters` are (name, path, numeric): others, for balance and strata, at most 12. Raises `UsageError` where the
-    filter holds 2,000,000 trials or more: a part of them would not stand for the rest.
+    `parameters` are (name, path, numeric): others, for balance and strata, at most 12. Raises `TooMany` where the
+    filter holds 2,000,000 trials or more, `UsageError` for more parameters and for what is no number.
     """
     if len(parameters) > MOST_PARAMETERS:
         raise UsageError(f"at most {MOST_PARAMETERS} other parameters are looked at, not {len(parameters)}")
-    if (await count_trials(pool, scope, MOST_TRIALS)).count >= MOST_TRIALS:
-        raise UsageError(f"the filter holds {MOST_TRIALS:,} trials or more: narrow it, by a run or by time")
+    scope, runs = await known_runs(pool, scope)
     levels = await _levels(pool, scope, arm)
-    assembly = Assembly("packed_values", scope)
-    assembly.put("columns", "".join(_columns(assembly, arm, levels, metric, parameters)), "")
-    (row,) = await fetch(pool, assembly.query())
-    hashes, run = _compact(_array(row["run"], ">i8"))
-    found = {each["code"]: each["run_id"] for each in await pool.fetch("runs_by_hash", hashes.tolist())}
-    runs = [found.get(code, GONE) for code in hashes.tolist()]
-    return _sample(row, levels, runs, run, [(name, numeric) for name, _, numeric in parameters], arm)
+    assembly = Assembly("packed_columns", scope)
+    packed = _packed(assembly, arm, levels, metric, parameters)
+    if len(runs) != 1:
+        packed["run"] = Packing("uuid_hash_extended(trial.model_run_id, 0)", "bigint")
+    found = await read_columns(pool, assembly, packed)
+    run = np.zeros(found.trials, dtype=np.int64)
+    if len(runs) != 1:
+        hashes, run = await asyncio.to_thread(_compact, found.arrays["run"])
+        names = {each["code"]: each["run_id"] for each in await pool.fetch("runs_by_hash", hashes.tolist())}
+        runs = [names.get(code, GONE) for code in hashes.tolist()]
+    others = [(name, numeric) for name, _, numeric in parameters]
+    return await asyncio.to_thread(_sample, found, levels, runs, run, others, arm.place == "spectral_norm")
 
 
 async def _levels(pool: Pool, scope: Scope, arm: Path) -> list[str]:
@@ -71,59 +74,50 @@ def _level(assembly: Assembly, path: Path) -> str:
     return f"case when {simple} then left({value} #>> array[]::text[], {LEVEL}) end"
 
 
-def _columns(
+def _packed(
     assembly: Assembly, arm: Path, levels: list[str], metric: Path, parameters: Sequence[tuple[str, Path, bool]]
-) -> list[str]:
-    code = f"array_position({assembly.given(levels, 'text[]')}, {_level(assembly, arm)})"
-    columns = [
-        f", string_agg(int4send(coalesce({code}, 0) - 1), '') as arm",
-        f", string_agg(float8send(coalesce({number_at(assembly, metric)}, '-Infinity')), '') as value",
-    ]
-    for place, (_, path, numeric) in enumerate(parameters):
+) -> dict[str, Packing]:
+    if arm.place == "spectral_norm":
+        place = "(case when trial.spectral_norm then 2 else 1 end)"
+    else:
+        place = f"coalesce(array_position({assembly.given(levels, 'text[]')}, {_level(assembly, arm)}), 0)"
+    packed = {
+        "code": Packing(_CODE.replace("{arm}", place), "smallint"),
+        "taken_at": Packing("trial.inserted_at", "time"),
+        "value": Packing(f"coalesce({number_at(assembly, metric)}, '-Infinity')", "double"),
+    }
+    for at, (_, path, numeric) in enumerate(parameters):
         if numeric:
-            sent = f"float8send(coalesce({number_at(assembly, path)}, 'NaN'))"
+            packed[f"parameter_{at}"] = Packing(f"coalesce({number_at(assembly, path)}, 'NaN')", "double")
         else:
-            sent = f"int8send(coalesce(hashtextextended({_level(assembly, path)}, 0), 0))"
-        columns.append(f", string_agg({sent}, '') as parameter_{place}")
-    return columns
-
-
-def _array(packed: bytes | None, kind: str) -> Any:
-    """Columns in network order, as arrays of this machine; without trials there is nothing packed."""
-    found = np.frombuffer(packed or b"", dtype=kind)
-    return found.astype(found.dtype.newbyteorder("="))
+            level = _level(assembly, path)
+            packed[f"parameter_{at}"] = Packing(f"coalesce(hashtextextended({level}, 0), 0)", "bigint")
+    return packed
 
 
 def _sample(
-    row: dict[str, Any],
-    levels: list[str],
-    runs: list[str],
-    run: Integers,
-    parameters: list[tuple[str, bool]],
-    arm: Path,
+    found: Columns, levels: list[str], runs: list[str], run: Integers, parameters: list[tuple[str, bool]], told: bool
 ) -> Sample:
-    value = _array(row["value"], ">f8")
-    count = row["count"]
-    defaulted = _array(row["defaulted"], "?") if arm.place == "spectral_norm" else np.zeros(count, dtype=bool)
+    """`told`: the arm is a column that older trials could not say."""
+    code, value = found.arrays["code"], found.arrays["value"]
     others = []
-    for place, (name, numeric) in enumerate(parameters):
-        packed = row[f"parameter_{place}"]
+    for at, (name, numeric) in enumerate(parameters):
+        values = found.arrays[f"parameter_{at}"]
         if numeric:
-            others.append(Parameter(name, numbers=_array(packed, ">f8")))
+            others.append(Parameter(name, numbers=values))
         else:
-            hashes = _array(packed, ">i8")
-            others.append(Parameter(name, levels=np.where(hashes == 0, -1, _compact(hashes)[1])))
+            others.append(Parameter(name, levels=np.where(values == 0, -1, _compact(values)[1])))
     return Sample(
         arms=levels,
         runs=runs,
-        arm=_array(row["arm"], ">i4").astype(np.int64),
+        arm=code // 6 - 1,
         run=run,
         value=value,
         # a number that is not finite comes as NaN; minus infinity stands for "no number there"
         has_value=value != -np.inf,
-        ending=_array(row["ending"], ">i2").astype(np.int64),
-        order=_array(row["order"], ">i8") / 1e6 + POSTGRES_EPOCH,
-        defaulted=defaulted,
+        ending=code % 3,
+        order=found.arrays["taken_at"] / 1e6 + POSTGRES_EPOCH,
+        defaulted=code // 3 % 2 == 1 if told else np.zeros(found.trials, dtype=bool),
         parameters=others,
     )
 

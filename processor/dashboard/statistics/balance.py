@@ -25,7 +25,8 @@ def _imbalance(parameter: Parameter, reference: Booleans, other: Booleans) -> Im
     if parameter.numbers is not None:
         numbers = [parameter.numbers[side] for side in (reference, other)]
         missing = [_share(~np.isfinite(side)) for side in numbers]
-        difference = _of_numbers([side[np.isfinite(side)] for side in numbers])
+        each = zip(numbers, [not share for share in missing], strict=True)
+        difference = _of_numbers([side if every else side[np.isfinite(side)] for side, every in each])
     else:
         levels = [_levels_of(parameter)[side] for side in (reference, other)]
         missing = [_share(side < 0) for side in levels]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from scipy.special import gammaln
@@ -43,7 +42,8 @@ def best_of(reference: tuple[Floats, int], other: tuple[Floats, int], better: Be
         notes.append("trials without a finite value are part of the budget, and worse than all others")
     if not confidence.fixed:
         notes.append("these intervals are for one look, not for every one")
-    return Budget(tuple(_point(k, arms, sign, confidence) for k in budgets(min(trials))), tuple(notes))
+    logs = [log_factorials(count) for count in trials]
+    return Budget(tuple(_point(k, arms, logs, sign, confidence) for k in budgets(min(trials))), tuple(notes))
 
 
 def budgets(most: int) -> list[int]:
@@ -52,11 +52,13 @@ def budgets(most: int) -> list[int]:
     return [*(step for step in steps if step < most), most]
 
 
-def _point(k: int, arms: list[tuple[Floats, int]], sign: float, confidence: Confidence) -> BudgetPoint:
+def _point(
+    k: int, arms: list[tuple[Floats, int]], logs: list[Floats], sign: float, confidence: Confidence
+) -> BudgetPoint:
     medians = [median_best(values, without, k, confidence) for values, without in arms]
     if sign < 0:
         medians = [_mirrored(one) for one in medians]
-    expected = [expected_best(values, without, k) for values, without in arms]
+    expected = [expected_best(*arm, k, known) for arm, known in zip(arms, logs, strict=True)]
     best = [None if value is None else sign * value for value, _ in expected]
     return BudgetPoint(
         k=k,
@@ -112,20 +114,25 @@ def _order_statistic(values: Floats, without: int, rank: int) -> float | None:
     return float(values[place]) if 0 <= place < len(values) else None
 
 
-def expected_best(values: Floats, without: int, k: int) -> tuple[float | None, float]:
-    """The mean over all draws of k that hold a value, and the share of draws that hold none; unbiased, no bands."""
+def log_factorials(most: int) -> Floats:
+    """Of 0..most: each k of a budget takes nearly all of them, and they are the same for all."""
+    return np.asarray(gammaln(np.arange(1.0, most + 2)))
+
+
+def expected_best(values: Floats, without: int, k: int, logs: Floats | None = None) -> tuple[float | None, float]:
+    """The mean over all draws of k that hold a value, and the share of draws that hold none; unbiased, no bands.
+
+    `logs` are `log_factorials` of all trials, where they are known.
+    """
     trials = len(values) + without
+    logs = log_factorials(trials) if logs is None else logs
     if k > trials:
         return None, 1.0
-    every = _log_choose(float(trials), k)
+    every = float(logs[trials] - logs[k] - logs[trials - k])
     # the i-th of n is the best of k with a probability that falls as (i / n) ** (k - 1): far down it is no digit
     least = max(without + 1, k, math.floor(trials * math.exp(-_NOTHING / (k - 1))) if k > 1 else 1)
-    ranks = np.arange(least, trials + 1, dtype=float)
-    weights = np.exp(_log_choose(ranks - 1, k - 1) - every)
-    nothing = math.exp(_log_choose(float(without), k) - every) if without >= k else 0.0
+    # of the ways to draw k, those whose best is the i-th: k - 1 of the i - 1 below it
+    weights = np.exp(logs[least - 1 : trials] - logs[k - 1] - logs[least - k : trials - k + 1] - every)
+    nothing = math.exp(float(logs[without] - logs[k] - logs[without - k]) - every) if without >= k else 0.0
     total = float(weights.sum())
     return (float(weights @ values[least - without - 1 :]) / total if total else None), nothing
-
-
-def _log_choose(n: Any, k: int) -> Any:
-    return gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1)

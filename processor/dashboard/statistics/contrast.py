@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import NamedTuple
 
 import msgspec
@@ -18,7 +20,7 @@ from processor.dashboard.statistics.budget import best_of
 from processor.dashboard.statistics.intervals import FEWEST, Confidence
 from processor.dashboard.statistics.pooling import per_run
 from processor.dashboard.statistics.rates import rate_difference, wilson
-from processor.dashboard.statistics.results import Better, Contrast, Effect, Imbalance, Interval, RateDifference
+from processor.dashboard.statistics.results import Better, Budget, Contrast, Effect, Imbalance, Interval, RateDifference
 from processor.dashboard.statistics.sample import FAILED, OTHER, SUCCEEDED, Booleans, Floats, Parameter, Sample
 from processor.dashboard.statistics.strata import Strata, stratified_mean, stratify
 
@@ -53,28 +55,38 @@ def sides_of(sample: Sample, reference: int, other: int) -> Sides:
 
 def contrast(sides: Sides, better: Better, confidence: Confidence, matched: Sequence[str] | None = None) -> Contrast:
     """`matched` names the parameters to match on; None: the least balanced, at most three."""
-    sample, masks = sides.sample, sides.masks
-    balanced = balance(list(sample.parameters), *masks)
-    strata = Strata(sample, _to_match(sample.parameters, balanced, matched))
-    stratified = stratify(strata, sample.value, sides.finite, *masks, confidence)
-    effect = _effect(sides, better, confidence)
-    without = [int((mask & ~sides.finite & (sample.ending != OTHER)).sum()) for mask in masks]
-    budget = best_of((sides.values[0], without[0]), (sides.values[1], without[1]), better, confidence)
-    arms = sample.arms[sides.reference], sample.arms[sides.other]
+    sample = sides.sample
+    with ThreadPoolExecutor(1) as beside:
+        # the values alone take as long as all the rest, and numpy lets both go on for the most part; which of its
+        # warnings are off is in the context
+        by_values = beside.submit(copy_context().run, _by_values, sides, better, confidence)
+        balanced = balance(list(sample.parameters), *sides.masks)
+        strata = Strata(sample, _to_match(sample.parameters, balanced, matched))
+        stratified = stratify(strata, sample.value, sides.finite, *sides.masks, confidence)
+        rates = [count(sides, strata, confidence) for count in (_failures, _divergences)]
+        effect, budget = by_values.result()
     found = Contrast(
-        *arms,
+        sample.arms[sides.reference],
+        sample.arms[sides.other],
         estimand=ESTIMAND,
         verdict=_verdict(effect.superiority, better, sides.sizes),
         effect=effect,
         budget=budget,
-        failures=_failures(sides, strata, confidence),
-        divergences=_divergences(sides, strata, confidence),
+        failures=rates[0],
+        divergences=rates[1],
         per_run=per_run(sample, sides.finite, (sides.reference, sides.other), effect.shift, confidence),
         stratified=stratified,
         balance=balanced,
         warnings=(),
     )
     return msgspec.structs.replace(found, warnings=tuple(_warnings(found, sides, confidence)))
+
+
+def _by_values(sides: Sides, better: Better, confidence: Confidence) -> tuple[Effect, Budget]:
+    """What both arms' values in order say, and how many trials of each ended with none."""
+    without = [int((mask & ~sides.finite & (sides.sample.ending != OTHER)).sum()) for mask in sides.masks]
+    arms = list(zip(sides.values, without, strict=True))
+    return _effect(sides, better, confidence), best_of(arms[0], arms[1], better, confidence)
 
 
 def _to_match(

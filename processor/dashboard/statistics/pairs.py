@@ -8,6 +8,7 @@ are left between the bounds those few are made and sorted. The answer is exact, 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,15 +20,42 @@ FEW, LEFT = 1 << 16, 1 << 20
 FEWEST_DRAWN, MOST_DRAWN = 1 << 10, 1 << 16
 #: rounds after which bounds are halved instead, which always ends
 ROUNDS = 40
+#: numbers that are remembered for the next rank: 4 MB each for a million values
+REMEMBERED = 8
 
 
-def select_differences(x: Floats, y: Floats, ranks: list[int]) -> list[float]:
-    """For each rank (from 0) the y - x of that rank; both samples sorted, finite and not empty."""
+class Tried(NamedTuple):
+    """A number that is not the answer for some rank: of the differences of each x, `places` are below it, `below` in
+    all; where it was too small, those that equal it are among them.
+    """
+
+    pivot: float
+    too_small: bool
+    places: Integers
+    below: int
+
+
+def both_sides(among: Floats, values: Floats) -> tuple[Integers, Integers]:
+    """For each value how many of `among`, sorted, are below it, and how many are not above it."""
+    below = np.searchsorted(among, values, "left")
+    tied = np.flatnonzero(among[np.minimum(below, len(among) - 1)] == values)
+    up_to = below.copy()
+    up_to[tied] = np.searchsorted(among, values[tied], "right")
+    return below, up_to
+
+
+def select_differences(x: Floats, y: Floats, ranks: list[int], tried: list[Tried] | None = None) -> list[float]:
+    """For each rank (from 0) the y - x of that rank; both samples sorted, finite and not empty.
+
+    `tried` is what searches among the same differences have found out, and is added to: ranks that are close to each
+    other have the same bounds for the most part.
+    """
     if len(x) * len(y) <= FEW:
         every = np.subtract.outer(y, x).ravel()
         every.partition(sorted(set(ranks)))
         return [float(every[rank]) for rank in ranks]
-    return [_Selection(x, y, rank).find() for rank in ranks]
+    tried = [] if tried is None else tried
+    return [_Selection(x, y, rank, tried).find() for rank in ranks]
 
 
 class _Selection:
@@ -36,7 +64,7 @@ class _Selection:
     Of the differences of each x, those with y from `first` up to `last` are between the bounds.
     """
 
-    def __init__(self, x: Floats, y: Floats, rank: int) -> None:
+    def __init__(self, x: Floats, y: Floats, rank: int, tried: list[Tried] | None = None) -> None:
         self._x, self._y, self._rank = x, y, rank
         self._low, self._high = -math.inf, math.inf
         self._first, self._last = np.zeros(len(x), dtype=np.int64), np.full(len(x), len(y), dtype=np.int64)
@@ -44,6 +72,9 @@ class _Selection:
         root = math.isqrt(len(x) * len(y))
         self._drawn = min(max(4 * root, FEWEST_DRAWN), MOST_DRAWN)
         self._left = min(32 * root, LEFT)
+        self._tried = [] if tried is None else tried
+        for one in self._tried:
+            self._take(one)
 
     def find(self) -> float:
         for _ in range(ROUNDS):
@@ -88,15 +119,25 @@ class _Selection:
 
     def _try(self, pivot: float) -> bool:
         """Whether this is the answer; else it is a bound from now on."""
-        less = np.searchsorted(self._y, self._x + pivot, "left")
-        if int(less.sum()) > self._rank:
-            self._high, self._last = pivot, less
-            return False
-        at_most = np.searchsorted(self._y, self._x + pivot, "right")
-        if int(at_most.sum()) > self._rank:
+        less, at_most = both_sides(self._y, self._x + pivot)
+        if (below := int(less.sum())) > self._rank:
+            return self._remember(Tried(pivot, False, less, below))
+        if (below := int(at_most.sum())) > self._rank:
             return True
-        self._low, self._first = pivot, at_most
+        return self._remember(Tried(pivot, True, at_most, below))
+
+    def _remember(self, one: Tried) -> bool:
+        if len(self._tried) < REMEMBERED:
+            self._tried.append(one)
+        self._take(one)
         return False
+
+    def _take(self, one: Tried) -> None:
+        """A bound, where it is one for this rank and closer than what is known."""
+        if one.too_small and one.below <= self._rank and one.pivot > self._low:
+            self._low, self._first = one.pivot, one.places
+        if not one.too_small and one.below > self._rank and one.pivot < self._high:
+            self._high, self._last = one.pivot, one.places
 
     def _halve(self) -> float:
         low = max(self._low, float(self._y[0] - self._x[-1]))

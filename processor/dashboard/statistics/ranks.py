@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 from scipy.special import expit, gammaln, logit
 
 from processor.dashboard.statistics.intervals import FEWEST, Confidence, two_sided
-from processor.dashboard.statistics.pairs import FEW, select_differences
+from processor.dashboard.statistics.pairs import FEW, Tried, both_sides, select_differences
 from processor.dashboard.statistics.results import Interval
 from processor.dashboard.statistics.sample import Floats
 
@@ -44,7 +43,7 @@ def superiority_of(x: Floats, y: Floats) -> Superiority:
 
 def _placements(among: Floats, values: Floats) -> Floats:
     """For each value the share of `among` that is below it, those equal to it by half."""
-    below, up_to = np.searchsorted(among, values, "left"), np.searchsorted(among, values, "right")
+    below, up_to = both_sides(among, values)
     return (below + up_to) / (2.0 * len(among))
 
 
@@ -81,7 +80,8 @@ def shift_interval(x: Floats, y: Floats, found: Superiority, confidence: Confide
     pairs = len(x) * len(y)
     if not pairs:
         return Interval(None, None, None)
-    shift = _middle(x, y)
+    tried: list[Tried] = []
+    shift = _middle(x, y, tried)
     if min(len(x), len(y)) < FEWEST:
         return Interval(shift, None, None)
     # the variance where neither arm is larger: arms that hardly overlap have next to none where they are
@@ -90,16 +90,16 @@ def shift_interval(x: Floats, y: Floats, found: Superiority, confidence: Confide
     below = math.floor(pairs * (0.5 - reach))
     if below < 0:  # an interval for every look reaches beyond all differences of a small arm
         return Interval(shift, None, None)
-    low, high = select_differences(x, y, [below, pairs - 1 - below])
+    low, high = select_differences(x, y, [below, pairs - 1 - below], tried)
     return Interval(shift, min(low, shift), max(high, shift))
 
 
-def _middle(x: Floats, y: Floats) -> float:
+def _middle(x: Floats, y: Floats, tried: list[Tried]) -> float:
     """The median of all differences; of very many, the upper of the two middle ones, which are as good as one."""
     pairs = len(x) * len(y)
     if pairs > FEW:
-        return select_differences(x, y, [pairs // 2])[0]
-    lower, upper = select_differences(x, y, [(pairs - 1) // 2, pairs // 2])
+        return select_differences(x, y, [pairs // 2], tried)[0]
+    lower, upper = select_differences(x, y, [(pairs - 1) // 2, pairs // 2], tried)
     return lower + (upper - lower) / 2
 
 

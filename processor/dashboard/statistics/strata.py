@@ -38,7 +38,8 @@ class Strata:
 
 def _phases(run: Integers, order: Floats) -> Integers:
     """Which fifth of its run a trial is in, by the order of its trials; coarser in small runs."""
-    places = np.lexsort((order, run))
+    places = np.argsort(order, kind="stable")
+    places = places[sort_by_group(run[places])]
     sizes = np.bincount(run) if len(run) else np.empty(0, dtype=np.int64)
     within = np.empty(len(run), dtype=np.int64)
     within[places] = np.arange(len(run)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
@@ -62,8 +63,16 @@ def _combined(parts: list[Integers]) -> Integers:
     codes = parts[0]
     for part in parts[1:]:
         joined = codes * (int(part.max(initial=0)) + 1) + part
-        codes = np.unique(joined, return_inverse=True)[1].astype(np.int64)
+        codes = compact(joined)
     return codes
+
+
+def compact(codes: Integers) -> Integers:
+    """The place of each code among the different ones; those that are not large are counted and need no sorting."""
+    most = int(codes.max(initial=-1)) + 1
+    if most > max(4 * len(codes), 1 << 16):
+        return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+    return np.asarray((np.cumsum(np.bincount(codes, minlength=most) > 0) - 1)[codes], dtype=np.int64)
 
 
 def stratify(
@@ -71,7 +80,7 @@ def stratify(
 ) -> Stratified:
     """`reference` and `other` are the trials of the two arms; those of them that are `finite` have a value."""
     chosen = finite & (reference | other)
-    codes = np.unique(strata.codes[chosen], return_inverse=True)[1]
+    codes = compact(strata.codes[chosen])
     arm, value = other[chosen], values[chosen]
     counts = [np.bincount(codes[side], minlength=int(codes.max(initial=-1)) + 1) for side in (~arm, arm)]
     both = (counts[0] > 0) & (counts[1] > 0)
@@ -79,7 +88,7 @@ def stratify(
     means, superiority = None, None
     if both.any():
         inside = both[codes]
-        columns = np.unique(codes[inside], return_inverse=True)[1], arm[inside], value[inside]
+        columns = (codes, arm, value) if both.all() else (compact(codes[inside]), arm[inside], value[inside])
         means, superiority = stratified_mean(*columns, confidence), _stratified_superiority(*columns, confidence)
     return Stratified(
         by=strata.by,
@@ -122,10 +131,9 @@ def _stratified_superiority(codes: Integers, arm: Booleans, values: Floats, conf
     """P(other > reference) for two trials of one stratum; spreads of placements are pooled over the strata by arm."""
     strata = int(codes.max(initial=-1)) + 1
     sizes = np.stack([np.bincount(codes[side], minlength=strata) for side in (~arm, arm)]).astype(float)
-    opposite = sizes[(~arm).astype(np.int64), codes]
-    order = np.argsort(values, kind="stable")
-    above = midranks(codes, values, order) - midranks(2 * codes + arm, values, order)
-    placed = above / opposite
+    order = np.argsort(values)
+    placed = midranks(codes, values, order) - midranks(2 * codes + arm, values, order)
+    placed /= sizes[(~arm).astype(np.int64), codes]
     per = np.bincount(codes[arm], placed[arm], strata) / sizes[1]
     weights = sizes[0] * sizes[1] / sizes.sum(axis=0)
     weights /= weights.sum()
@@ -142,11 +150,12 @@ def _stratified_superiority(codes: Integers, arm: Booleans, values: Floats, conf
     return Interval(estimate, max(0.0, found.low or 0.0), min(1.0, found.high if found.high is not None else 1.0))
 
 
-def midranks(groups: Integers, values: Floats, order: NDArray[np.intp]) -> Floats:
+def midranks(groups: Integers | NDArray[np.uint16], values: Floats, order: NDArray[np.intp]) -> Floats:
     """The rank (from 1) of each value among those of its group, the mean of ranks where values tie.
 
     `order` sorts the values; sorting it once more by group keeps that, and costs no comparison of doubles.
     """
+    groups = narrowed(groups)
     places = order[sort_by_group(groups[order])]
     group, value = groups[places], values[places]
     starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
@@ -158,7 +167,12 @@ def midranks(groups: Integers, values: Floats, order: NDArray[np.intp]) -> Float
     return ranks
 
 
-def sort_by_group(groups: Integers) -> NDArray[np.intp]:
+def sort_by_group(groups: Integers | NDArray[np.uint16]) -> NDArray[np.intp]:
     """A stable order by group; 16 bits are sorted by radix, ten times as fast as 64 by comparison."""
+    return np.argsort(narrowed(groups), kind="stable")
+
+
+def narrowed(groups: Integers | NDArray[np.uint16]) -> Integers | NDArray[np.uint16]:
+    """In 16 bits, where that is enough: a quarter of the memory."""
     few = len(groups) and int(groups.max()) < 1 << 16
-    return np.argsort(groups.astype(np.uint16) if few else groups, kind="stable")
+    return groups.astype(np.uint16, copy=False) if few else groups

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 
 import pytest
 
@@ -103,3 +104,20 @@ def test_so_many_answers_are_kept_and_the_one_longest_unused_goes(most: int) -> 
         return source.asked
 
     assert asyncio.run(work()) == most + 1 + (most == 1)
+
+
+def test_an_answer_whose_time_is_over_is_let_go_when_the_next_one_comes() -> None:
+    async def work() -> tuple[bool, bool]:
+        now = [0.0]
+        shared = Shared[set[int]](5, clock=lambda: now[0])
+
+        async def find() -> set[int]:
+            return {1}
+
+        held = weakref.ref(await shared.get("old", find))
+        before = held() is not None
+        now[0] = 5.0
+        await shared.get("new", find)
+        return before, held() is not None
+
+    assert asyncio.run(work()) == (True, False)

@@ -10,17 +10,20 @@ group by level
 order by trials desc, level
 limit 50
 
--- name: packed_values
--- Columns of all trials of a filter, each as the binary form of its values one after the other: a million rows are read in one row. No aggregate has an order of its own, so all see the trials in the same one, also where workers share them; so a run is told by its hash. A time is sent as it is held, in microseconds since 2000.
-select count(*) as count,
-       string_agg(int8send(uuid_hash_extended(trial.model_run_id, 0)), '') as run,
-       string_agg(int2send((case trial.status when 'succeeded' then 0 when 'failed' then 1 else 2 end)::smallint), '')
-           as ending,
-       string_agg(timestamptz_send(trial.inserted_at), '') as "order",
-       string_agg(boolsend(trial.schema_version is null or trial.schema_version < 2), '') as defaulted
-       /*columns*/
-from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
-where /*filter*/ true
+-- name: packed_columns
+-- Columns of all trials of a filter, each as the binary form of its values one after the other: a million rows are read in one row; no row where there are as many as may be read. What makes a value of a row stands inside, where workers share it; no aggregate has an order of its own, so all see the trials in the same one. A time is sent as it is held, in microseconds since 2000.
+select count(*) as count/*packed*/
+from (
+    select /*columns*/ null as nothing
+    from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+    where /*filter*/ true
+    limit /*most*/ 1
+) as taken
+having count(*) < /*most*/ 1
+
+-- name: runs_by_name
+-- The runs with the names $1, as trials hold them.
+select id::text as id, run_id from cerebros_model_runs where run_id = any($1::text[])
 
 -- name: runs_by_hash
 -- The runs with the hashes $1, by which packed values tell them.
