@@ -10,9 +10,12 @@ import msgspec
 from processor.core.errors import UsageError
 from processor.core.text import storable
 from processor.dashboard.filters.fields import COLUMNS
+from processor.dashboard.filters.indexed import NOTHING, Indexed
 from processor.dashboard.filters.sql import Condition, compile_filter
 from processor.dashboard.filters.tree import EVERYTHING, Node, Path
 from processor.dashboard.queries.pool import queries
+from processor.store.path_numbers import jsonb_at
+from processor.store.path_numbers import number_at as indexed_number
 from processor.store.pool import Pool
 
 #: 1.8e308 is a double's end, and what is below 1e-320 is 0: a cast of such a number would be refused. Nearly all are
@@ -35,10 +38,14 @@ class Query(NamedTuple):
 
 
 class Scope(NamedTuple):
-    """The trials that a page is about: of a run, or of all, as far as a filter holds them."""
+    """The trials that a page is about: of a run, or of all, as far as a filter holds them.
+
+    `indexed` changes no answer, only how it is found.
+    """
 
     run_id: str | None = None
     filter: Node = EVERYTHING
+    indexed: Indexed = NOTHING
 
 
 class Assembly:
@@ -47,12 +54,15 @@ class Assembly:
     def __init__(self, name: str, scope: Scope) -> None:
         self._text = queries()[name]
         self._args: list[Any] = []
+        #: whether an index may tell some of the filter
+        self.served = False
         self.put("filter", self.condition(scope), "true")
 
     def condition(self, scope: Scope) -> str:
         """The run is looked up once, before its trials: an index that begins with it then has them in its order."""
-        found: Condition = compile_filter(scope.filter, len(self._args) + 1)
+        found: Condition = compile_filter(scope.filter, len(self._args) + 1, scope.indexed)
         self._args += found.args
+        self.served |= found.served
         if scope.run_id is None:
             return found.sql
         return f"({_OF_RUN.replace('{run}', self.given(storable(scope.run_id), 'text'))} and {found.sql})"
@@ -74,20 +84,23 @@ class Assembly:
 
 def value_sql(assembly: Assembly, path: Path) -> str:
     """The jsonb at a path; keys are parameters."""
-    return _at(assembly, path, "->", "#>")
+    return jsonb_at(path.place, _step(assembly, path), many=len(path.keys) > 1)
 
 
 def text_sql(assembly: Assembly, path: Path) -> str:
     """The same as text: a string without its quotes."""
-    return _at(assembly, path, "->>", "#>>")
+    return jsonb_at(path.place, _step(assembly, path), many=len(path.keys) > 1, text=True)
 
 
-def _at(assembly: Assembly, path: Path, one: str, many: str) -> str:
-    step = assembly.given(path.keys[0], "text") if len(path.keys) == 1 else assembly.given(list(path.keys), "text[]")
-    operator = one if len(path.keys) == 1 else many
-    if path.place == "either":
-        return f"coalesce(trial.metrics {operator} {step}, trial.parameters {operator} {step})"
-    return f"(trial.{path.place} {operator} {step})"
+def indexed_sql(assembly: Assembly, path: Path) -> str:
+    """The number at a path as its index has it."""
+    return indexed_number(path.place, _step(assembly, path), many=len(path.keys) > 1)
+
+
+def _step(assembly: Assembly, path: Path) -> str:
+    if len(path.keys) == 1:
+        return assembly.given(path.keys[0], "text")
+    return assembly.given(list(path.keys), "text[]")
 
 
 def number_sql(value: str, text: str) -> str:
@@ -104,14 +117,21 @@ def number_at(assembly: Assembly, path: Path) -> str:
     return f"{COLUMNS[path.place].sql}::float8"
 
 
-async def fetch(pool: Pool, query: Query, timeout_ms: int | None = None) -> list[dict[str, Any]]:
-    """The rows; with `timeout_ms` the question is given up earlier than others, by a `TransientError`."""
+async def fetch(
+    pool: Pool, query: Query, timeout_ms: int | None = None, *, walked: bool = False
+) -> list[dict[str, Any]]:
+    """The rows; with `timeout_ms` the question is given up earlier than others, by a `TransientError`.
+
+    It may then be `walked`: along an index that has the order, if there is one, rather than sorted.
+    """
 
     async def work(connection: Any) -> list[dict[str, Any]]:
         if timeout_ms is None:
             return [dict(row) for row in await connection.fetch(query.sql, *query.args)]
         async with connection.transaction():
             await connection.execute("select set_config('statement_timeout', $1::text, true)", str(timeout_ms))
+            if walked:
+                await connection.execute("set local enable_sort = off")
             return [dict(row) for row in await connection.fetch(query.sql, *query.args)]
 
     return await pool.run(work)

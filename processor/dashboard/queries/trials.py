@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from processor.core.errors import TransientError
+from processor.core.errors import TransientError, Trouble
 from processor.core.fields import COMPLETE, FAILED
 from processor.core.text import storable
-from processor.dashboard.filters.tree import Path
+from processor.dashboard.filters.tree import EVERYTHING, Path
 from processor.dashboard.queries.assembling import Assembly, Scope, estimate, fetch
 from processor.dashboard.queries.sorting import (
     NEWEST,
@@ -29,6 +29,9 @@ PAGE, MOST = 50, 500
 COUNTED = 10_000
 #: a count is beside the page, not what it is for: it may take so long
 COUNT_MS = 1000
+#: an order is walked for so long in search of a page's trials. Of what no index tells the planner thinks that a two
+#: hundredth is so, and would rather sort all that is left; mostly it is far more, and a page is found at once
+WALK_MS = 100
 #: trials that are looked at to choose columns
 LOOKED_AT = 1000
 
@@ -90,17 +93,35 @@ async def trial_page(
 
 async def _keys(pool: Pool, scope: Scope, sort: Sort, cursor: Cursor | None, limit: int) -> list[dict[str, Any]]:
     """In the order of a metric numbers come first, and are mostly enough: the rest is asked for where they are not."""
+    served = scope.indexed.serving(sort.path)
     names = ["trial_ids_plain" if sort.path.place in PLAIN else "trial_ids"]
-    if numbers_alone(sort, cursor):
-        names.insert(0, "trial_ids_numbers")
+    if alone := numbers_alone(sort, cursor):
+        names.insert(0, "trial_ids_numbers" if served is None else "trial_ids_indexed")
     keys: list[dict[str, Any]] = []
     for name in names:
         assembly = Assembly(name, scope)
-        assemble(name, assembly, sort, cursor, limit)
-        keys = await fetch(pool, assembly.query())
-        if len(keys) == limit or (name == "trial_ids_numbers" and cursor is not None and cursor.back):
+        assemble(name, assembly, sort, cursor, limit, served)
+        keys = await _fetch(pool, assembly, walks=_has_walk(name, scope, sort, assembly))
+        if len(keys) == limit or (alone and cursor is not None and cursor.back):
             break
     return keys
+
+
+def _has_walk(name: str, scope: Scope, sort: Sort, assembly: Assembly) -> bool:
+    """Whether there is an index that has the order, and a choice whether to go by it or by the filter."""
+    by_path = name == "trial_ids_indexed" and scope.filter != EVERYTHING
+    return by_path or (sort.path == NEWEST.path and assembly.served)
+
+
+async def _fetch(pool: Pool, assembly: Assembly, *, walks: bool) -> list[dict[str, Any]]:
+    """First along the order, for a moment; where that does not find them, as the planner would have it."""
+    if walks:
+        try:
+            return await fetch(pool, assembly.query(), WALK_MS, walked=True)
+        except TransientError as error:
+            if error.trouble is not Trouble.WORK:
+                raise
+    return await fetch(pool, assembly.query())
 
 
 async def count_trials(pool: Pool, scope: Scope, bound: int = COUNTED) -> Count:
