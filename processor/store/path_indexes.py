@@ -155,7 +155,7 @@ def _summary(path: JsonPath, rows: Sequence[asyncpg.Record]) -> dict[str, Any]:
     building = any(row["building"] for row in rows)
     return {
         "path": path,
-        "mib": round(sum(row["bytes"] for row in rows) / 2**20, 1),
+        "mib": round(sum(row["bytes"] for row in rows) / 2**20, 2),
         "rows": max(row["rows"] for row in rows),
         "state": "whole" if whole else "being built" if building else "half-made",
         "used": sum(row["used"] for row in rows),
