@@ -308,7 +308,7 @@ def test_an_order_that_is_not_walked_to_its_page_in_time_is_asked_as_the_planner
 
     async def work(pool: Pool) -> list[int]:
         indexed = await read_indexed(pool)
-        real = trials_queries.fetch
+        real = fetch
 
         async def crawling(pool: Pool, query: Query, *more: Any, **options: Any) -> Any:
             sql = query.sql.replace(
