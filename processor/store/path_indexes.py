@@ -84,7 +84,7 @@ async def _add(connection: asyncpg.Connection, where: str, paths: Sequence[JsonP
             for step in indexes:
                 await run_step(connection, step, tell)
         # without it the planner knows nothing of the values before the server's own turn comes
-        await execute(connection, load_queries()["analyze_trials"])
+        await execute(connection, "analyze cerebros_model_trials")
 
 
 async def _statements(connection: asyncpg.Connection, path: JsonPath) -> tuple[str, list[Step]]:

@@ -23,7 +23,3 @@ join pg_class held on held.oid = made.indexrelid
 left join pg_stat_user_indexes stats on stats.indexrelid = held.oid
 where made.indrelid = to_regclass('cerebros_model_trials') and starts_with(held.relname, $1::text)
 order by held.relname
-
--- name: analyze_trials
--- What the planner goes by: how the values of the trials, and of what is indexed of them, are spread.
-analyze cerebros_model_trials
