@@ -48,7 +48,7 @@ def test_indexes_are_made_seen_and_dropped(database_url: str) -> None:
     assert set(map(read_indexable, found)) == set(map(read_indexable, paths))
     assert {row["state"] for row in found.values()} == {"whole"}
     assert found["lr"]["mib"] > 0
-    assert (found["lr"]["rows"], found['metrics."a.b".0']["rows"]) == (120, 0)
+    assert (found["lr"]["rows"], found['metrics."a.b"."0"']["rows"]) == (120, 0)
     table = run(database_url, "list").stdout
     assert all(word in table for word in ("metrics.score", "whole", "MiB", "used"))
 

@@ -9,7 +9,7 @@ import msgspec
 from processor.core.errors import TransientError, Trouble
 from processor.core.fields import COMPLETE, FAILED
 from processor.core.text import storable
-from processor.dashboard.filters.tree import EVERYTHING, Path
+from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Scope, estimate, fetch
 from processor.dashboard.queries.sorting import (
     NEWEST,
@@ -31,7 +31,7 @@ COUNTED = 10_000
 COUNT_MS = 1000
 #: an order is walked for so long in search of a page's trials. Of what no index tells the planner thinks that a two
 #: hundredth is so, and would rather sort all that is left; mostly it is far more, and a page is found at once
-WALK_MS = 100
+WALK_MS = 200
 #: trials that are looked at to choose columns
 LOOKED_AT = 1000
 
@@ -101,16 +101,15 @@ async def _keys(pool: Pool, scope: Scope, sort: Sort, cursor: Cursor | None, lim
     for name in names:
         assembly = Assembly(name, scope)
         assemble(name, assembly, sort, cursor, limit, served)
-        keys = await _fetch(pool, assembly, walks=_has_walk(name, scope, sort, assembly))
+        keys = await _fetch(pool, assembly, walks=_has_walk(name, sort, assembly))
         if len(keys) == limit or (alone and cursor is not None and cursor.back):
             break
     return keys
 
 
-def _has_walk(name: str, scope: Scope, sort: Sort, assembly: Assembly) -> bool:
+def _has_walk(name: str, sort: Sort, assembly: Assembly) -> bool:
     """Whether there is an index that has the order, and a choice whether to go by it or by the filter."""
-    by_path = name == "trial_ids_indexed" and scope.filter != EVERYTHING
-    return by_path or (sort.path == NEWEST.path and assembly.served)
+    return name == "trial_ids_indexed" or (sort.path == NEWEST.path and assembly.served)
 
 
 async def _fetch(pool: Pool, assembly: Assembly, *, walks: bool) -> list[dict[str, Any]]:
