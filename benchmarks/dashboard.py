@@ -5,7 +5,8 @@
 Rows come by COPY, without the secondary indexes, which are built afterwards. Runs of 60 and of 100,000 trials stand
 beside the largest. Each question is asked `--reps` times after one that is not counted. The price of the indexes is the
 processor time that Postgres takes for COPY of 100,000 further rows with them and without, by turns: ingest, which does
-more for a row than that, loses a smaller share.
+more for a row than that, loses a smaller share. Then, in turns with what is asked without them, what orders and filters
+by indexes of a metric and a parameter (`processor dashboard-index`) take, and what those of one path cost a row.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.__main__ import RESULTS, circumstances, open_stack
+from processor.dashboard.filters.indexed import NOTHING, Indexed, json_path, read_indexable
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.adoption import adoption
 from processor.dashboard.queries.assembling import Scope
+from processor.dashboard.queries.indexed import read_indexed
 from processor.dashboard.queries.pool import open_pool
 from processor.dashboard.queries.runs import run_page
 from processor.dashboard.queries.samples import read_sample
@@ -38,6 +41,7 @@ from processor.dashboard.queries.sorting import Cursor, read_sort
 from processor.dashboard.queries.trials import count_trials, trial_keys, trial_page, trial_with_all
 from processor.dashboard.statistics.compare import compare
 from processor.store.migrations import migrate
+from processor.store.path_indexes import add_indexes, drop_indexes
 from processor.store.pool import Pool
 from processor.store.queries import load_queries
 from processor.store.session import Session
@@ -69,6 +73,8 @@ FURTHER, ACTIVE = 100_000, 8
 MEBIBYTES = "select pg_relation_size($1::regclass) / 1048576"
 ACCURACY = Path("metrics", ("accuracy",))
 BY_ACCURACY = read_sort("-metrics.accuracy")
+#: paths that have an index in the last part
+CHOSEN = ("metrics.accuracy", "lr")
 
 
 def main() -> None:
@@ -170,9 +176,9 @@ def line(run: str, number: int, age: float, draw: random.Random) -> str:
 Question = Callable[[Pool], Awaitable[Any]]
 
 
-def questions() -> dict[str, Question]:
+def questions(indexed: Indexed = NOTHING) -> dict[str, Question]:
     """By what a person does."""
-    everything = Scope()
+    everything = Scope(indexed=indexed)
     return {
         "runs, newest 50": lambda pool: run_page(pool),
         "all: newest 50": lambda pool: trial_page(pool, everything),
@@ -184,7 +190,11 @@ def questions() -> dict[str, Question]:
             pool, START + timedelta(days=DAYS - 7), START + timedelta(days=DAYS)
         ),
         "adoption, all by day": lambda pool: adoption(pool, START, START + timedelta(days=DAYS), 86_400),
-        **{f"{run}: {name}": question for run in (*SIZES, LARGE) for name, question in of_run(Scope(run)).items()},
+        **{
+            f"{run}: {name}": question
+            for run in (*SIZES, LARGE)
+            for name, question in of_run(Scope(run, indexed=indexed)).items()
+        },
     }
 
 
@@ -206,6 +216,7 @@ def of_run(scope: Scope) -> dict[str, Question]:
         "by accuracy, a page in the middle": deep,
         "failed, newest 50": lambda pool: trial_page(pool, filtered(scope, "status = failed")),
         "lr < 0.00002 and adam, by accuracy": lambda pool: trial_page(pool, narrow, BY_ACCURACY),
+        "lr < 0.00002 and adam, newest 50": lambda pool: trial_page(pool, narrow),
         "count": lambda pool: count_trials(pool, scope),
         "columns that vary": lambda pool: trial_keys(pool, scope),
         "one trial": lambda pool: trial_with_all(pool, scope.run_id or "", "trial_7"),
@@ -231,6 +242,7 @@ async def measure(url: str, rows: int, reps: int, console: Console) -> dict[str,
     async with open_pool(url, timeout_ms=60_000) as pool:
         sample = await read_sample(pool, Scope(LARGE), Path("spectral_norm"), ACCURACY, others())
     seconds = [timed(lambda: compare(sample, parameter="spectral_norm", metric="accuracy")) for _ in range(3)]
+    by_path = await measure_paths(url, rows, reps, console)
     show(plain, indexed, console)
     console.print("copy, us of Postgres a row:", prices, "MiB:", sizes, "comparison, s:", seconds)
     console.print("the same by how many rows a statement has, without and with counts:", counting)
@@ -241,7 +253,62 @@ async def measure(url: str, rows: int, reps: int, console: Console) -> dict[str,
         "counting_us_a_row": counting,
         "index_mib": sizes,
         "comparison_s": seconds,
+        "by_path": by_path,
     }
+
+
+async def measure_paths(url: str, rows: int, reps: int, console: Console) -> dict[str, Any]:
+    """What indexes of metrics and parameters save a page, and cost a row."""
+    connection = await asyncpg.connect(url)
+    prices = await price_path(connection, url, rows)
+    await asyncio.to_thread(add_paths, url, CHOSEN)
+    await connection.execute("vacuum cerebros_model_trials")
+    await connection.close()
+    asked = await ask_in_turns(url, reps)
+    table = Table("question", "p50 ms", "p95 ms", "with an index of the path: p50", "p95")
+    for name, (without, with_it) in asked.items():
+        table.add_row(name, *(f"{value:,.1f}" for one in (without, with_it) for value in one.values()))
+    console.print(table)
+    console.print("copy with an index of one path, us of Postgres a row:", prices)
+    return {"questions": asked, "copy_us_a_row": prices}
+
+
+def add_paths(url: str, paths: Sequence[str]) -> None:
+    with Session(url) as store:
+        add_indexes(store, [json_path(read_indexable(path)) for path in paths], lambda _: None)
+
+
+def drop_path(url: str, path: str) -> None:
+    with Session(url) as store:
+        drop_indexes(store, json_path(read_indexable(path)), lambda _: None)
+
+
+async def price_path(connection: asyncpg.Connection, url: str, rows: int, turns: int = 5) -> dict[str, list[float]]:
+    """As `price_indexes`, of the indexes of one metric."""
+    ids = [str(row["id"]) for row in await connection.fetch("select id from cerebros_model_runs limit $1", ACTIVE)]
+    prices: dict[str, list[float]] = {"without": [], "with": []}
+    for _ in range(turns):
+        await asyncio.to_thread(drop_path, url, CHOSEN[0])
+        prices["without"].append(await price(connection, ids, rows))
+        await asyncio.to_thread(add_paths, url, CHOSEN[:1])
+        prices["with"].append(await price(connection, ids, rows))
+    return prices
+
+
+async def ask_in_turns(url: str, reps: int) -> dict[str, list[dict[str, float]]]:
+    """What orders or filters by a metric or a parameter: without an index of it, and with one."""
+    found = {}
+    async with open_pool(url, timeout_ms=60_000) as pool:
+        plain, indexed = questions(), questions(await read_indexed(pool))
+        for name in (name for name in plain if "accuracy" in name or "lr <" in name):
+            taken: list[list[float]] = [[], []]
+            for _ in range(reps + 1):
+                for question, milliseconds in zip((plain[name], indexed[name]), taken, strict=True):
+                    began = time.monotonic()
+                    await question(pool)
+                    milliseconds.append((time.monotonic() - began) * 1000)
+            found[name] = [quantiles(milliseconds[1:]) for milliseconds in taken]
+    return found
 
 
 async def price_indexes(connection: asyncpg.Connection, rows: int, turns: int = 5) -> dict[str, list[float]]:

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from processor.cli import dead_letters, local, mlflow, parked, processes, replay, schemas, topics
+from processor.cli import dashboard_index, dead_letters, local, mlflow, parked, processes, replay, schemas, topics
 from processor.cli.ending import end_with
 from processor.cli.output import fail
 from processor.core.errors import ProcessorError, UsageError
@@ -26,6 +26,7 @@ app.command()(processes.gateway)
 app.command("gateway-token")(processes.gateway_token)
 app.command()(processes.dashboard)
 app.command("dashboard-token")(processes.dashboard_token)
+app.add_typer(dashboard_index.app, name="dashboard-index")
 app.add_typer(mlflow.app, name="mlflow")
 app.command()(processes.run)
 app.command()(processes.migrate)

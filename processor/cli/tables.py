@@ -34,6 +34,14 @@ def parked_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return make_table(("message", "to", "since", "wanted since", "why"), cells, title="parked messages")
 
 
+def indexes_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    names = ("path", "mib", "rows", "state", "used")
+    table = make_table(("path", "MiB", "trials", "state", "used"), title="indexes for the dashboard", right=names[1:3])
+    for row in rows:
+        add_row(table, *(row[name] for name in names))
+    return table
+
+
 def status_table(document: Mapping[str, Any]) -> Table:
     """Without the half of a server that did not answer."""
     title = f"{document['group']}: {document['kafka']} -> {document['postgres']}"

@@ -9,7 +9,8 @@ write the tables meanwhile are never held up for more than 100 ms (`steps`).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import asyncpg
 
@@ -65,11 +66,8 @@ async def _pending(connection: asyncpg.Connection) -> list[str]:
 
 
 async def _migrate(connection: asyncpg.Connection, where: str, tell: Tell) -> list[str]:
-    queries = load_queries()
     await check_encoding(connection, where)
-    await execute(connection, "set statement_timeout = 0; set lock_timeout = 0")
-    await _wait_for_turn(connection)
-    try:
+    async with turn(connection):
         pending = await _pending(connection)
         if pending:
             if "0002_order_and_revision" in pending:
@@ -80,10 +78,19 @@ async def _migrate(connection: asyncpg.Connection, where: str, tell: Tell) -> li
             if name in pending:
                 await _run_steps(connection, name, steps, tell)
         return pending
+
+
+@asynccontextmanager
+async def turn(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """While this lasts no other session changes what this schema is made of; statements may take their time."""
+    await execute(connection, "set statement_timeout = 0; set lock_timeout = 0")
+    await _wait_for_turn(connection)
+    try:
+        yield
     finally:
         if not connection.is_closed():
             await execute(connection, "reset statement_timeout; reset lock_timeout")
-            await connection.fetchval(queries["end_migrate"], MIGRATION_LOCK)
+            await connection.fetchval(load_queries()["end_migrate"], MIGRATION_LOCK)
 
 
 async def _wait_for_turn(connection: asyncpg.Connection) -> None:

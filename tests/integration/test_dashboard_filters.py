@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from processor.core.numbers import to_json
 from processor.dashboard.filters.fields import COLUMNS
+from processor.dashboard.filters.indexed import NOTHING, Indexed
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.sql import compile_filter
-from processor.dashboard.filters.tree import Node, Not, Or
+from processor.dashboard.filters.tree import Node, Not, Or, Path
 from processor.dashboard.filters.verdict import holds
 from processor.store.connection import prepare
 from tests.unit.dashboard.filters import trees, trials
@@ -44,21 +45,38 @@ def ask(servers: Any) -> Iterator[Any]:
     loop.close()
 
 
-def held_by_postgres(ask: Any, tree: Node, rows: list[Any]) -> set[int]:
-    condition = compile_filter(tree, first=2)
+class EachIndexed(Indexed):
+    """Every path has an index of its own."""
+
+    def serving(self, path: Path) -> Path | None:
+        return None if path.place in COLUMNS else path
+
+
+class ShorthandIndexed(Indexed):
+    """Every shorthand has an index, which serves the metrics as well."""
+
+    def serving(self, path: Path) -> Path | None:
+        return Path("either", path.keys) if path.place in ("either", "metrics") else None
+
+
+def held_by_postgres(ask: Any, tree: Node, rows: list[Any], indexed: Indexed = NOTHING) -> set[int]:
+    condition = compile_filter(tree, first=2, indexed=indexed)
     # the one column that stands in another table: what is asked of it is held to the same cases here
     asked = condition.sql.replace(COLUMNS["mlflow_state"].sql, "trial.mlflow_state")
     sql = HELD.replace("{shape}", _SHAPE).replace("{condition}", asked)
     return {row["place"] for row in ask(sql, to_json(rows), *condition.args)}
 
 
+@pytest.mark.parametrize("indexed", [NOTHING, EachIndexed(), ShorthandIndexed()])
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(trees, st.lists(trials, min_size=1, max_size=ROWS))
-def test_a_filter_holds_the_same_trials_in_python_and_in_postgres(ask: Any, tree: Node, rows: list[Any]) -> None:
+def test_a_filter_holds_the_same_trials_in_python_and_in_postgres(
+    ask: Any, indexed: Indexed, tree: Node, rows: list[Any]
+) -> None:
     expected = {place for place, trial in enumerate(rows) if holds(tree, trial)}
-    assert held_by_postgres(ask, tree, rows) == expected
-    assert held_by_postgres(ask, Not(tree), rows) == set(range(len(rows))) - expected
-    assert held_by_postgres(ask, Or((tree, Not(tree))), rows) == set(range(len(rows)))
+    assert held_by_postgres(ask, tree, rows, indexed) == expected
+    assert held_by_postgres(ask, Not(tree), rows, indexed) == set(range(len(rows))) - expected
+    assert held_by_postgres(ask, Or((tree, Not(tree))), rows, indexed) == set(range(len(rows)))
 
 
 @pytest.mark.parametrize(

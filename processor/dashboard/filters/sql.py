@@ -1,17 +1,22 @@
 """Tree -> the condition of a `where`, with parameters. Every value and every key is one; the rest is text of ours.
 
 A value's type decides, never a column's: each comparison asks for the type first, so that nothing that is stored can
-make it fail. What is unknown to SQL is not true, and only `not` has to say so; conditions joined by `and` stay as they
-are, where an index can serve them. The rows are `trial` (cerebros_model_trials) and `run` (cerebros_model_runs).
+make it fail. Where an index has a path's numbers (`indexed`), what those can tell stands beside the comparison: a
+condition on doubles that holds wherever the comparison does, and never instead of it. What is unknown to SQL is not
+true, and only `not` has to say so; conditions joined by `and` stay as they are, where an index can serve them. The rows
+are `trial` (cerebros_model_trials) and `run` (cerebros_model_runs).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple, assert_never
 
 from processor.dashboard.filters.fields import COLUMNS, SEARCHED, Kind
+from processor.dashboard.filters.indexed import NOTHING, Indexed
 from processor.dashboard.filters.tree import Among, And, Compare, Contains, Is, Node, Not, Or, Path, Scalar, Search
+from processor.store.path_numbers import double_of, jsonb_at, number_at
 
 _TYPES: dict[Kind, str] = {
     "text": "text",
@@ -27,22 +32,24 @@ _STATES = {
 
 
 class Condition(NamedTuple):
-    """`sql` has the parameters `$n` and following, whose values are `args`."""
+    """`sql` has the parameters `$n` and following, whose values are `args`; `served`: an index may tell some of it."""
 
     sql: str
     args: tuple[Any, ...]
+    served: bool = False
 
 
-def compile_filter(node: Node, first: int = 1) -> Condition:
-    """`first` is the number of the first parameter that is free."""
-    compiler = _Compiler(first)
-    return Condition(compiler.sql(node), tuple(compiler.args))
+def compile_filter(node: Node, first: int = 1, indexed: Indexed = NOTHING) -> Condition:
+    """`first` is the number of the first parameter that is free; `indexed` changes nothing that the filter holds."""
+    compiler = _Compiler(first, indexed)
+    return Condition(compiler.sql(node), tuple(compiler.args), compiler.served)
 
 
 class _Compiler:
-    def __init__(self, first: int) -> None:
-        self._first = first
+    def __init__(self, first: int, indexed: Indexed) -> None:
+        self._first, self._indexed = first, indexed
         self.args: list[Any] = []
+        self.served = False
 
     def _given(self, value: Any, kind: str) -> str:
         self.args.append(value)
@@ -72,15 +79,32 @@ class _Compiler:
 
     def value(self, path: Path) -> str:
         """The jsonb at a path into the maps."""
-        if len(path.keys) == 1:
-            step = f"-> {self._given(path.keys[0], 'text')}"
-        else:
-            step = f"#> {self._given(list(path.keys), 'text[]')}"
-        if path.place == "either":
-            return f"coalesce(trial.metrics {step}, trial.parameters {step})"
-        return f"(trial.{path.place} {step})"
+        return jsonb_at(path.place, self._step(path), many=len(path.keys) > 1)
+
+    def _step(self, path: Path) -> str:
+        return self._given(*((path.keys[0], "text") if len(path.keys) == 1 else (list(path.keys), "text[]")))
+
+    def _near(self, path: Path, operator: str, values: Sequence[Scalar]) -> str:
+        """Of doubles, what holds wherever a value of the path stands so to one of `values`; empty without an index.
+
+        A double and a number that round to the same are neither less nor greater, so it is never `<` alone. Infinity
+        and -Infinity are texts that a comparison holds, and are in the index as what they say.
+        """
+        served = self._indexed.serving(path)
+        if served is None or operator == "!=" or not all(isinstance(value, Decimal) for value in values):
+            return ""
+        self.served = True
+        number = number_at(served.place, self._step(served), many=len(served.keys) > 1)
+        doubles = [double_of(self._given(value, "numeric")) for value in values]
+        if len(doubles) > 1:
+            return f" and {number} = any(array[{', '.join(doubles)}])"
+        return f" and {number} {operator if operator == '=' else f'{operator[0]}='} {doubles[0]}"
 
     def _compare(self, node: Compare) -> str:
+        exact, near = self._exactly(node), self._near(node.path, node.operator, (node.value,))
+        return f"({exact}{near})" if near else exact
+
+    def _exactly(self, node: Compare) -> str:
         if node.path.place in COLUMNS:
             column = COLUMNS[node.path.place]
             return f"{column.sql} {_sign(node.operator)} {self._given(node.value, _TYPES[column.kind])}"
@@ -102,7 +126,9 @@ class _Compiler:
     def _among(self, node: Among) -> str:
         if node.path.place in COLUMNS and COLUMNS[node.path.place].kind == "text":
             return f"{COLUMNS[node.path.place].sql} = any({self._given(list(node.values), 'text[]')})"
-        return f"({' or '.join(self._compare(Compare(node.path, '=', value)) for value in node.values)})"
+        each = " or ".join(self._exactly(Compare(node.path, "=", value)) for value in node.values)
+        near = self._near(node.path, "=", node.values)
+        return f"(({each}){near})" if near else f"({each})"
 
     def _lowered(self, text: str) -> str:
         """In collation C only ASCII letters have two cases: the same on every server."""

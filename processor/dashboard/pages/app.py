@@ -156,6 +156,7 @@ def failure_of(error: Exception, timeout_ms: int) -> Failure | None:
             f"the answer takes longer than {timeout_ms / 1000:g} s, or the database ended the question: "
             f"ask about fewer trials, of one run or of a shorter time ({error})"
         )
+        details = "; ".join([details, *getattr(error, "__notes__", ())])
         return Failure(503, "too_much", details, headers={"retry-after": str(RETRY_SECONDS)})
     if isinstance(error, (TransientError, FatalError)):
         return Failure(503, "unavailable", str(error), headers={"retry-after": str(RETRY_SECONDS)})

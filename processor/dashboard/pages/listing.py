@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
-from processor.core.errors import UsageError
+from processor.core.errors import TransientError, Trouble, UsageError
 from processor.dashboard.exports import export_csv, export_jsonl
 from processor.dashboard.filters.fields import COLUMNS
+from processor.dashboard.filters.indexed import show_path
 from processor.dashboard.filters.text import write, write_path
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.pages.mirroring import mlflow_of_row, words_of
@@ -21,6 +24,8 @@ from processor.dashboard.queries.trials import Count, Key, TrialPage, count_tria
 
 #: columns that are chosen by themselves: what varies, and no more than fits on a screen
 MOST_METRICS, MOST_PARAMETERS = 5, 6
+#: an order that takes longer is worth an index
+SLOW_SECONDS = 1.0
 #: columns of every trial that may be chosen; what is always there is none of them
 OPTIONAL = (
     "duration_ms", "rank", "inserted_at", "updated_at", "error_message", "error_type", "warnings", "mlflow_state",
@@ -50,7 +55,9 @@ class Column(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """A page of trials and what stands around it; `chosen` says whether the columns were asked for."""
+    """A page of trials and what stands around it; `chosen` says whether the columns were asked for, `advice` what would
+    make its order faster where that took long.
+    """
 
     page: TrialPage
     total: Count
@@ -60,6 +67,7 @@ class Listing(NamedTuple):
     chosen: bool
     reading: Reading
     mlflow: str | None
+    advice: str | None = None
 
     def pager(self) -> dict[str, str | None]:
         """Query strings of the pages beside this one."""
@@ -112,10 +120,9 @@ class Listing(NamedTuple):
 async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
     """The page that is asked for. Raises what the queries raise."""
     asked = reading.asked
-    page, count, keys = await asyncio.gather(
-        trial_page(site.pool, scope, asked.sort, asked.after, asked.limit),
-        count_trials(site.pool, scope),
-        trial_keys(site.pool, scope),
+    scope = scope._replace(indexed=await site.indexed())
+    (page, advice), count, keys = await asyncio.gather(
+        _page(site, scope, reading), count_trials(site.pool, scope), trial_keys(site.pool, scope)
     )
     if count.how == "about":  # a share of a sample: the rows that are here are more certain
         count = Count(max(count.count, len(page.rows)), "about")
@@ -131,7 +138,27 @@ async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
         asked.columns is not None,
         reading,
         site.mlflow_url,
+        advice,
     )
+
+
+async def _page(site: Site, scope: Scope, reading: Reading) -> tuple[TrialPage, str | None]:
+    """The trials, and what would make their order faster where it took long; a failure is told with it."""
+    asked, began = reading.asked, time.monotonic()
+    advice = None
+    if asked.sort.path.place not in COLUMNS and scope.indexed.serving(asked.sort.path) is None:
+        path = show_path(asked.sort.path)
+        advice = (
+            f"an index of {path} would make this order fast; who runs the dashboard can add one: "
+            f"processor dashboard-index add {shlex.quote(path)}"
+        )
+    try:
+        page = await trial_page(site.pool, scope, asked.sort, asked.after, asked.limit)
+    except TransientError as error:
+        if advice and error.trouble is Trouble.WORK:
+            error.add_note(advice)
+        raise
+    return page, advice if time.monotonic() - began > SLOW_SECONDS else None
 
 
 def mirrored(rows: Sequence[Mapping[str, Any]]) -> bool:

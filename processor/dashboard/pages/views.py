@@ -10,8 +10,11 @@ from urllib.parse import quote
 from processor.core.errors import UsageError
 from processor.dashboard.asked import Asked, read_asked, write_asked
 from processor.dashboard.changes import Changes, ask_version
+from processor.dashboard.filters.indexed import Indexed
 from processor.dashboard.filters.tree import EVERYTHING, MAX_LENGTH
 from processor.dashboard.pages.paths import Form
+from processor.dashboard.queries.indexed import HELD_SECONDS as INDEXED_SECONDS
+from processor.dashboard.queries.indexed import read_indexed
 from processor.dashboard.sharing import Shared
 from processor.dashboard.statistics.results import Comparison
 from processor.store.pool import Pool
@@ -35,9 +38,14 @@ class Site:
         self.charts: Shared[Any] = Shared()
         self.counts: Shared[Any] = Shared()
         self.watched: Shared[Any] = Shared(HELD_SECONDS, HELD)
+        self._indexed: Shared[Indexed] = Shared(INDEXED_SECONDS, 1)
         self.changes = Changes(lambda: ask_version(pool))
         self.comparing = asyncio.Semaphore(COMPARISONS)
         self.exports = 0
+
+    async def indexed(self) -> Indexed:
+        """Which metrics and parameters have an index, as it was within the last minute."""
+        return await self._indexed.get("", lambda: read_indexed(self.pool))
 
 
 class Table(NamedTuple):

@@ -9,9 +9,12 @@ from typing import Any, NamedTuple
 from processor.core.errors import UsageError
 from processor.core.text import storable
 from processor.dashboard.filters.fields import COLUMNS
+from processor.dashboard.filters.indexed import NOTHING, Indexed
 from processor.dashboard.filters.sql import Condition, compile_filter
 from processor.dashboard.filters.tree import EVERYTHING, Node, Path
 from processor.dashboard.queries.pool import queries
+from processor.store.path_numbers import jsonb_at
+from processor.store.path_numbers import number_at as indexed_number
 from processor.store.pool import Pool
 
 #: 1.8e308 is a double's end, and what is below 1e-320 is 0: a cast of such a number would be refused. Nearly all are
@@ -38,11 +41,13 @@ class Scope(NamedTuple):
     """The trials that a page is about: of a run, or of all, as far as a filter holds them.
 
     `runs` are ids of runs, where those are known by them (see `queries.columns`); None: whichever.
+    `indexed` changes no answer, only how it is found.
     """
 
     run_id: str | None = None
     filter: Node = EVERYTHING
     runs: tuple[str, ...] | None = None
+    indexed: Indexed = NOTHING
 
 
 class Assembly:
@@ -51,12 +56,15 @@ class Assembly:
     def __init__(self, name: str, scope: Scope) -> None:
         self._text = queries()[name]
         self._args: list[Any] = []
+        #: whether an index may tell some of the filter
+        self.served = False
         self.put("filter", self.condition(scope), "true")
 
     def condition(self, scope: Scope) -> str:
         """The run is looked up once, before its trials: an index that begins with it then has them in its order."""
-        found: Condition = compile_filter(scope.filter, len(self._args) + 1)
+        found: Condition = compile_filter(scope.filter, len(self._args) + 1, scope.indexed)
         self._args += found.args
+        self.served |= found.served
         if scope.runs is not None:
             return f"(trial.model_run_id = any({self.given(list(scope.runs), 'uuid[]')}) and {found.sql})"
         if scope.run_id is None:
@@ -80,20 +88,23 @@ class Assembly:
 
 def value_sql(assembly: Assembly, path: Path) -> str:
     """The jsonb at a path; keys are parameters."""
-    return _at(assembly, path, "->", "#>")
+    return jsonb_at(path.place, _step(assembly, path), many=len(path.keys) > 1)
 
 
 def text_sql(assembly: Assembly, path: Path) -> str:
     """The same as text: a string without its quotes."""
-    return _at(assembly, path, "->>", "#>>")
+    return jsonb_at(path.place, _step(assembly, path), many=len(path.keys) > 1, text=True)
 
 
-def _at(assembly: Assembly, path: Path, one: str, many: str) -> str:
-    step = assembly.given(path.keys[0], "text") if len(path.keys) == 1 else assembly.given(list(path.keys), "text[]")
-    operator = one if len(path.keys) == 1 else many
-    if path.place == "either":
-        return f"coalesce(trial.metrics {operator} {step}, trial.parameters {operator} {step})"
-    return f"(trial.{path.place} {operator} {step})"
+def indexed_sql(assembly: Assembly, path: Path) -> str:
+    """The number at a path as its index has it."""
+    return indexed_number(path.place, _step(assembly, path), many=len(path.keys) > 1)
+
+
+def _step(assembly: Assembly, path: Path) -> str:
+    if len(path.keys) == 1:
+        return assembly.given(path.keys[0], "text")
+    return assembly.given(list(path.keys), "text[]")
 
 
 def number_sql(value: str, text: str) -> str:

@@ -80,7 +80,8 @@ async def known_runs(pool: Pool, scope: Scope) -> tuple[Scope, list[str]]:
     if named is None:
         return scope, []
     rows = await pool.fetch("runs_by_name", sorted(named))
-    return Scope(None, others, tuple(row["id"] for row in rows)), [row["run_id"] for row in rows]
+    ids = tuple(row["id"] for row in rows)
+    return scope._replace(run_id=None, filter=others, runs=ids), [row["run_id"] for row in rows]
 
 
 def _names(scope: Scope) -> tuple[set[str] | None, Node]:

@@ -13,6 +13,8 @@ from processor.store.queries import read_queries
 TIMEOUT_MS = 10_000
 #: questions at once: more would not be answered sooner
 CONNECTIONS = 4
+#: keys are parameters: only a plan that is made for their values can use an index of one key
+PLANNED_ANEW = {"plan_cache_mode": "force_custom_plan"}
 
 
 @cache
@@ -24,5 +26,11 @@ def queries() -> Mapping[str, str]:
 def open_pool(url: str, *, timeout_ms: int = TIMEOUT_MS, most: int = CONNECTIONS) -> Pool:
     """An async context manager; the server refuses every write of its sessions."""
     return Pool(
-        url, most=most, timeout_ms=timeout_ms, application="cerebros-dashboard", read_only=True, queries=queries()
+        url,
+        most=most,
+        timeout_ms=timeout_ms,
+        application="cerebros-dashboard",
+        read_only=True,
+        session=PLANNED_ANEW,
+        queries=queries(),
     )

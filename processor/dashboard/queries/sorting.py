@@ -21,7 +21,8 @@ from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.text import write_path
 from processor.dashboard.filters.tree import Is, Path
-from processor.dashboard.queries.assembling import Assembly, value_sql
+from processor.dashboard.queries.assembling import Assembly, indexed_sql, value_sql
+from processor.store.path_numbers import double_of
 
 #: columns that every trial has, with their types: compared as they are, so that an index may serve the order
 PLAIN = {
@@ -112,14 +113,20 @@ def _check(cursor: Cursor, sort: Sort) -> None:
         datetime.fromisoformat(cursor.value or "")
 
 
-def assemble(name: str, assembly: Assembly, sort: Sort, cursor: Cursor | None, limit: int) -> None:
-    """Fills in order, cursor and limit of `trial_ids`, `trial_ids_numbers` or `trial_ids_plain`."""
+def assemble(
+    name: str, assembly: Assembly, sort: Sort, cursor: Cursor | None, limit: int, served: Path | None = None
+) -> None:
+    """Fills in order, cursor and limit of `trial_ids` and those like it; `served`: whose index `trial_ids_indexed` has
+    the numbers from.
+    """
     up = sort.down == (cursor is not None and cursor.back)
     way, sign = ("asc", ">") if up else ("desc", "<")
     if name == "trial_ids_plain":
         _plain(assembly, sort, cursor, way, sign)
     elif name == "trial_ids_numbers":
         _numbers(assembly, sort, cursor, way, sign)
+    elif name == "trial_ids_indexed" and served is not None:
+        _indexed(assembly, sort, served, cursor, way, sign)
     else:
         _mixed(assembly, sort, cursor, way, sign)
     assembly.put("limit", assembly.given(limit, "integer"), "1")
@@ -151,6 +158,29 @@ def _numbers(assembly: Assembly, sort: Sort, cursor: Cursor | None, way: str, si
         after = f"({value}, trial.id) {sign} ({given}, {_id(assembly, cursor)})"
     assembly.put("after", after, "true")
     assembly.put("order", f"{value} {way}, trial.id {way}", "trial.id")
+
+
+def _indexed(assembly: Assembly, sort: Sort, served: Path, cursor: Cursor | None, way: str, sign: str) -> None:
+    """The same order: doubles keep it, and the jsonb beside them tells apart what they make equal.
+
+    An index begins with the doubles, so that only a few neighbours have to be sorted. Those that are finite are those
+    of the numbers.
+    """
+    value, number = value_sql(assembly, sort.path), indexed_sql(assembly, served)
+    finite = f"{number} > '-Infinity'::float8 and {number} < 'Infinity'::float8"
+    assembly.put("value", value, "null::jsonb")
+    assembly.put("finite", finite if served == sort.path else f"{finite} and {_is_number(value)}", "true")
+    after = "true"
+    if cursor is not None:
+        given = f"{assembly.given(cursor.value, 'text')}::numeric"
+        place = f"({value}, trial.id) {sign} (to_jsonb({given}), {_id(assembly, cursor)})"
+        after = f"{number} {sign}= {double_of(given)} and {place}"
+    assembly.put("after", after, "true")
+    assembly.put("order", f"{number} {way}, {value} {way}, trial.id {way}", "trial.id")
+
+
+def _is_number(value: str) -> str:
+    return f"jsonb_typeof({value}) = 'number'"
 
 
 def _mixed(assembly: Assembly, sort: Sort, cursor: Cursor | None, way: str, sign: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from processor.core.errors import TransientError
+from processor.core.errors import TransientError, Trouble
 from processor.core.fields import COMPLETE, FAILED
 from processor.core.text import storable
 from processor.dashboard.filters.tree import EVERYTHING, Path
@@ -25,12 +25,15 @@ from processor.events.headers import event_id
 from processor.store.pool import Pool
 
 PAGE, MOST = 50, 500
-#: counted exactly up to here; above it the planner's estimate is told as one
+#: counted exactly up to here
 COUNTED = 10_000
 #: a count is beside the page, not what it is for: it may take so long
 COUNT_MS = 150
 #: trials at either end of a scope that an estimate is made from
 SAMPLED = 2500
+#: an order is walked for so long in search of a page's trials. Of what no index tells the planner thinks that a two
+#: hundredth is so, and would rather sort all that is left; mostly it is far more, and a page is found at once
+WALK_MS, WALKED = 200, {"enable_sort": "off"}
 #: trials that are looked at to choose columns
 LOOKED_AT = 1000
 
@@ -92,17 +95,34 @@ async def trial_page(
 
 async def _keys(pool: Pool, scope: Scope, sort: Sort, cursor: Cursor | None, limit: int) -> list[dict[str, Any]]:
     """In the order of a metric numbers come first, and are mostly enough: the rest is asked for where they are not."""
+    served = scope.indexed.serving(sort.path)
     names = ["trial_ids_plain" if sort.path.place in PLAIN else "trial_ids"]
-    if numbers_alone(sort, cursor):
-        names.insert(0, "trial_ids_numbers")
+    if alone := numbers_alone(sort, cursor):
+        names.insert(0, "trial_ids_numbers" if served is None else "trial_ids_indexed")
     keys: list[dict[str, Any]] = []
     for name in names:
         assembly = Assembly(name, scope)
-        assemble(name, assembly, sort, cursor, limit)
-        keys = await fetch(pool, assembly.query())
-        if len(keys) == limit or (name == "trial_ids_numbers" and cursor is not None and cursor.back):
+        assemble(name, assembly, sort, cursor, limit, served)
+        keys = await _fetch(pool, assembly, walks=_has_walk(name, sort, assembly))
+        if len(keys) == limit or (alone and cursor is not None and cursor.back):
             break
     return keys
+
+
+def _has_walk(name: str, sort: Sort, assembly: Assembly) -> bool:
+    """Whether there is an index that has the order, and a choice whether to go by it or by the filter."""
+    return name == "trial_ids_indexed" or (sort.path == NEWEST.path and assembly.served)
+
+
+async def _fetch(pool: Pool, assembly: Assembly, *, walks: bool) -> list[dict[str, Any]]:
+    """First along the order, for a moment; where that does not find them, as the planner would have it."""
+    if walks:
+        try:
+            return await fetch(pool, assembly.query(), WALK_MS, WALKED)
+        except TransientError as error:
+            if error.trouble is not Trouble.WORK:
+                raise
+    return await fetch(pool, assembly.query())
 
 
 async def count_trials(pool: Pool, scope: Scope, bound: int = COUNTED) -> Count:

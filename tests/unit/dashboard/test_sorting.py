@@ -75,10 +75,10 @@ def test_a_forged_cursor_is_refused_before_postgres_sees_it(order: str, cursor: 
 
 
 def test_every_question_has_its_filter_order_and_limit_in_their_places() -> None:
-    for name in ("trial_ids", "trial_ids_plain"):
+    for name in ("trial_ids", "trial_ids_numbers", "trial_ids_indexed", "trial_ids_plain"):
         assembly = Assembly(name, Scope("a run"))
         sort = NEWEST if name == "trial_ids_plain" else read_sort("-accuracy")
-        assemble(name, assembly, sort, Cursor(0, "1", ID), 50)
+        assemble(name, assembly, sort, Cursor(0, "1", ID), 50, sort.path)
         sql, args = assembly.query()
         assert "/*" not in sql
         assert "a run" in args

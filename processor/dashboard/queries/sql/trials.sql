@@ -45,6 +45,15 @@ where /*filter*/ true and jsonb_typeof(/*typed*/ null::jsonb) = 'number' and /*a
 order by /*order*/ trial.id
 limit /*limit*/ 1
 
+-- name: trial_ids_indexed
+-- The same where an index has those numbers as doubles, and so in their order but for neighbours.
+select trial.id::text as id, 0 as sort_kind, (/*value*/ null::jsonb) #>> array[]::text[] as sort_number,
+       null::text as sort_text
+from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+where /*filter*/ true and /*finite*/ true and /*after*/ true
+order by /*order*/ trial.id
+limit /*limit*/ 1
+
 -- name: trial_ids_plain
 -- The same for a column that every trial has, and that an index may order.
 select trial.id::text as id, 0 as sort_kind, (/*value*/ trial.id)::text as sort_text
