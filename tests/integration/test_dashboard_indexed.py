@@ -181,7 +181,7 @@ def test_a_path_may_hold_anything(database_url: str) -> None:
         indexed = await read_indexed(pool)
         assert len(indexed.names) == 16
         for name in NAMES[:7]:
-            scope = Scope(None, parse(f"metrics.{quoted(name)} > 4"), indexed)
+            scope = Scope(None, parse(f"metrics.{quoted(name)} > 4"), indexed=indexed)
             sort = read_sort(f"-metrics.{quoted(name)}")
             page = await trial_page(pool, scope, sort, limit=500)
             assert [row["metrics"][name] for row in page.rows] == list(range(19, 4, -1))
@@ -239,7 +239,7 @@ def test_the_plan_of_a_page_walks_the_index_and_sorts_no_more_than_neighbours(da
                 [plan] = await plans(pool, page_query(Scope(run, indexed=indexed), accuracy, cursor))
                 assert nodes(plan) & {"Sort", "Seq Scan on trial"} == set()
                 assert {one for one in nodes(plan) if one in indexed.names}
-            by_filter = Assembly("trial_count", Scope("run-1", parse("parameters.lr < 0.001"), indexed))
+            by_filter = Assembly("trial_count", Scope("run-1", parse("parameters.lr < 0.001"), indexed=indexed))
             by_filter.put("limit", "10000", "1")
             [plan] = await plans(pool, by_filter.query())
             assert {one for one in nodes(plan) if one in indexed.names}
@@ -265,7 +265,7 @@ def test_without_an_index_of_what_is_asked_the_question_is_as_it_was(database_ur
         indexed = await read_indexed(pool)
         assert len(indexed.names) == 4
         for text in ("metrics.accuracy > 0.5", "lr < 1", "parameters.lr != 1", "parameters.lr = x", "duration_ms > 5"):
-            scopes = [Scope("run-0", parse(text), one) for one in (NOTHING, indexed)]
+            scopes = [Scope("run-0", parse(text), indexed=one) for one in (NOTHING, indexed)]
             plain, other = (Assembly("trial_count", scope).query() for scope in scopes)
             assert plain == other
         assert indexed.serving(read_sort("-metrics.accuracy").path) is None
@@ -279,9 +279,11 @@ def test_an_index_that_went_meanwhile_makes_a_page_slower_and_not_wrong(database
 
     async def work(pool: Pool) -> None:
         indexed = await read_indexed(pool)
-        before = await walk(pool, Scope(None, parse("metrics.score > 0"), indexed), "-metrics.score", 10)
+        before = await walk(pool, Scope(None, parse("metrics.score > 0"), indexed=indexed), "-metrics.score", 10)
         await asyncio.to_thread(drop, "metrics.score")
-        assert await walk(pool, Scope(None, parse("metrics.score > 0"), indexed), "-metrics.score", 10) == before
+        assert (
+            await walk(pool, Scope(None, parse("metrics.score > 0"), indexed=indexed), "-metrics.score", 10) == before
+        )
         assert await read_indexed(pool) == Indexed()
 
     def drop(path: str) -> None:
@@ -318,7 +320,7 @@ def test_an_order_that_is_not_walked_to_its_page_in_time_is_asked_as_the_planner
             return await real(pool, query._replace(sql=sql), *more, **options)
 
         monkeypatch.setattr(trials_queries, "fetch", crawling)
-        page = await trial_page(pool, Scope(None, slow, indexed), read_sort("metrics.m"), limit=5)
+        page = await trial_page(pool, Scope(None, slow, indexed=indexed), read_sort("metrics.m"), limit=5)
         return [row["metrics"]["m"] for row in page.rows]
 
     asked: list[bool] = []
