@@ -312,12 +312,12 @@ def test_an_order_that_is_not_walked_to_its_page_in_time_is_asked_as_the_planner
         indexed = await read_indexed(pool)
         real = fetch
 
-        async def crawling(pool: Pool, query: Query, *more: Any, **options: Any) -> Any:
+        async def crawling(pool: Pool, query: Query, *more: Any) -> Any:
             sql = query.sql.replace(
                 "coalesce(trial.metrics", "crawl(trial.metrics, trial.parameters) or coalesce(trial.metrics"
             )
-            asked.append(bool(options.get("walked")))
-            return await real(pool, query._replace(sql=sql), *more, **options)
+            asked.append(trials_queries.WALKED in more)
+            return await real(pool, query._replace(sql=sql), *more)
 
         monkeypatch.setattr(trials_queries, "fetch", crawling)
         page = await trial_page(pool, Scope(None, slow, indexed=indexed), read_sort("metrics.m"), limit=5)
