@@ -143,13 +143,18 @@ def enumerate_runs(sizes: Iterable[int]) -> Iterator[tuple[int, int]]:
     return ((run, next(numbers)) for run, size in enumerate(sizes) for _ in range(size))
 
 
-async def copy(connection: asyncpg.Connection, ids: list[str], places: Any, rows: int) -> None:
-    """COPY of one line a (run, number); times grow with the numbers, `rows` of which fill the days."""
+async def copy(
+    connection: asyncpg.Connection, ids: list[str], places: Any, rows: int, *, at_once: bool = False
+) -> None:
+    """COPY of one line a (run, number); times grow with the numbers, `rows` of which fill the days, or are the end."""
     draw = random.Random(7)
 
     async def lines() -> AsyncIterator[bytes]:
         while portion := list(itertools.islice(places, PORTION)):
-            yield "".join(line(ids[run], number, number / rows, draw) for run, number in portion).encode()
+            ages = (1.0 if at_once else number / rows for _, number in portion)
+            yield "".join(
+                line(ids[run], number, age, draw) for (run, number), age in zip(portion, ages, strict=True)
+            ).encode()
 
     await connection.copy_to_table("cerebros_model_trials", source=lines(), columns=list(COLUMNS), format="text")
 
@@ -357,7 +362,8 @@ async def price(
     before = sum(server.cpu_times()[:2])
     for first in range(rows, rows + number, size):
         places = range(first, min(first + size, rows + number))
-        await copy(connection, ids, ((place % len(ids), place) for place in places), rows)
+        lines = ((place % len(ids), place) for place in places)
+        await copy(connection, ids, lines, rows, at_once=size < FURTHER)  # ingest gives a batch one time
     spent = sum(server.cpu_times()[:2]) - before
     await transaction.rollback()
     return float(round(spent * 1e6 / number, 2))
