@@ -3,7 +3,8 @@
     python -m benchmarks.pages [--rows 10000000] [--largest 1000000] [--reps 20] [--streams 200] [--name N]
 
 Pages are asked for one after the other: the first answer, in which nothing is held yet, p50 and p95 of those behind it
-(what is dear is held for seconds), bytes of the page and of the files it needs, memory of the process.
+(what is dear is held for seconds), bytes of the page and of the files it needs, memory of the process. Those by a
+metric or a parameter are asked for first as they are, then all with an index of these (`processor dashboard-index`).
 In Chromium (skipped where there is none): the first paint and the heap. Live: from the commit of a row to its link on
 the page. Then so many streams, each of which asks for its page again whenever something is new, as a browser does: the
 transactions of the database beside those for one. Then SIGTERM with 50 streams open.
@@ -34,7 +35,7 @@ from rich.table import Table
 
 from benchmarks.__main__ import RESULTS, circumstances, open_stack
 from benchmarks.contestants import ask
-from benchmarks.dashboard import LARGE, NEWEST, SIZES, fill, quantiles
+from benchmarks.dashboard import CHOSEN, LARGE, NEWEST, SIZES, add_paths, fill, quantiles
 from processor.local.files import free_ports
 from processor.store.migrations import migrate
 from processor.store.session import Session
@@ -161,10 +162,15 @@ def _since(began: float) -> float:
     return round((time.monotonic() - began) * 1000, 1)
 
 
-def time_pages(served: Served, process: psutil.Process, reps: int, console: Console) -> dict[str, Any]:
+def time_pages(
+    served: Served, process: psutil.Process, reps: int, console: Console, *, by_path: bool = False
+) -> dict[str, Any]:
+    """All, or those that an index of a metric or parameter would serve."""
     found = {}
     table = Table("page", "status", "KB", "first ms", "p50", "p95", "MiB of the process")
     for name, path in served.pages.items():
+        if by_path and "accuracy" not in name and "lr <" not in name:
+            continue
         one = {**time_page(served.client, path, reps), "rss_mib": process.memory_info().rss // 2**20}
         found[name] = one
         size = round(one["bytes"] / 1000)
@@ -348,7 +354,12 @@ def main() -> None:
             "crowds": lambda process: time_crowds(served, process, arguments.streams, console),
         }
         with served.process() as process:
-            result = {name: step(process) for name, step in steps.items()}
+            result = {"without_indexes": time_pages(served, process, arguments.reps, console, by_path=True)}
+        began = time.monotonic()
+        add_paths(stack.database_url, CHOSEN)
+        result["indexes"] = {"of": CHOSEN, "made_in_s": round(time.monotonic() - began, 1)}
+        with served.process() as process:
+            result |= {name: step(process) for name, step in steps.items()}
             result["rss_mib"] = process.memory_info().rss // 2**20
         result["sigterm"] = tell(time_end(served, SIGTERM_STREAMS), "SIGTERM", console)
         document = {

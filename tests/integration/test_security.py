@@ -176,7 +176,10 @@ def test_a_migration_by_a_role_without_rights_says_so_and_changes_nothing(deploy
 
 
 def test_every_query_of_the_processor_is_allowed_to_its_role(deployment: Deployment) -> None:
-    """Explaining a statement asks for the rights that running it needs (GENERIC_PLAN: without its parameters)."""
+    """Explaining a statement asks for the rights that running it needs (GENERIC_PLAN: without its parameters).
+
+    `migrate --recount` is for the owner, as all of `migrate` is.
+    """
     refused = []
     with Session(deployment.environment["PROCESSOR_DATABASE_URL"]) as store:
         for name, query in load_queries().items():
@@ -184,7 +187,7 @@ def test_every_query_of_the_processor_is_allowed_to_its_role(deployment: Deploym
                 store.run(lambda connection, query=query: connection.execute(f"explain (generic_plan) {query}"))  # type: ignore[misc]
             except SetupError as error:
                 refused.append(f"{name}: {error}")
-    assert refused == []
+    assert [one.partition(":")[0] for one in refused] == ["recount_runs", "recount_times"], refused
 
 
 def test_every_table_that_the_migrations_make_is_in_the_grants(deployment: Deployment) -> None:
