@@ -36,6 +36,8 @@ SAMPLED = 2500
 WALK_MS, WALKED = 200, {"enable_sort": "off"}
 #: trials that are looked at to choose columns
 LOOKED_AT = 1000
+#: any so many will do: a bitmap would gather all trials of a run before the first of them
+STREAMED = {"enable_bitmapscan": "off"}
 
 
 class TrialPage(msgspec.Struct, frozen=True):
@@ -159,7 +161,7 @@ async def trial_keys(pool: Pool, scope: Scope) -> list[Key]:
     """The metrics and parameters of the filter's first trials, the most frequent first; at most 500."""
     assembly = Assembly("trial_keys", scope)
     assembly.put("limit", assembly.given(LOOKED_AT, "integer"), "1")
-    return [Key(**row) for row in await fetch(pool, assembly.query())]
+    return [Key(**row) for row in await fetch(pool, assembly.query(), settings=STREAMED)]
 
 
 async def trial_with_all(pool: Pool, run_id: str, trial_id: str) -> dict[str, Any] | None:
