@@ -103,7 +103,7 @@ def over_time(spans: Sequence[Adoption], window: Window, until: datetime) -> Mar
     x = Scale((until - window.back).timestamp(), until.timestamp(), LEFT, WIDTH - RIGHT)
     shares, most = Scale(0.0, 1.0, middle - 14, 12), max(one.trials for one in spans)
     counts = Scale(0.0, float(most), bottom, middle + 10)
-    wide = max(1.0, x(x.low + window.seconds) - x(x.low) - 1)
+    whole = x(x.low + window.seconds) - x(x.low) - 1
     moments = [datetime.fromtimestamp(x.low + (x.high - x.low) * part / 6, UTC) for part in range(1, 6)]
     parts = [
         axis_y(shares, LEFT, WIDTH - RIGHT, [(one, share(one)) for one in (0.0, 0.5, 1.0)]),
@@ -113,6 +113,7 @@ def over_time(spans: Sequence[Adoption], window: Window, until: datetime) -> Mar
     line = []
     for one in spans:
         left = x(max(one.at.timestamp(), x.low))
+        wide = max(1.0, min(whole, WIDTH - RIGHT - left))  # the newest span is still going on
         parts += _bars(one, counts, left, wide)
         if one.share.estimate is not None and one.share.low is not None and one.share.high is not None:
             at = left + wide / 2
