@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -33,7 +32,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.__main__ import RESULTS, circumstances, open_stack
+from benchmarks.__main__ import RESULTS, circumstances, find_chromium, open_stack
 from benchmarks.contestants import ask
 from benchmarks.dashboard import CHOSEN, LARGE, NEWEST, SIZES, add_paths, fill, quantiles
 from processor.local.files import free_ports
@@ -339,7 +338,7 @@ def read_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments, console = read_arguments(), Console()
-    browser = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    browser = find_chromium()
     with open_stack(console) as stack:
         with Session(stack.database_url) as session:
             migrate(session)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import signal
 import statistics
 import sys
@@ -31,7 +30,7 @@ from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.__main__ import RESULTS, circumstances, open_stack
+from benchmarks.__main__ import RESULTS, circumstances, find_chromium, open_stack
 from benchmarks.beside import looking
 from benchmarks.beside.checking import check
 from benchmarks.beside.contestants import LIMIT_BYTES, Contestant, Mlflow, OptunaDashboard, Ours
@@ -51,7 +50,7 @@ Figures = dict[str, Any]
 
 def main() -> None:
     arguments, console = read_arguments(), Console()
-    program = next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
+    program = find_chromium()
     if program is None or not OPTUNA_DASHBOARD.exists():
         raise SetupError("a Chromium and .venv-beside are wanted: make bench-beside")
     result: Figures = {}

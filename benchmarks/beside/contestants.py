@@ -196,8 +196,29 @@ async def ask(url: str, statement: str, *values: object) -> object:
     return found
 
 
-class OptunaDashboard(Contestant):
-    """On a SQLite file, from the environment that `make bench-beside` makes."""
+class OnSqlite(Contestant):
+    """On a SQLite file, `store`."""
+
+    store: Path
+
+    @abstractmethod
+    def _rows(self, trial: Trial) -> filling.Rows:
+        """What a trial is in its tables."""
+
+    def _fill(self) -> None:
+        filling.fill_sqlite(self.store, map(self._rows, trials(self.size)))
+
+    def drop(self) -> None:
+        self.store.unlink(missing_ok=True)
+
+    def write(self) -> Trial:
+        trial = newest(self._next())
+        filling.write_sqlite(self.store, self._rows(trial))
+        return trial
+
+
+class OptunaDashboard(OnSqlite):
+    """From the environment that `make bench-beside` makes."""
 
     name = "Optuna Dashboard"
     probe = "/api/studies"
@@ -210,22 +231,17 @@ class OptunaDashboard(Contestant):
 
     def fill(self) -> None:
         self._study = filling.make_study(self.store, self.run)
-        filling.fill_sqlite(self.store, (filling.optuna_rows(one, self._study) for one in trials(self.size)))
+        self._fill()
 
-    def drop(self) -> None:
-        self.store.unlink(missing_ok=True)
-
-    def write(self) -> Trial:
-        trial = newest(self._next())
-        filling.write_sqlite(self.store, filling.optuna_rows(trial, self._study))
-        return trial
+    def _rows(self, trial: Trial) -> filling.Rows:
+        return filling.optuna_rows(trial, self._study)
 
     def _command(self) -> list[str]:
         return [str(self._program), f"sqlite:///{self.store}", "--port", self.port]
 
 
-class Mlflow(Contestant):
-    """On a SQLite file, as the local stack starts it: without the processes for jobs, which nothing here asks for."""
+class Mlflow(OnSqlite):
+    """As the local stack starts it: without the processes for jobs, which nothing here asks for."""
 
     name = "MLflow UI"
     probe = "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default"
@@ -246,15 +262,10 @@ class Mlflow(Contestant):
                 shutil.copy(self.store, self._empty)
             answer = httpx.post(f"{self.url}/api/2.0/mlflow/experiments/create", json={"name": self.run}, timeout=60)
             self.experiment = int(answer.json()["experiment_id"])
-        filling.fill_sqlite(self.store, (filling.mlflow_rows(one, self.experiment) for one in trials(self.size)))
+        self._fill()
 
-    def drop(self) -> None:
-        self.store.unlink(missing_ok=True)
-
-    def write(self) -> Trial:
-        trial = newest(self._next())
-        filling.write_sqlite(self.store, filling.mlflow_rows(trial, self.experiment))
-        return trial
+    def _rows(self, trial: Trial) -> filling.Rows:
+        return filling.mlflow_rows(trial, self.experiment)
 
     def _command(self) -> list[str]:
         serve = [str(self._python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", self.port]

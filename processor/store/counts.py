@@ -15,14 +15,14 @@ from processor.store.session import Session
 from processor.store.steps import PATIENCE_SECONDS, execute
 
 T = TypeVar("T")
-#: rows of a verification that are told one by one
+#: counts of either kind that are told one by one
 MOST_TOLD = 100
 
 
 def counts_missed(store: Session) -> list[dict[str, Any]]:
     """Of each count that is not what the rows come to: run_id, and in words what is counted and by how much it is off.
 
-    At most 100; looks at all trials once for either table, in a transaction that can't write.
+    At most 100 of either kind; looks at all trials once for either table, in a transaction that can't write.
     """
 
     async def work(connection: asyncpg.Connection) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ are `trial` (cerebros_model_trials) and `run` (cerebros_model_runs).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, NamedTuple, assert_never
 
@@ -29,6 +29,24 @@ _STATES = {
     "nan": """('"NaN"'::jsonb, '"Infinity"'::jsonb, '"-Infinity"'::jsonb)""",
     "empty": """('""'::jsonb, '[]'::jsonb, '{}'::jsonb)""",
 }
+
+
+#: a value and its type -> the parameter that stands for it
+Given = Callable[[Any, str], str]
+
+
+def jsonb_of(given: Given, path: Path, *, text: bool = False) -> str:
+    """The jsonb at a path into the maps, or its text; keys are parameters."""
+    return jsonb_at(path.place, _step(given, path), many=len(path.keys) > 1, text=text)
+
+
+def number_of(given: Given, path: Path) -> str:
+    """The number at a path as an index of it has it."""
+    return number_at(path.place, _step(given, path), many=len(path.keys) > 1)
+
+
+def _step(given: Given, path: Path) -> str:
+    return given(path.keys[0], "text") if len(path.keys) == 1 else given(list(path.keys), "text[]")
 
 
 class Condition(NamedTuple):
@@ -79,10 +97,7 @@ class _Compiler:
 
     def value(self, path: Path) -> str:
         """The jsonb at a path into the maps."""
-        return jsonb_at(path.place, self._step(path), many=len(path.keys) > 1)
-
-    def _step(self, path: Path) -> str:
-        return self._given(*((path.keys[0], "text") if len(path.keys) == 1 else (list(path.keys), "text[]")))
+        return jsonb_of(self._given, path)
 
     def _near(self, path: Path, operator: str, values: Sequence[Scalar]) -> str:
         """Of doubles, what holds wherever a value of the path stands so to one of `values`; empty without an index.
@@ -94,7 +109,7 @@ class _Compiler:
         if served is None or operator == "!=" or not all(isinstance(value, Decimal) for value in values):
             return ""
         self.served = True
-        number = number_at(served.place, self._step(served), many=len(served.keys) > 1)
+        number = number_of(self._given, served)
         doubles = [double_of(self._given(value, "numeric")) for value in values]
         if len(doubles) > 1:
             return f" and {number} = any(array[{', '.join(doubles)}])"

@@ -10,11 +10,9 @@ from processor.core.errors import UsageError
 from processor.core.text import storable
 from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.indexed import NOTHING, Indexed
-from processor.dashboard.filters.sql import Condition, compile_filter
+from processor.dashboard.filters.sql import Condition, compile_filter, jsonb_of, number_of
 from processor.dashboard.filters.tree import EVERYTHING, Node, Path
 from processor.dashboard.queries.pool import queries
-from processor.store.path_numbers import jsonb_at
-from processor.store.path_numbers import number_at as indexed_number
 from processor.store.pool import Pool
 
 #: 1.8e308 is a double's end, and what is below 1e-320 is 0: a cast of such a number would be refused. Nearly all are
@@ -88,23 +86,17 @@ class Assembly:
 
 def value_sql(assembly: Assembly, path: Path) -> str:
     """The jsonb at a path; keys are parameters."""
-    return jsonb_at(path.place, _step(assembly, path), many=len(path.keys) > 1)
+    return jsonb_of(assembly.given, path)
 
 
 def text_sql(assembly: Assembly, path: Path) -> str:
     """The same as text: a string without its quotes."""
-    return jsonb_at(path.place, _step(assembly, path), many=len(path.keys) > 1, text=True)
+    return jsonb_of(assembly.given, path, text=True)
 
 
 def indexed_sql(assembly: Assembly, path: Path) -> str:
     """The number at a path as its index has it."""
-    return indexed_number(path.place, _step(assembly, path), many=len(path.keys) > 1)
-
-
-def _step(assembly: Assembly, path: Path) -> str:
-    if len(path.keys) == 1:
-        return assembly.given(path.keys[0], "text")
-    return assembly.given(list(path.keys), "text[]")
+    return number_of(assembly.given, path)
 
 
 def number_sql(value: str, text: str) -> str:

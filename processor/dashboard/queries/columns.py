@@ -22,9 +22,9 @@ from processor.store.pool import Pool
 
 #: trials that are read into memory for one page: about 100 bytes each
 MOST_TRIALS = 2_000_000
-#: what the planner has to know to share the reading among workers: which run it is, for statistics say how large that
-#: is, and that rows which workers hand on are few bytes here. For one transaction
-SHARED = {"plan_cache_mode": "force_custom_plan", "parallel_tuple_cost": "0"}
+#: what the planner has to know to share the reading among workers, beside which run it is (`queries.pool` has every
+#: question planned by its values): that rows which workers hand on are few bytes here. For one transaction
+SHARED = {"parallel_tuple_cost": "0"}
 _FORMS = {"smallint": ("int2send", ">i2"), "bigint": ("int8send", ">i8"), "double": ("float8send", ">f8"),
           "uuid": ("uuid_send", "V16"), "time": ("timestamptz_send", ">i8")}  # fmt: skip
 

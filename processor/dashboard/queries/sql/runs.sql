@@ -12,14 +12,18 @@ limit $3
 -- The run with the id $1 as Cerebros sent it.
 select run.*, run.id::text as id from cerebros_model_runs run where run.run_id = $1
 
+-- fragment: counted_trials
+-- Trials by run, status and arm, as they are counted while they are written: a count is the sum of all its rows.
+(select model_run_id, status, spectral_norm, trials, duration_ms from cerebros_run_counts
+ union all
+ select model_run_id, status, spectral_norm, trials, duration_ms from cerebros_count_changes
+ where model_run_id is not null) as counted
+
 -- name: run_counts
--- Trials of the runs $1 by status and arm, as they are counted while they are written. None of a status: no row.
+-- Trials of the runs $1 by status and arm. None of a status: no row.
 select model_run_id::text as id, status, spectral_norm, sum(trials)::bigint as trials, sum(duration_ms) as duration_ms
-from (select model_run_id, status, spectral_norm, trials, duration_ms from cerebros_run_counts
-      where model_run_id = any($1::text[]::uuid[])
-      union all
-      select model_run_id, status, spectral_norm, trials, duration_ms from cerebros_count_changes
-      where model_run_id = any($1::text[]::uuid[])) as counted
+from {counted_trials}
+where model_run_id = any($1::text[]::uuid[])
 group by 1, 2, 3
 having sum(trials) > 0
 

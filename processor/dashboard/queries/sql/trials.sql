@@ -71,13 +71,10 @@ select count(*) as count from (
 ) as counted
 
 -- name: trials_counted
--- Trials of the run $1, or of all where it is null, as they are counted while they are written.
-with run as (select (select id from cerebros_model_runs where run_id = $1) as id)
+-- Trials of the run $1, or of all where it is null.
 select coalesce(sum(trials), 0)::bigint as count
-from (select trials from cerebros_run_counts where $1::text is null or model_run_id = (select id from run)
-      union all
-      select trials from cerebros_count_changes
-      where model_run_id is not null and ($1::text is null or model_run_id = (select id from run))) as counted
+from {counted_trials}
+where $1::text is null or model_run_id = (select id from cerebros_model_runs where run_id = $1)
 
 -- name: trial_share
 -- Of the newest and of the oldest trials of a scope, so many each, how many a filter holds.
