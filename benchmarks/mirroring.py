@@ -3,7 +3,7 @@
 The bare client makes and fills the same runs with as many connections, and remembers nothing. Both write into the same
 server in turns, so that whatever else the machine does meets both; the mirror reads its events from Kafka and keeps its
 links in Postgres. Then the latency of single trials; then a back-fill: all events are there before the mirror starts,
-and it is killed (-9) in the middle and started again. At the end the runs are counted.
+and it is killed (-9) on the way and started again. At the end the runs are counted.
 """
 
 from __future__ import annotations
@@ -116,10 +116,11 @@ class Bench:
 
     def wait(self, wanted: int) -> None:
         deadline = time.monotonic() + LIMIT_SECONDS
-        while (found := self.synced()) < wanted:
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{found} of {wanted} trials are mirrored")
-            time.sleep(0.2)
+        while (asked := time.monotonic()) < deadline:
+            if (found := self.synced()) >= wanted:
+                return
+            time.sleep(max(0.2, 50 * (time.monotonic() - asked)))  # asking is no more than 2 % of a core
+        raise TimeoutError(f"{found} of {wanted} trials are mirrored")
 
     def synced(self) -> int:
         return int(ask(self.stack.database_url, f"select count(*) {_SYNCED}")[0][0])
@@ -178,24 +179,28 @@ def in_turns(bench: Bench, turns: int, size: int) -> dict[str, Any]:
     }
 
 
-def back_fill(bench: Bench, number: int, size: int) -> dict[str, Any]:
-    """All events first; a mirror, killed when half is done, and another; the bare client before, between and after."""
+def back_fill(bench: Bench, number: int, size: int, kills: int) -> dict[str, Any]:
+    """All events first; a mirror that is killed so often, evenly spread, and started again each time.
+
+    The bare client runs before the first mirror, at each kill and after the last, so that whatever else the machine
+    does in these hours meets both.
+    """
     already = bench.mirrored
     bench.produce(number)
-    bare, rates = [bench.bare(size)], []
-    middle = already + number // 2
-    with bench.process() as child:
-        rates.append(_rate(bench, middle))
-        child.kill()
-    bare.append(bench.bare(size))
-    before_restart = bench.synced()
-    with bench.process() as child:
-        rates.append(_rate(bench, already + number))
-        peak = psutil.Process(child.pid).memory_info().rss // 2**20
-    bare.append(bench.bare(size))
+    bare, rates, killed_at, peak = [bench.bare(size)], [], [], 0
+    for part in range(1, kills + 2):
+        with bench.process() as child:
+            rates.append(_rate(bench, already + number * part // (kills + 1)))
+            peak = max(peak, psutil.Process(child.pid).memory_info().rss // 2**20)
+            if part <= kills:
+                child.kill()
+        if part <= kills:
+            killed_at.append(bench.synced() - already)
+        bare.append(bench.bare(size))
+        print(f"{bench.synced() - already} of {number}: {rates[-1]:.1f} a second, bare {bare[-1]:.1f}", file=sys.stderr)
     return {
         "trials": number,
-        "killed_at": before_restart - already,
+        "killed_at": killed_at,
         "bare_per_s": [round(one, 1) for one in bare],
         "mirrored_per_s": [round(one, 1) for one in rates],
         "ratio": round(statistics.mean(rates) / statistics.mean(bare), 2),
@@ -213,7 +218,7 @@ def _rate(bench: Bench, wanted: int) -> float:
     return (bench.synced() - first) / max(time.monotonic() - began, 0.2)
 
 
-def measure(stack: LocalStack, sizes: Sequence[int], connections: int, console: Console) -> dict[str, Any]:
+def measure(stack: LocalStack, sizes: Sequence[int], kills: int, connections: int, console: Console) -> dict[str, Any]:
     turns, size, filled = sizes
     bench = Bench(stack, connections)
     for command in (["migrate"], ["topics", "create"]):
@@ -228,7 +233,7 @@ def measure(stack: LocalStack, sizes: Sequence[int], connections: int, console: 
         result["latency_ms"] = tell(bench.latency(LATENCY_TRIALS, rate), console)
         result["rss_mib"] = psutil.Process(child.pid).memory_info().rss // 2**20
     if filled:
-        result["back_fill"] = tell(back_fill(bench, filled, size), console)
+        result["back_fill"] = tell(back_fill(bench, filled, size, kills), console)
     result["load_after"] = round(os.getloadavg()[0], 1)
     return result
 
@@ -244,6 +249,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="how often the two take turns")
     parser.add_argument("--size", type=int, default=500, help="trials of a turn")
     parser.add_argument("--n", type=int, default=5_000, help="trials of the back-fill; 100000 takes about an hour")
+    parser.add_argument("--kills", type=int, default=1, help="how often the mirror of the back-fill is killed (-9)")
     parser.add_argument("--connections", type=int, default=4)
     parser.add_argument("--store", choices=["sqlite", "postgres"], default="sqlite", help="where MLflow keeps its runs")
     arguments = parser.parse_args()
@@ -251,7 +257,7 @@ def main() -> None:
     sizes = (2, 100, 600) if arguments.quick else (arguments.turns, arguments.size, arguments.n)
     store: MlflowStore = arguments.store
     with LocalStack(progress=console.print, mlflow=True, mlflow_store=store) as stack:
-        result = measure(stack, sizes, arguments.connections, console)
+        result = measure(stack, sizes, arguments.kills, arguments.connections, console)
         document = {**circumstances("benchmarks.mirroring", stack), "store": store, "result": result}
     if not arguments.quick:
         (RESULTS / f"mirroring-{store}.json").write_text(json.dumps(document, indent=1) + "\n")
