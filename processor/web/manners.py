@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 LINGER_SECONDS, LINGER_BYTES = 1.0, 1024 * 1024
 #: as the path of a request that has none of ours: labels must not be the caller's to make
 OTHER = "other"
+#: an answer that began before its end was known puts its status here, in the request's scope: it is counted as that
+TOLD = "processor.status"
 _LENGTH, _CODING = b"content-length", b"transfer-encoding"
 Message = MutableMapping[str, Any]
 
@@ -51,7 +53,7 @@ class Manners:
             if not exchange.status:
                 await exchange.fail(self._failed)
         finally:
-            self._meters.requests.labels(self._label(scope["path"]), exchange.status).inc()
+            self._meters.requests.labels(self._label(scope["path"]), scope.get(TOLD, exchange.status)).inc()
             self._meters.seconds.observe(time.monotonic() - began)
 
 

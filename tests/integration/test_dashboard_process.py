@@ -90,7 +90,7 @@ def test_while_postgres_is_away_pages_say_so_and_afterwards_they_are_there_again
 ) -> None:
     proxy.refuse()
     process, url = opened(ready=False, **through(proxy, database_url))
-    away = httpx.get(f"{url}/trials", timeout=60)
+    away = httpx.get(f"{url}/", timeout=60)
     assert away.status_code == 503
     assert "Postgres at 127.0.0.1" in away.text
     assert httpx.get(f"{url}/trials.json", timeout=60).json()["error"] in ("unavailable", "too_much")
@@ -99,7 +99,7 @@ def test_while_postgres_is_away_pages_say_so_and_afterwards_they_are_there_again
     assert status(f"{url}/trials") == 200
     proxy.refuse()
     proxy.cut()
-    wait_until(lambda: status(f"{url}/trials") == 503, "the outage is told")
+    wait_until(lambda: status(f"{url}/") == 503, "the outage is told")
     proxy.restore()
     wait_until(lambda: status(f"{url}/trials") == 200, "it is there again by itself")
     assert process.stop() == 0

@@ -100,13 +100,14 @@ def browse(
     guard: Guard = ANYBODY,
     timeout_ms: int = 10_000,
     mlflow_url: str | None = None,
+    patience_s: float = 60.0,
     **options: Any,
 ) -> T:
     """What a coroutine function makes of a client of the dashboard on this database, all in this process."""
 
     async def with_client() -> T:
         async with open_pool(url, timeout_ms=timeout_ms, **options) as pool:
-            site = Site(pool, timeout_ms=timeout_ms, mlflow_url=mlflow_url)
+            site = Site(pool, timeout_ms=timeout_ms, mlflow_url=mlflow_url, patience_s=patience_s)
             openapi = make_openapi(with_tokens=False)
             dashboard = Dashboard(site, guard, alive=lambda: True, ready=lambda: True, openapi=openapi)
             transport = httpx.ASGITransport(app=make_app(dashboard, write_s=10.0))

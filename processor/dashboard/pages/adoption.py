@@ -65,7 +65,6 @@ async def show_adoption(site: Site, question: Question) -> View:
     total = _share(adopted, trials)
     document = {"window": name, "seconds": window.seconds, "until": until, "share": total, "spans": spans, "runs": runs}
     context = {
-        "title": "Adoption",
         "name": name,
         "window": window,
         "windows": WINDOWS,
@@ -79,7 +78,7 @@ async def show_adoption(site: Site, question: Question) -> View:
         "picture": over_time(spans, window, until) if spans else None,
         "query": query(given),
     }
-    return View("adoption.html", context, document, lambda: _table(spans))
+    return View(context, document, lambda: _table(spans))
 
 
 def _share(adopted: int, trials: int) -> Interval:

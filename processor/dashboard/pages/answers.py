@@ -48,15 +48,15 @@ class Failure(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-def answer(view: View, form: Form, path: str) -> Response:
-    """`path`: where the page is, for the links to its other forms."""
+def answer(view: View, form: Form, template: str, context: Mapping[str, Any]) -> Response:
+    """`context` is what every page needs: its `title`, and its `path` for the links to its other forms."""
     if form == "json":
         return _response(to_json(view.document), form, view.status)
     if form == "csv":
         table = view.table()
         body = b"".join(map(line, [table.names, *table.rows]))
         return _response(body, form, view.status)
-    return _response(render(view.template, {"path": path, **view.context}), form, view.status)
+    return _response(render(template, {**context, **view.context}), form, view.status)
 
 
 def tell(failure: Failure, form: Form, context: Mapping[str, Any]) -> Response:

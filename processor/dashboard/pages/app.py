@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from urllib.parse import parse_qsl
 
@@ -26,7 +26,8 @@ from processor.dashboard.pages import adoption, charts, compare, going, health, 
 from processor.dashboard.pages.answers import HEADERS, MEDIA, Failure, answer, stream, tell
 from processor.dashboard.pages.paths import Place, label_of, read_path
 from processor.dashboard.pages.views import NotFound, Page, Pairs, Question, Site
-from processor.dashboard.pages.watching import for_watchers, stream_changes
+from processor.dashboard.pages.waiting import begin_page, in_time
+from processor.dashboard.pages.watching import for_watchers, is_watching, stream_changes
 from processor.store.errors import ReportError
 from processor.web.guard import Guard
 from processor.web.manners import Manners
@@ -40,14 +41,14 @@ METERS = Meters(DASHBOARD_REQUESTS, DASHBOARD_SECONDS, DASHBOARD_CONNECTIONS, DA
 #: parameters of a query at the most
 MOST_PARAMETERS = 200
 PAGES: Mapping[str, Page] = {
-    "runs": Page(runs.show_runs),
-    "run": Page(run.show_run, run.export_run),
-    "trials": Page(trials.show_trials, trials.export_all),
-    "trial": Page(trial.show_trial),
-    "compare": Page(compare.show_comparison),
-    "charts": Page(charts.show_charts),
-    "adoption": Page(adoption.show_adoption),
-    "health": Page(health.show_health),
+    "runs": Page("runs.html", "Runs", runs.show_runs),
+    "run": Page("run.html", None, run.show_run, run.export_run, slow=True),
+    "trials": Page("trials.html", "Trials", trials.show_trials, trials.export_all, slow=True),
+    "trial": Page("trial.html", None, trial.show_trial),
+    "compare": Page("compare.html", "Compare arms", compare.show_comparison, slow=True),
+    "charts": Page("charts.html", "Charts", charts.show_charts, slow=True),
+    "adoption": Page("adoption.html", "Adoption", adoption.show_adoption),
+    "health": Page("health.html", "Health", health.show_health),
 }
 FILES = {
     "dashboard.css": "text/css; charset=utf-8",
@@ -117,11 +118,25 @@ class Dashboard:
         if place.form == "jsonl":
             raise NotFound("this page has no JSON lines: take .json or .csv")
         path = request.scope["raw_path"].decode("latin-1")
+        context = {"title": page.title or place.ids[-1], "path": path}
 
         async def show() -> Response:
-            return answer(await page.show(self._site, question), place.form, path)
+            return answer(await page.show(self._site, question), place.form, page.template, context)
 
-        return await for_watchers(self._site, request, show)
+        if is_watching(request):
+            return await for_watchers(self._site, request, show)
+        if not page.slow or place.form != "html" or request.method == "HEAD":
+            return await show()
+        begin = partial(begin_page, page.template, context)
+        return await in_time(request, show, begin, partial(self._told, request, asked), self._site.patience_s)
+
+    def _told(self, request: Request, asked: str, error: Exception) -> Response:
+        """A page that has begun already ends with what went wrong, also where that is a defect."""
+        failure = failure_of(error, self._site.timeout_ms)
+        if failure is None:
+            log.error("request_failed", path=request.scope["path"][:200], exc_info=error)
+            failure = Failure(500, "internal", "the dashboard failed; its log says how")
+        return tell(failure, "html", _context_of(request, asked))
 
 
 def _pairs(asked: str) -> Pairs:

@@ -72,7 +72,6 @@ async def show_charts(site: Site, question: Question) -> View:
     metric = reading.asked.metric or usual_metric(keys)
     axes = _axes(keys, own.get("x", ""))
     context = {
-        "title": "Charts",
         "reading": reading,
         "metric": metric,
         "metrics": metrics_of(keys, metric),
@@ -88,7 +87,7 @@ async def show_charts(site: Site, question: Question) -> View:
     }
     if not metric:
         nothing: dict[str, Any] = {name: [] for name in CHARTS}
-        return View("charts.html", context, {"metric": None, **nothing}, lambda: Table(NAMES, ()))
+        return View(context, {"metric": None, **nothing}, lambda: Table(NAMES, ()))
     charts = await _charts(site, reading, metric, axes)
     found, bounds = spreads(charts.sample)
     context |= {"charts": charts, "sample_of": SAMPLE, "shares": SHARES, "spreads": found}
@@ -103,7 +102,7 @@ async def show_charts(site: Site, question: Question) -> View:
         "errors": charts.errors,
         "sample": charts.sample,
     }
-    return View("charts.html", context, document, lambda: Table(NAMES, _rows(charts, found)))
+    return View(context, document, lambda: Table(NAMES, _rows(charts, found)))
 
 
 def _read(pairs: Pairs) -> tuple[Reading, dict[str, str]]:

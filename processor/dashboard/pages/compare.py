@@ -41,7 +41,6 @@ async def show_comparison(site: Site, question: Question) -> View:
     keys = await trial_keys(site.pool, Scope(None, asked.filter))
     metric = asked.metric or usual_metric(keys)
     context = {
-        "title": "Compare arms",
         "reading": reading,
         "metric": metric,
         "metric_chosen": bool(asked.metric),
@@ -57,7 +56,7 @@ async def show_comparison(site: Site, question: Question) -> View:
     }
     if not metric:
         context["empty"] = not keys
-        return View("compare.html", context, {"comparison": None}, lambda: Table(NAMES, ()))
+        return View(context, {"comparison": None}, lambda: Table(NAMES, ()))
     try:
         found = await _compare(site, msgspec.structs.replace(asked, metric=metric), keys)
     except FilterError:
@@ -65,9 +64,9 @@ async def show_comparison(site: Site, question: Question) -> View:
     except UsageError as error:
         details = context["problem"] = str(error)
         refused = {"success": False, "error": "usage", "details": details}
-        return View("compare.html", context, refused, lambda: Table(("error",), [[details]]), 400)
+        return View(context, refused, lambda: Table(("error",), [[details]]), 400)
     context |= {"found": found, "references": _references(found, asked)}
-    return View("compare.html", context, {"comparison": found}, lambda: table_of(found))
+    return View(context, {"comparison": found}, lambda: table_of(found))
 
 
 async def _compare(site: Site, asked: Asked, keys: Sequence[Key]) -> Comparison:

@@ -33,7 +33,6 @@ async def show_health(site: Site, question: Question) -> View:
     waited = None if state["oldest"] is None else (state["now"] - state["oldest"]).total_seconds()
     document = {**state, "letters": letters, "next": following, "mlflow": mlflow}
     context = {
-        "title": "Health",
         "state": state,
         "waited": waited,
         "late": waited is not None and waited > LATE_SECONDS,
@@ -51,7 +50,7 @@ async def show_health(site: Site, question: Question) -> View:
         "query": query(given),
         "ago": (state["now"] - state["run_changed_at"]).total_seconds() if state["run_changed_at"] else None,
     }
-    return View("health.html", context, document, lambda: _table(letters))
+    return View(context, document, lambda: _table(letters))
 
 
 def _before(given: dict[str, str]) -> int | None:

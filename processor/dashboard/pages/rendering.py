@@ -24,6 +24,8 @@ from processor.dashboard.statistics.results import Interval
 #: characters of a value in a table's cell; the whole of it stands on the trial's page
 CELL = 60
 NOTHING = "–"
+#: in base.html, and nowhere before; what comes from outside is escaped
+_MAIN = '<main id="main"'
 
 
 @cache
@@ -58,6 +60,21 @@ def environment() -> Environment:
 
 def render(template: str, context: Mapping[str, Any]) -> bytes:
     return environment().get_template(template).render(context).encode()
+
+
+def beginning(template: str, context: Mapping[str, Any]) -> bytes:
+    """A page up to what it is about, which `context` need not hold: no more of the template is run."""
+    found: list[str] = []
+    for part in environment().get_template(template).generate(context):
+        found.append(part)  # not added up: a text that is safe would escape what it is added to
+        if _MAIN in part:
+            break
+    return "".join(found).partition(_MAIN)[0].encode()
+
+
+def rest(page: bytes) -> bytes:
+    """What follows the beginning of a page."""
+    return b"".join(page.partition(_MAIN.encode())[1:])
 
 
 def number(found: Any) -> str:

@@ -40,7 +40,6 @@ async def show_run(site: Site, question: Question) -> View:
     under_way = await running_trials(site.pool, run_id)
     listing = await list_trials(site, Scope(run_id, reading.asked.filter), reading)
     context = {
-        "title": run_id,
         "run": {**run, **describe(run, counts)},
         "life": life,
         "under_way": under_way,
@@ -50,7 +49,7 @@ async def show_run(site: Site, question: Question) -> View:
         "only_this": write(Compare(Path("run_id"), "=", run_id)),
     }
     document = {"run": run, "counts": counts, "life": life, "under_way": under_way, **listing.document()}
-    return View("run.html", context, document, lambda: Table((), ()))
+    return View(context, document, lambda: Table((), ()))
 
 
 async def export_run(site: Site, question: Question, form: Form) -> AsyncIterator[bytes]:

@@ -28,7 +28,6 @@ async def show_runs(site: Site, question: Question) -> View:
     following = None if page.next is None else f"{page.next[0].isoformat()}~{page.next[1]}"
     document = {"runs": [_document(row) for row in rows], "next": following}
     context = {
-        "title": "Runs",
         "rows": rows,
         "search": search or "",
         "next": None if following is None else f"/{query(given, after=following)}",
@@ -36,7 +35,7 @@ async def show_runs(site: Site, question: Question) -> View:
         "empty": not rows and not search and "after" not in given,
         "query": query(given),
     }
-    return View("runs.html", context, document, lambda: _table(rows))
+    return View(context, document, lambda: _table(rows))
 
 
 async def counted_runs(

@@ -42,7 +42,6 @@ async def show_trial(site: Site, question: Question) -> View:
     document = {**(found or {"trial": None, "event": None, "letters": []}), "progress": progress, "curves": curves}
     document |= {"mlflow": [_told(site.mlflow_url, link) for link in links]}
     context = {
-        "title": trial_id,
         "run_id": run_id,
         "trial_id": trial_id,
         "trial": trial,
@@ -62,7 +61,7 @@ async def show_trial(site: Site, question: Question) -> View:
         "curve_picture": curve_picture,
         "curve_words": curve_words,
     }
-    return View("trial.html", context, document, lambda: _table(run_id, trial_id, trial, progress, links))
+    return View(context, document, lambda: _table(run_id, trial_id, trial, progress, links))
 
 
 def linkable(address: str | None) -> str | None:

@@ -16,12 +16,11 @@ async def show_trials(site: Site, question: Question) -> View:
     reading = read(question.pairs)
     listing = await list_trials(site, Scope(None, reading.asked.filter), reading)
     context = {
-        "title": "Trials",
         **listing.context(),
         "action": "/trials",
         "newest": NEWEST,
     }
-    return View("trials.html", context, listing.document(), lambda: Table((), ()))
+    return View(context, listing.document(), lambda: Table((), ()))
 
 
 def export_all(site: Site, question: Question, form: Form) -> AsyncIterator[bytes]:

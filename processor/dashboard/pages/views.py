@@ -24,6 +24,8 @@ Pairs = Sequence[tuple[str, str]]
 COMPARISONS = 2
 #: pages that are held for others who watch the same, by version
 HELD_SECONDS, HELD = 5.0, 64
+#: a page that reads trials and is there within this comes whole, with its status; else it begins before it is there
+PATIENCE_SECONDS = 0.4
 #: exports at once: a page of each is in memory
 EXPORTS = 4
 
@@ -31,9 +33,11 @@ EXPORTS = 4
 class Site:
     """What every page needs. To be made in the event loop."""
 
-    def __init__(self, pool: Pool, *, timeout_ms: int, mlflow_url: str | None = None) -> None:
+    def __init__(
+        self, pool: Pool, *, timeout_ms: int, mlflow_url: str | None = None, patience_s: float = PATIENCE_SECONDS
+    ) -> None:
         """`timeout_ms`: the pool's, as it is told; `mlflow_url`: where browsers find MLflow, None for nowhere."""
-        self.pool, self.timeout_ms, self.mlflow_url = pool, timeout_ms, mlflow_url
+        self.pool, self.timeout_ms, self.mlflow_url, self.patience_s = pool, timeout_ms, mlflow_url, patience_s
         self.comparisons: Shared[Comparison] = Shared()
         self.charts: Shared[Any] = Shared()
         self.counts: Shared[Any] = Shared()
@@ -56,9 +60,8 @@ class Table(NamedTuple):
 
 
 class View(NamedTuple):
-    """A page: `document` is its JSON, `table` its CSV, `template` makes its HTML of `context`."""
+    """What a page shows: `document` is its JSON, `table` its CSV, `context` what its template makes HTML of."""
 
-    template: str
     context: Mapping[str, Any]
     document: Any
     table: Callable[[], Table]
@@ -73,10 +76,17 @@ class Question(NamedTuple):
 
 
 class Page(NamedTuple):
-    """`show` makes its view; `export`, where it has one, all of a filter as CSV or JSON lines."""
+    """`show` makes its view; `export`, where it has one, all of a filter as CSV or JSON lines.
 
+    Its title is that of what it is about, the last id of its path, where it has none of its own. `slow`: it takes as
+    long as there are trials.
+    """
+
+    template: str
+    title: str | None
     show: Callable[[Site, Question], Awaitable[View]]
     export: Callable[[Site, Question, Form], AsyncIterator[bytes]] | None = None
+    slow: bool = False
 
 
 class NotFound(Exception):  # noqa: N818 - an answer, no error of ours

@@ -61,11 +61,13 @@ def _line(news: News | None) -> bytes:
     return b"event: away\ndata:\n\n" if news.version is None else f"event: changed\ndata: {news.version}\n\n".encode()
 
 
+def is_watching(request: Request) -> bool:
+    return "x-version" in request.headers and request.method == "GET"
+
+
 async def for_watchers(site: Site, request: Request, show: Callable[[], Awaitable[Response]]) -> Response:
     """The page; made once for all who watch it at one version, and not sent to who has it already."""
-    version = request.headers.get("x-version")
-    if version is None or request.method != "GET":
-        return await show()
+    version = request.headers["x-version"]
     path, query = request.scope["raw_path"], request.scope["query_string"]
     response: Response = await site.watched.get((path, query, version[:LONGEST_VERSION]), show)
     tag = f'"{hashlib.blake2b(response.body, digest_size=12).hexdigest()}"'

@@ -26,6 +26,9 @@ let seen = "";
 let last = "";
 let paused = sessionStorage.getItem(KEPT) === "yes";
 
+// for browsers whose style sheets can't look ahead: by now what was waited for is there
+document.querySelector(".waiting")?.remove();
+
 const banner = document.createElement("p");
 banner.className = "warning";
 banner.setAttribute("role", "status");
@@ -146,7 +149,7 @@ document.addEventListener("click", (event) => {
 });
 document.documentElement.classList.add("live-links");
 
-if (document.body.dataset.snapshot === undefined) {
+if (document.querySelector("[data-snapshot]") === null) {
   say();
   watch();
 } else {
