@@ -12,6 +12,7 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import asyncpg
+import numpy as np
 import pytest
 
 from processor.core.errors import TransientError, UsageError
@@ -21,6 +22,7 @@ from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.adoption import adoption
 from processor.dashboard.queries.assembling import Scope
+from processor.dashboard.queries.columns import Columns, read_columns
 from processor.dashboard.queries.letters import health, letter_page
 from processor.dashboard.queries.mlflow import mlflow_health, mlflow_links
 from processor.dashboard.queries.runs import run_page
@@ -64,6 +66,52 @@ def test_values_are_read_into_arrays_as_they_are_stored(filled: str) -> None:
         assert sample.parameters[0].numbers[at] == one["parameters"]["lr"]
     found = compare(sample, parameter="spectral_norm", metric="accuracy")
     assert found.trials == 120
+
+
+def sizes(filled: str, text: str) -> tuple[int, int, list[int]]:
+    """Trials, those whose parameters were read, and how many were read in each reading, with a sample of 10."""
+    others = [("lr", Path("parameters", ("lr",)), True), ("optimizer", Path("parameters", ("optimizer",)), False)]
+    read: list[int] = []
+
+    async def counted(*given: Any) -> Columns:
+        found = await read_columns(*given)
+        read.append(int(found.chosen.sum()))
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("processor.dashboard.queries.samples.PARAMETER_TRIALS", 10)
+        patch.setattr("processor.dashboard.queries.samples.FEWEST_OF_THEM", 5)
+        patch.setattr("processor.dashboard.queries.samples.read_columns", counted)
+        metric = Path("metrics", ("accuracy",))
+        scope = Scope(None, parse(text))
+        sample = ask(filled, lambda pool: read_sample(pool, scope, Path("spectral_norm"), metric, others))
+    looked = np.ones(len(sample.arm), dtype=bool) if sample.looked is None else sample.looked
+    learning_rates, optimizers = sample.parameters[0].numbers, sample.parameters[1].levels
+    assert learning_rates is not None
+    assert optimizers is not None
+    assert len(learning_rates) == len(optimizers) == looked.sum()
+    stored, names = trials(), dict[int, set[str]]()
+    places = [round((order - START.timestamp()) / 60) for order in sample.order[looked].tolist()]
+    for at, place in enumerate(places):
+        assert learning_rates[at] == stored[place]["parameters"]["lr"]
+        names.setdefault(int(optimizers[at]), set()).add(stored[place]["parameters"]["optimizer"])
+    assert all(len(one) == 1 for one in names.values())
+    return len(sample.arm), int(looked.sum()), read
+
+
+def test_of_many_trials_the_parameters_of_a_sample_are_read(filled: str) -> None:
+    everything, of_all, _ = sizes(filled, "")
+    assert everything == 120
+    assert 5 <= of_all < 60
+    # a run is counted by itself; of a filter it is known afterwards how many it holds, and it is read again if too few
+    of_run, of_its, readings = sizes(filled, "run_id = run-0")
+    assert of_run == 40
+    assert 5 <= of_its < 30
+    assert len(readings) <= 2
+    few, of_few, readings = sizes(filled, "trial_id in (t000, t001, t002, t003)")
+    assert (few, of_few) == (4, 4)
+    assert len(readings) == 1 or readings[0] < 4
+    assert sizes(filled, "trial_id = nobody")[:2] == (0, 0)
 
 
 def test_the_arms_of_a_parameter_are_its_values(filled: str) -> None:

@@ -29,6 +29,10 @@ _FORMS = {"smallint": ("int2send", ">i2"), "bigint": ("int8send", ">i8"), "doubl
           "uuid": ("uuid_send", "V16"), "time": ("timestamptz_send", ">i8")}  # fmt: skip
 
 
+#: the columns of a `Choice` in one, and whether a trial has them
+_SOME, _CHOSEN = "some_of_them", "chosen"
+
+
 class TooMany(UsageError):  # noqa: N818 - as what it is a kind of is used: told, not mended
     """The filter holds `MOST_TRIALS` or more: a part of them would not stand for the rest."""
 
@@ -41,28 +45,56 @@ class Packing(NamedTuple):
 
 
 class Columns(NamedTuple):
-    """How many trials there are, and an array of so many for each column, in the same order; the order says nothing."""
+    """How many trials there are, and an array of so many for each column, in the same order; the order says nothing.
+
+    `chosen` says which of them are those of a `Choice`, whose columns are shorter by the others.
+    """
 
     trials: int
     arrays: Mapping[str, Any]
+    chosen: NDArray[np.bool_]
 
 
-async def read_columns(pool: Pool, assembly: Assembly, packed: Mapping[str, Packing]) -> Columns:
+class Choice(NamedTuple):
+    """Columns that are read of some trials alone: `sql` says whether of a trial; None: of all."""
+
+    sql: str | None
+    packed: Mapping[str, Packing]
+
+
+async def read_columns(
+    pool: Pool, assembly: Assembly, packed: Mapping[str, Packing], choice: Choice | None = None
+) -> Columns:
     """`assembly` is one of `packed_columns`, in which the packings' parameters are. Raises `TooMany`."""
-    assembly.put("columns", ", ".join(f"{one.sql} as {name}" for name, one in packed.items()), "null as nothing")
-    sent = (f", string_agg({_FORMS[one.form][0]}({name}), ''::bytea) as {name}" for name, one in packed.items())
+    columns = {name: (one.sql, *_FORMS[one.form]) for name, one in packed.items()}
+    if choice is not None and choice.packed:
+        # as one column: whether a trial is chosen is asked once, not for each of a dozen
+        joined = " || ".join(f"{_FORMS[one.form][0]}({one.sql})" for one in choice.packed.values())
+        columns[_SOME] = (joined if choice.sql is None else f"case when {choice.sql} then {joined} end", "", "")
+        if choice.sql is not None:
+            columns[_CHOSEN] = (f"({choice.sql})::integer::smallint", *_FORMS["smallint"])
+    assembly.put("columns", ", ".join(f"{sql} as {name}" for name, (sql, *_) in columns.items()), "null as nothing")
+    sent = (f", string_agg({send}({name}), ''::bytea) as {name}" for name, (_, send, _) in columns.items())
     assembly.put("packed", "".join(sent), "")
     for _ in range(2):
         assembly.put("most", assembly.given(MOST_TRIALS, "bigint"), "1")
     rows = await fetch(pool, assembly.query(), settings=SHARED)
     if not rows:
         raise TooMany(f"the filter holds {MOST_TRIALS:,} trials or more: narrow it, by a run or by time")
-    return await asyncio.to_thread(_unpacked, rows.pop(), packed)
+    return await asyncio.to_thread(_unpacked, rows.pop(), packed, choice)
 
 
-def _unpacked(row: dict[str, Any], packed: Mapping[str, Packing]) -> Columns:
+def _unpacked(row: dict[str, Any], packed: Mapping[str, Packing], choice: Choice | None) -> Columns:
     """Each column is let go of as bytes once it is an array."""
-    return Columns(row["count"], {name: _array(row.pop(name), _FORMS[one.form][1]) for name, one in packed.items()})
+    arrays = {name: _array(row.pop(name), _FORMS[one.form][1]) for name, one in packed.items()}
+    chosen = np.ones(row["count"], dtype=np.bool_)
+    if choice is not None and choice.packed:
+        if choice.sql is not None:
+            chosen = _array(row.pop(_CHOSEN), _FORMS["smallint"][1]) == 1
+        kinds = np.dtype([(name, _FORMS[one.form][1]) for name, one in choice.packed.items()])
+        some = np.frombuffer(row.pop(_SOME) or b"", dtype=kinds)
+        arrays |= {name: some[name].astype(some[name].dtype.newbyteorder("=")) for name in choice.packed}
+    return Columns(row["count"], arrays, chosen)
 
 
 def _array(packed: bytes | None, kind: str) -> NDArray[Any]:

@@ -11,12 +11,18 @@ from processor.core.errors import UsageError
 from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_at, value_sql
-from processor.dashboard.queries.columns import Columns, Packing, known_runs, read_columns
+from processor.dashboard.queries.columns import Choice, Columns, Packing, known_runs, read_columns
 from processor.dashboard.statistics.sample import Integers, Parameter, Sample
 from processor.store.pool import Pool
 
 #: other parameters whose balance is looked at
 MOST_PARAMETERS = 12
+#: where a filter holds twice as many trials, parameters are read of a sample, at least so many: they are what takes
+#: long, and tell how alike the arms are, for which that is enough (a standardised difference of 0.1 is fifteen times
+#: what chance makes of them). The sample is read once more where a filter turned out to hold few of it
+PARAMETER_TRIALS, FEWEST_OF_THEM = 100_000, 50_000
+#: parts in which the share of a sample is told
+_PARTS = 65_536
 #: characters of a value by which an arm is told from another
 LEVEL = 200
 #: seconds from 1970 to 2000: Postgres counts from there
@@ -35,18 +41,26 @@ async def read_sample(
 ) -> Sample:
     """The trials of a filter by the values of `arm`, with the values of `metric`.
 
-    `parameters` are (name, path, numeric): others, for balance and strata, at most 12. Raises `TooMany` where the
-    filter holds 2,000,000 trials or more, `UsageError` for more parameters and for what is no number.
+    `parameters` are (name, path, numeric): others, for balance and strata, at most 12; of 200,000 trials and more they
+    are read of a sample. Raises `TooMany` where the filter holds 2,000,000 trials or more, `UsageError` for more
+    parameters and for what is no number.
     """
     if len(parameters) > MOST_PARAMETERS:
         raise UsageError(f"at most {MOST_PARAMETERS} other parameters are looked at, not {len(parameters)}")
     scope, runs = await known_runs(pool, scope)
     levels = await _levels(pool, scope, arm)
-    assembly = Assembly("packed_columns", scope)
-    packed = _packed(assembly, arm, levels, metric, parameters)
-    if len(runs) != 1:
-        packed["run"] = Packing("uuid_hash_extended(trial.model_run_id, 0)", "bigint")
-    found = await read_columns(pool, assembly, packed)
+    at_most = await _at_most(pool, scope)
+
+    async def read(of: int) -> Columns:
+        assembly = Assembly("packed_columns", scope)
+        packed = _packed(assembly, arm, levels, metric)
+        if len(runs) != 1:
+            packed["run"] = Packing("uuid_hash_extended(trial.model_run_id, 0)", "bigint")
+        return await read_columns(pool, assembly, packed, _choice(assembly, parameters, of))
+
+    found = await read(at_most)
+    if parameters and int(found.chosen.sum()) < min(FEWEST_OF_THEM, found.trials):
+        found = await read(found.trials)
     run = np.zeros(found.trials, dtype=np.int64)
     if len(runs) != 1:
         hashes, run = await asyncio.to_thread(_compact, found.arrays["run"])
@@ -54,6 +68,12 @@ async def read_sample(
         runs = [names.get(code, GONE) for code in hashes.tolist()]
     others = [(name, numeric) for name, _, numeric in parameters]
     return await asyncio.to_thread(_sample, found, levels, runs, run, others, arm.place == "spectral_norm")
+
+
+async def _at_most(pool: Pool, scope: Scope) -> int:
+    """Trials of the scope's runs, of which its filter may hold fewer."""
+    (row,) = await pool.fetch("trials_of_runs", None if scope.runs is None else list(scope.runs))
+    return int(row["count"])
 
 
 async def _levels(pool: Pool, scope: Scope, arm: Path) -> list[str]:
@@ -74,25 +94,35 @@ def _level(assembly: Assembly, path: Path) -> str:
     return f"case when {simple} then left({value} #>> array[]::text[], {LEVEL}) end"
 
 
-def _packed(
-    assembly: Assembly, arm: Path, levels: list[str], metric: Path, parameters: Sequence[tuple[str, Path, bool]]
-) -> dict[str, Packing]:
+def _packed(assembly: Assembly, arm: Path, levels: list[str], metric: Path) -> dict[str, Packing]:
     if arm.place == "spectral_norm":
         place = "(case when trial.spectral_norm then 2 else 1 end)"
     else:
         place = f"coalesce(array_position({assembly.given(levels, 'text[]')}, {_level(assembly, arm)}), 0)"
-    packed = {
+    return {
         "code": Packing(_CODE.replace("{arm}", place), "smallint"),
         "taken_at": Packing("trial.inserted_at", "time"),
         "value": Packing(f"coalesce({number_at(assembly, metric)}, '-Infinity')", "double"),
     }
+
+
+def _choice(assembly: Assembly, parameters: Sequence[tuple[str, Path, bool]], of: int) -> Choice:
+    """The parameters; of a half, a quarter and so on of so many trials, as long as enough are left.
+
+    Halves, so that it is the same sample until there are twice as many trials.
+    """
+    packed = {}
     for at, (_, path, numeric) in enumerate(parameters):
         if numeric:
             packed[f"parameter_{at}"] = Packing(f"coalesce({number_at(assembly, path)}, 'NaN')", "double")
         else:
             level = _level(assembly, path)
             packed[f"parameter_{at}"] = Packing(f"coalesce(hashtextextended({level}, 0), 0)", "bigint")
-    return packed
+    halvings = max(0, of // PARAMETER_TRIALS).bit_length() - 1
+    if halvings < 1:
+        return Choice(None, packed)
+    part = assembly.given(_PARTS >> halvings, "bigint")
+    return Choice(f"(uuid_hash_extended(trial.id, 1) & {_PARTS - 1}) < {part}", packed)
 
 
 def _sample(
@@ -119,6 +149,7 @@ def _sample(
         order=found.arrays["taken_at"] / 1e6 + POSTGRES_EPOCH,
         defaulted=code // 3 % 2 == 1 if told else np.zeros(found.trials, dtype=bool),
         parameters=others,
+        looked=None if found.chosen.all() else found.chosen,
     )
 
 

@@ -27,6 +27,10 @@ MOST_ARMS = 8
 FIXED = "intervals are for one look at these trials; whoever looks again and again takes the ones valid at every look"
 ALWAYS = "intervals hold at every look, however often one looks; a p value is for one look, and is not shown here"
 MANY = "several arms are compared: each interval has its own confidence, and `adjusted_p` counts that they are several"
+SAMPLED = (
+    "whether the arms are alike otherwise, and what is said of trials that are alike in parameters, comes from a "
+    "random sample of {trials} of these trials; all other figures are of all of them"
+)
 
 
 class UnknownArm(UsageError):  # noqa: N818 - as what it is a kind of is used: told, not mended
@@ -69,6 +73,8 @@ def compare(
             if one != base
         ]
     left_out += _without_value(summaries)
+    if chosen.looked is not None:
+        notes.append(SAMPLED.replace("{trials}", str(int(chosen.looked.sum()))))
     notes += [FIXED if sure.fixed else ALWAYS, *([MANY] if len(contrasts) > 1 else [])]
     return Comparison(
         parameter, metric, direction, validity, confidence, len(sample.arm),

@@ -6,7 +6,7 @@ A contrast depends on its two arms alone: what else is on the page changes no di
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import NamedTuple
@@ -60,10 +60,13 @@ def contrast(sides: Sides, better: Better, confidence: Confidence, matched: Sequ
         # the values alone take as long as all the rest, and numpy lets both go on for the most part; which of its
         # warnings are off is in the context
         by_values = beside.submit(copy_context().run, _by_values, sides, better, confidence)
-        balanced = balance(list(sample.parameters), *sides.masks)
-        strata = Strata(sample, _to_match(sample.parameters, balanced, matched))
-        stratified = stratify(strata, sample.value, sides.finite, *sides.masks, confidence)
-        rates = [count(sides, strata, confidence) for count in (_failures, _divergences)]
+        told = sides if sample.looked is None else sides_of(sample.detailed(), sides.reference, sides.other)
+        balanced = balance(list(told.sample.parameters), *told.masks)
+        to_match = _to_match(told.sample.parameters, balanced, matched)
+        alike = told if to_match else sides
+        strata = Strata(alike.sample, to_match)
+        stratified = stratify(strata, alike.sample.value, alike.finite, *alike.masks, confidence)
+        rates = [_rates(rate, sides, alike, strata, confidence) for rate in _RATES]
         effect, budget = by_values.result()
     found = Contrast(
         sample.arms[sides.reference],
@@ -79,7 +82,7 @@ def contrast(sides: Sides, better: Better, confidence: Confidence, matched: Sequ
         balance=balanced,
         warnings=(),
     )
-    return msgspec.structs.replace(found, warnings=tuple(_warnings(found, sides, confidence)))
+    return msgspec.structs.replace(found, warnings=tuple(_warnings(found, sides, alike, confidence)))
 
 
 def _by_values(sides: Sides, better: Better, confidence: Confidence) -> tuple[Effect, Budget]:
@@ -132,32 +135,41 @@ def _worst_rank(sides: Sides, better: Better, confidence: Confidence) -> Interva
     return ranks.superiority_interval(found, min(len(x), len(y)), len(x) + len(y), confidence)
 
 
-def _failures(sides: Sides, strata: Strata, confidence: Confidence) -> RateDifference:
-    """Failed among those that succeeded or failed."""
-    ended = sides.sample.ending != OTHER
-    return _rates(
-        "failed of those that succeeded or failed", sides, strata, ended, sides.sample.ending == FAILED, confidence
-    )
+class _Rate(NamedTuple):
+    """A kind of event: of which trials it is counted, and which of them it befell."""
+
+    what: str
+    of: Callable[[Sides], tuple[Booleans, Booleans]]
 
 
-def _divergences(sides: Sides, strata: Strata, confidence: Confidence) -> RateDifference:
-    """NaN or infinite among those that succeeded with a number."""
+def _failed(sides: Sides) -> tuple[Booleans, Booleans]:
+    return sides.sample.ending != OTHER, sides.sample.ending == FAILED
+
+
+def _diverged(sides: Sides) -> tuple[Booleans, Booleans]:
     numbers = (sides.sample.ending == SUCCEEDED) & sides.sample.has_value
-    what = "NaN or infinite of those that succeeded with a number"
-    return _rates(what, sides, strata, numbers, numbers & ~sides.finite, confidence)
+    return numbers, numbers & ~sides.finite
 
 
-def _rates(
-    what: str, sides: Sides, strata: Strata, among: Booleans, event: Booleans, confidence: Confidence
-) -> RateDifference:
+_RATES = (
+    _Rate("failed of those that succeeded or failed", _failed),
+    _Rate("NaN or infinite of those that succeeded with a number", _diverged),
+)
+
+
+def _rates(rate: _Rate, sides: Sides, alike: Sides, strata: Strata, confidence: Confidence) -> RateDifference:
+    """Of all trials; within strata of those that are in them."""
+    among, event = rate.of(sides)
     shares = [(int((mask & event & among).sum()), int((mask & among).sum())) for mask in sides.masks]
-    chosen = among & (sides.masks[0] | sides.masks[1])
+    if alike is not sides:
+        among, event = rate.of(alike)
+    chosen = among & (alike.masks[0] | alike.masks[1])
     stratified = None
     if all(trials for _, trials in shares) and event[chosen].any():
-        columns = strata.codes[chosen], sides.masks[1][chosen], event[chosen].astype(float)
+        columns = strata.codes[chosen], alike.masks[1][chosen], event[chosen].astype(float)
         stratified = stratified_mean(*columns, confidence)
         stratified = None if stratified.estimate is None else stratified
-    return rate_difference(what, shares[0], shares[1], stratified, confidence)
+    return rate_difference(rate.what, shares[0], shares[1], stratified, confidence)
 
 
 def _verdict(superiority: Interval, better: Better, sizes: tuple[int, int]) -> str:
@@ -174,7 +186,8 @@ def _verdict(superiority: Interval, better: Better, sizes: tuple[int, int]) -> s
     return "better" if higher == (better == "higher") else "worse"
 
 
-def _warnings(found: Contrast, sides: Sides, confidence: Confidence) -> list[str]:
+def _warnings(found: Contrast, sides: Sides, alike: Sides, confidence: Confidence) -> list[str]:
+    """`alike` are the trials that are in strata."""
     warnings = []
     raw, adjusted = found.effect.superiority, found.stratified.superiority
     if adjusted is not None and _turns(raw, adjusted):
@@ -183,9 +196,9 @@ def _warnings(found: Contrast, sides: Sides, confidence: Confidence) -> list[str
             f"({', '.join(found.stratified.by)}) the other has (Simpson's paradox)"
         )
     matched = found.stratified.matched_reference + found.stratified.matched_other
-    if not found.stratified.refused and matched < ENOUGH_MATCHED * sum(sides.sizes):
+    if not found.stratified.refused and matched < ENOUGH_MATCHED * sum(alike.sizes):
         warnings.append(
-            f"only {matched} of {sum(sides.sizes)} values are in strata with both arms: the rest is unmatched"
+            f"only {matched} of {sum(alike.sizes)} values are in strata with both arms: the rest is unmatched"
         )
     uneven = [one.parameter for one in found.balance if one.marked]
     if uneven:

@@ -35,6 +35,7 @@ class Sample(NamedTuple):
     `arm` are codes into `arms` (-1: the trial lacks the parameter), `run` codes into `runs`. `value` is the metric;
     `has_value` says whether there is a number at all, a NaN or infinite one included. `order` is any number that grows
     with the time at which the trial ran. `defaulted`: the arm was never reported, it is a column's default.
+    `looked`: the trials of which `parameters` tell, a random sample of them; None: of all.
     """
 
     arms: Sequence[str]
@@ -47,19 +48,25 @@ class Sample(NamedTuple):
     order: Floats
     defaulted: Booleans
     parameters: Sequence[Parameter] = ()
+    looked: Booleans | None = None
 
     @property
     def finite(self) -> Booleans:
         """The trials whose value counts: they succeeded, and have a finite number."""
         return np.asarray((self.ending == SUCCEEDED) & self.has_value & np.isfinite(self.value))
 
-    def of(self, chosen: Booleans | Integers) -> Sample:
+    def detailed(self) -> Sample:
+        """The trials alone of which parameters are told."""
+        return self if self.looked is None else self.of(self.looked)._replace(looked=None)
+
+    def of(self, chosen: Booleans) -> Sample:
         """These trials alone."""
+        told = chosen if self.looked is None else chosen[self.looked]
         parameters = [
             Parameter(
                 one.name,
-                None if one.numbers is None else one.numbers[chosen],
-                None if one.levels is None else one.levels[chosen],
+                None if one.numbers is None else one.numbers[told],
+                None if one.levels is None else one.levels[told],
             )
             for one in self.parameters
         ]
@@ -72,4 +79,5 @@ class Sample(NamedTuple):
             order=self.order[chosen],
             defaulted=self.defaulted[chosen],
             parameters=parameters,
+            looked=None if self.looked is None else self.looked[chosen],
         )

@@ -220,3 +220,63 @@ def test_parameters_to_match_on_are_chosen_by_the_caller_or_by_their_imbalance()
     assert [one.parameter for one in by_itself.balance if one.marked] == ["apart", "uneven"]
     (refused,) = compared(trials, matched=["apart"]).contrasts
     assert "apart" in (refused.stratified.refused or "")
+
+
+def with_parameters(count: int, looked: np.ndarray[Any, Any] | None) -> Sample:
+    """Arms that differ in `lr`, which moves the value, and in nothing else."""
+    random = np.random.default_rng(7)
+    arm = (random.random(count) < 0.5).astype(np.int64)
+    rate = random.normal(size=count) + 0.8 * arm
+    trials = sample(arm, rate + random.normal(size=count), ending=(random.random(count) < 0.1).astype(np.int64))
+    told = np.ones(count, dtype=bool) if looked is None else looked
+    parameters = (
+        Parameter("lr", numbers=rate[told]),
+        Parameter("optimizer", levels=random.integers(0, 3, count)[told]),
+    )
+    return trials._replace(parameters=parameters, looked=looked)
+
+
+def test_with_parameters_of_a_sample_alone_all_other_figures_are_of_all_trials() -> None:
+    looked = np.random.default_rng(3).random(4000) < 0.25
+    (whole,), (some_of_it,) = (compared(with_parameters(4000, one)).contrasts for one in (None, looked))
+    for name in ("effect", "budget", "per_run", "verdict"):
+        assert getattr(some_of_it, name) == getattr(whole, name)
+    assert some_of_it.failures.reference == whole.failures.reference
+    assert some_of_it.failures.difference == whole.failures.difference
+    assert whole.stratified.by == some_of_it.stratified.by == ("run", "phase of the run", "lr")
+    matched = some_of_it.stratified.matched_reference + some_of_it.stratified.matched_other
+    assert 800 < matched <= looked.sum()
+    # it is what a comparison of the sample alone says of it, no more and no less
+    alone = compared(with_parameters(4000, looked).detailed())
+    assert some_of_it.balance == alone.contrasts[0].balance
+    assert some_of_it.stratified == alone.contrasts[0].stratified
+    assert some_of_it.failures.stratified == alone.contrasts[0].failures.stratified
+    raw, adjusted = whole.stratified.mean_difference, some_of_it.stratified.mean_difference
+    assert raw is not None
+    assert adjusted is not None
+    assert adjusted.low is not None
+    assert adjusted.high is not None
+    assert adjusted.low < (raw.estimate or 0.0) < adjusted.high
+    assert not any("unmatched" in one for one in some_of_it.warnings)
+
+
+def test_a_sample_of_the_parameters_is_told_and_follows_what_is_left_out() -> None:
+    looked = np.random.default_rng(3).random(4000) < 0.25
+    trials = with_parameters(4000, looked)
+    assert not any("random sample" in note for note in compared(with_parameters(4000, None)).notes)
+    assert any(f"random sample of {looked.sum()} of" in note for note in compared(trials).notes)
+    arm = trials.arm.copy()
+    arm[:1000] = -1
+    found = compared(trials._replace(arm=arm))
+    assert any(f"random sample of {looked[1000:].sum()} of" in note for note in found.notes)
+    rest = compared(trials.of(np.arange(4000) >= 1000)).contrasts[0]
+    assert found.contrasts[0].balance == rest.balance
+
+
+def test_arms_that_are_alike_are_stratified_by_all_trials() -> None:
+    looked = np.random.default_rng(3).random(4000) < 0.25
+    trials = with_parameters(4000, looked)
+    alike = trials._replace(parameters=trials.parameters[1:])
+    (found,) = compared(alike).contrasts
+    assert found.stratified.by == ("run", "phase of the run")
+    assert found.stratified.matched_reference + found.stratified.matched_other == int(trials.finite.sum())
