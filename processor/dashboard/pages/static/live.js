@@ -4,9 +4,10 @@
 
 import { patch } from "./patching.js";
 
-/** Milliseconds between two requests: at least so long, and ten times as long as the last one took. */
+/** Milliseconds between two requests: at least so long, and as long as the last one took; ten times as long if dear. */
 const LEAST = 300;
 const TIMES = 10;
+const DEAR = 500;
 /** After the last news: answers that are dear are held for ten seconds at the most, and may have been older. */
 const SETTLED = 12000;
 /** After the server has refused to be watched, or went away for good. */
@@ -90,7 +91,8 @@ async function refresh() {
     tell("The server does not answer: what is shown is what it was. It is tried again.");
   } finally {
     busy = false;
-    next = performance.now() + Math.max(LEAST, TIMES * (performance.now() - began), seen === wanted ? 0 : 2000);
+    const took = performance.now() - began;
+    next = performance.now() + Math.max(LEAST, took < DEAR ? took : TIMES * took, seen === wanted ? 0 : 2000);
     plan();
   }
 }
