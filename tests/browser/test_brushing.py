@@ -230,6 +230,27 @@ def test_a_finger_along_the_time_is_a_range_of_time(opened: Open, browse: Browse
     browse(work)
 
 
+def test_a_band_over_the_failures_is_the_time_of_their_trials(opened: Open, browse: Browse, database_url: str) -> None:
+    states = ("succeeded", "failed", "succeeded")
+    fill(database_url, [one | {"status": states[at % 3]} for at, one in enumerate(trials())])
+    _, url = opened()
+
+    def work(page: Page) -> None:
+        page.goto(f"{url}/charts")
+        box = box_of(brush_of(page, "Failures", "inserted_at"))
+        y = box["y"] - 40  # across the marks, where only the time can be narrowed
+        begin, end = (box["x"] + box["width"] * part for part in (0.25, 0.5))
+        with page.expect_navigation(), dragging(page, (begin, y), (end, y + 2)):
+            assert "time first seen" in str(page.locator("svg .brushed text").text_content())
+        first, last = both(page, "inserted_at")
+        assert {one.path for one in filter_of(page)} == {"inserted_at"}
+        seen = [f"t{at:02}" for at in range(40) if first <= START.timestamp() + 60 * at <= last]
+        assert names_of(shown(url, page)) == seen
+        assert 7 < len(seen) < 14
+
+    browse(work)
+
+
 def test_by_keyboard_an_axis_is_reached_moved_and_applied(opened: Open, browse: Browse, database_url: str) -> None:
     fill(database_url, trials())
     _, url = opened()

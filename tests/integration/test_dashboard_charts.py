@@ -106,12 +106,13 @@ with chosen as (
     where {filter}
 ), span as (
     select min(inserted_at) as first,
-           greatest(1, ceil(extract(epoch from max(inserted_at) - min(inserted_at)) / 24)) as seconds from chosen
+           greatest(1, ceil(extract(epoch from max(inserted_at) - min(inserted_at)) / 24))::float8 as seconds from chosen
 )
-select date_bin(make_interval(secs => seconds::float8), inserted_at, first) as at, spectral_norm as arm,
-       count(*) as trials, count(*) filter (where status in ('succeeded', 'failed')) as ended,
+select date_bin(make_interval(secs => seconds), inserted_at, first) as at,
+       date_bin(make_interval(secs => seconds), inserted_at, first) + make_interval(secs => seconds) as until,
+       spectral_norm as arm, count(*) as trials, count(*) filter (where status in ('succeeded', 'failed')) as ended,
        count(*) filter (where status = 'failed') as failed
-from chosen cross join span group by 1, 2 order by 1, 2
+from chosen cross join span group by 1, 2, 3 order by 1, 3
 """
 HOSTILE = (0.5, 0.5, "NaN", 10**400, -(10**400), "0.9", None, 1e-320, [0.9], 1e308, -1e308, True, 0.25, 7)
 

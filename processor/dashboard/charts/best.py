@@ -9,7 +9,7 @@ from typing import Literal
 from markupsafe import Markup
 
 from processor.dashboard.charts.axes import ARMS, axis_of, key, name
-from processor.dashboard.charts.brushes import SUCCEEDED, Area, Brush, brushable
+from processor.dashboard.charts.brushes import FIRST_SEEN, SUCCEEDED, Area, Brush, brushable
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, points_of, ticks
 from processor.dashboard.pages.paths import trial_path
@@ -24,7 +24,6 @@ WORDS: dict[By, str] = {
 }
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 320, 70, 40, 24, 44
 PLOT = Area(LEFT, TOP, WIDTH - RIGHT - LEFT, HEIGHT - BOTTOM - TOP)
-FIRST_SEEN = Path("inserted_at")
 #: marks of an arm; a line with more has none
 MARKS = 60
 

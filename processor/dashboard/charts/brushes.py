@@ -27,6 +27,8 @@ STRIP = 26
 #: a clause has its path twice, and a filter 2,000 characters
 LONGEST_PATH = 500
 LONGEST_LEVEL = 200
+#: the time of a trial in pictures
+FIRST_SEEN = Path("inserted_at")
 #: a metric is drawn of trials that succeeded alone
 SUCCEEDED = write(Compare(Path("status"), "=", "succeeded"))
 KEYS = "arrow keys move the lower bound, with Shift the upper one, Enter applies, Escape cancels"

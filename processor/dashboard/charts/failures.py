@@ -8,25 +8,30 @@ from datetime import UTC, datetime
 from markupsafe import Markup
 
 from processor.dashboard.charts.axes import ARMS, key
-from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, picture, points_of
+from processor.dashboard.charts.brushes import FIRST_SEEN, Area, Brush, brushable
+from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, points_of
 from processor.dashboard.pages.rendering import share
 from processor.dashboard.queries.charts import Endings
 from processor.dashboard.statistics.intervals import Confidence
 from processor.dashboard.statistics.rates import wilson
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 960, 240, 70, 40, 24, 28
+PLOT = Area(LEFT, TOP, WIDTH - RIGHT - LEFT, HEIGHT - BOTTOM - TOP)
 
 
 def failures_picture(rows: Sequence[Endings]) -> Markup | None:
-    """A line an arm with Wilson's intervals; spans without an ending have no mark. None where nothing has ended."""
+    """A line an arm with Wilson's intervals, each in the middle of its span of time, which can be brushed.
+
+    Spans without an ending have no mark. None where nothing has ended.
+    """
     ended = [one for one in rows if one.ended]
     if not ended:
         return None
     confidence = Confidence()
-    shares = {(one.at, one.arm): wilson(one.failed, one.ended, confidence) for one in ended}
-    moments = sorted({one.at.timestamp() for one in ended})
-    x = Scale(moments[0], moments[-1], LEFT + 12, WIDTH - RIGHT - 12)
-    y = Scale(0.0, max(one.high or 0.0 for one in shares.values()) or 1.0, HEIGHT - BOTTOM, TOP)
+    shares = [(one, wilson(one.failed, one.ended, confidence)) for one in ended]
+    first, last = min(one.at for one in ended), max(one.until for one in ended)
+    x = Scale(first.timestamp(), last.timestamp(), LEFT, WIDTH - RIGHT)
+    y = Scale(0.0, max(found.high or 0.0 for _, found in shares) or 1.0, HEIGHT - BOTTOM, TOP)
     parts = [
         axis_y(y, LEFT, WIDTH - RIGHT, [(y.high * part / 4, share(y.high * part / 4)) for part in range(5)]),
         axis_x(x, HEIGHT - BOTTOM, TOP, _marks(x)),
@@ -34,16 +39,17 @@ def failures_picture(rows: Sequence[Endings]) -> Markup | None:
     ]
     for place, (arm, cls, _) in enumerate(ARMS):
         line = []
-        for (at, one), found in shares.items():
-            if one is arm and found.estimate is not None and found.low is not None and found.high is not None:
-                there = x(at.timestamp()) + 4 * place
+        for one, found in shares:
+            if one.arm is arm and found.estimate is not None and found.low is not None and found.high is not None:
+                there = x((one.at.timestamp() + one.until.timestamp()) / 2) + 4 * place
                 line.append((there, y(found.estimate)))
                 parts.append(
                     element("line", x1=there, x2=there, y1=y(found.low), y2=y(found.high), cls=f"{cls} whisker")
                 )
         parts.append(element("polyline", points=points_of(line), cls=cls))
         parts += [element("circle", cx=at, cy=there, r=3, cls=cls) for at, there in line]
-    return picture(WIDTH, HEIGHT, "Share of trials that failed, over time, by arm", *parts)
+    time = Brush(FIRST_SEEN, "time first seen", "x", x, PLOT.below(), kind="time")
+    return brushable(WIDTH, HEIGHT, "Share of trials that failed, over time, by arm", parts, [time], PLOT)
 
 
 def _marks(x: Scale) -> list[tuple[float, str]]:

@@ -64,9 +64,10 @@ class Sampled(msgspec.Struct, frozen=True):
 
 
 class Endings(msgspec.Struct, frozen=True):
-    """Trials of an arm that were first seen in a span of time; `ended` succeeded or failed."""
+    """Trials of an arm that were first seen from `at` on and before `until`; `ended` succeeded or failed."""
 
     at: datetime
+    until: datetime
     arm: bool
     trials: int
     ended: int
@@ -116,7 +117,7 @@ class _Marked(NamedTuple):
 def _marked(trials: Trials, keys: Any) -> _Marked:
     highest, lowest = (lines.best_so_far(trials, higher=higher) for higher in (True, False))
     sample = [_id(trials, row) for row in least(keys, trials.id, SAMPLE).tolist()]
-    spans = [Endings(_moment(one.at), *one[1:]) for one in lines.endings(trials, SPANS)]
+    spans = [Endings(_moment(one.at), _moment(one.until), *one[2:]) for one in lines.endings(trials, SPANS)]
     return _Marked(highest, lowest, spans, sample)
 
 

@@ -47,9 +47,10 @@ class Mark(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Trials of an arm in a span of time that begins at `at`; `ended` succeeded or failed."""
+    """Trials of an arm in a span of time, from `at` on and before `until`; `ended` succeeded or failed."""
 
     at: int
+    until: int
     arm: bool
     trials: int
     ended: int
@@ -111,7 +112,7 @@ def endings(trials: Trials, spans: int) -> list[Span]:
     counts = [np.bincount(cells[mask] if mask is not None else cells, minlength=2 * (spans + 1)).tolist()
               for mask in (None, ended, failed)]  # fmt: skip
     return [
-        Span(first + cell // 2 * width, cell % 2 == 1, *each)
+        Span(at := first + cell // 2 * width, at + width, cell % 2 == 1, *each)
         for cell, each in enumerate(zip(*counts, strict=True))
         if each[0]
     ]

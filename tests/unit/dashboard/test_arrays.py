@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from uuid import UUID
 
 import numpy as np
@@ -104,6 +105,10 @@ def test_every_trial_is_in_one_span(count: int) -> None:
     assert sum(one.failed for one in found) == int((given.ending == FAILED).sum())
     assert sum(one.ended for one in found) == int((given.ending != OTHER).sum())
     assert len({one.at for one in found}) <= 25
+    assert len({one.until - one.at for one in found}) <= 1
+    starts = sorted({one.at for one in found})
+    assert all(later - earlier >= found[0].until - found[0].at for earlier, later in pairwise(starts))
+    assert not count or starts[0] == given.at.min() <= given.at.max() < max(one.until for one in found)
     assert [(one.at, one.arm) for one in found] == sorted((one.at, one.arm) for one in found)
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from processor.dashboard.charts.best import best_picture
 from processor.dashboard.charts.brushes import SUCCEEDED, literals_of
+from processor.dashboard.charts.failures import failures_picture
 from processor.dashboard.charts.parallel import LEVELS, parallel_picture
 from processor.dashboard.charts.scatter import scatter_picture
 from processor.dashboard.charts.spreads import spread_picture, spreads
@@ -22,7 +23,7 @@ from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.terms import Term, terms_of
 from processor.dashboard.filters.tree import Among, And, Compare, Node, Path
 from processor.dashboard.filters.verdict import holds
-from processor.dashboard.queries.charts import Best, Sampled
+from processor.dashboard.queries.charts import Best, Endings, Sampled
 from tests.support.trials import START
 from tests.unit.dashboard.filters import trees
 
@@ -153,6 +154,16 @@ def test_time_can_be_brushed_where_it_is_an_axis() -> None:
     # one moment is no axis, and a page that gives no path has no brush
     assert len(Brushes(best_picture(best[:1], "accuracy", "time", ACCURACY)).found) == 1
     assert Brushes(best_picture(best, "accuracy", "time")).found == []
+
+
+def test_the_time_of_failures_can_be_brushed_from_the_first_span_to_the_end_of_the_last() -> None:
+    spans = [Endings(START.replace(minute=at), START.replace(minute=at + 2), at > 4, 9, 8, 3) for at in (1, 3, 7)]
+    nothing = Endings(START.replace(hour=0), START.replace(hour=0, minute=2), True, 9, 0, 0)
+    (time,) = Brushes(failures_picture([nothing, *spans])).found
+    assert (time["data-path"], time["data-kind"], time["data-along"]) == ("inserted_at", "time", "x")
+    assert float(time["data-low"]) == START.replace(minute=1).timestamp()
+    assert float(time["data-high"]) == START.replace(minute=9).timestamp()
+    assert failures_picture([nothing]) is None
 
 
 def test_a_filter_is_told_condition_by_condition() -> None:
