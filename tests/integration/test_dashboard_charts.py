@@ -106,7 +106,8 @@ with chosen as (
     where {filter}
 ), span as (
     select min(inserted_at) as first,
-           greatest(1, ceil(extract(epoch from max(inserted_at) - min(inserted_at)) / 24))::float8 as seconds from chosen
+           greatest(1, ceil(extract(epoch from max(inserted_at) - min(inserted_at)) / 24))::float8 as seconds
+    from chosen
 )
 select date_bin(make_interval(secs => seconds), inserted_at, first) as at,
        date_bin(make_interval(secs => seconds), inserted_at, first) + make_interval(secs => seconds) as until,
