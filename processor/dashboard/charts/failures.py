@@ -53,6 +53,7 @@ def failures_picture(rows: Sequence[Endings]) -> Markup | None:
 
 
 def _marks(x: Scale) -> list[tuple[float, str]]:
-    form = "%d %b" if x.high - x.low > 4 * 86_400 else "%d %b %H:%M"
+    span = x.high - x.low
+    form = "%d %b" if span > 4 * 86_400 else "%d %b %H:%M" if span > 3600 else "%H:%M:%S"
     found = [x.low + (x.high - x.low) * part / 4 for part in range(5)] if x.high > x.low else [x.low]
     return [(one, datetime.fromtimestamp(one, UTC).strftime(form)) for one in found]

@@ -37,6 +37,11 @@ def _inside(node: Node, *bracketed: type) -> str:
     return f"({write(node)})" if isinstance(node, bracketed) else write(node)
 
 
+def called(path: Path) -> str:
+    """A path as a picture or a sentence calls it: without its place and quotes, so that it need not be one again."""
+    return ".".join(path.keys) or path.place
+
+
 def write_path(path: Path) -> str:
     """As a condition begins with it; names in the maps are quoted, whatever they hold."""
     if path.place in COLUMNS:

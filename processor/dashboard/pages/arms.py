@@ -9,6 +9,8 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from processor.core.text import printable
+from processor.dashboard.comparing import read_path
+from processor.dashboard.filters.text import called
 from processor.dashboard.pages.drawing import (
     Scale,
     axis_x,
@@ -43,8 +45,8 @@ class Sentence(NamedTuple):
 
 def verdict(found: Comparison, one: Contrast) -> Sentence:
     """The answer in one sentence: the effect and its interval first."""
-    arm, base = printable(f"{found.parameter} = {one.other}")[:120], printable(one.reference)[:80]
-    metric = printable(found.metric)[:80]
+    arm, base = printable(f"{name_of(found.parameter)} = {one.other}")[:120], printable(one.reference)[:80]
+    metric = printable(name_of(found.metric))[:80]
     if one.verdict not in ("better", "worse", "higher", "lower"):
         word = one.verdict
         if word == "no difference is shown":
@@ -54,6 +56,11 @@ def verdict(found: Comparison, one: Contrast) -> Sentence:
         return Sentence(f"{arm} beside {base}: ", word, "", "")
     cls = one.verdict if one.verdict in ("better", "worse") else ""
     return Sentence(f"With {arm}, {metric} is ", one.verdict, cls, f" than with {base}{_range(found, one)}")
+
+
+def name_of(path: str) -> str:
+    """What a metric or a parameter, as it was asked for, is called."""
+    return called(read_path(path))
 
 
 def _range(found: Comparison, one: Contrast) -> str:

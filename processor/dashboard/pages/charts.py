@@ -17,7 +17,7 @@ from processor.dashboard.charts.scatter import scatter_picture
 from processor.dashboard.charts.spreads import SHARES, Spread, spread_picture, spreads
 from processor.dashboard.comparing import read_path
 from processor.dashboard.filters.terms import joined, terms_of
-from processor.dashboard.filters.text import write, write_path
+from processor.dashboard.filters.text import called, write, write_path
 from processor.dashboard.filters.tree import MAX_LENGTH, And, Path
 from processor.dashboard.pages.compare import choices, metrics_of, usual_metric
 from processor.dashboard.pages.views import Pairs, Question, Reading, Site, Table, View, read
@@ -75,7 +75,7 @@ async def show_charts(site: Site, question: Question) -> View:
         "reading": reading,
         "metric": metric,
         "metrics": metrics_of(keys, metric),
-        "parameters": choices([(write_path(path), label(path)) for path in axes], own.get("x", "")),
+        "parameters": choices([(write_path(path), called(path)) for path in axes], own.get("x", "")),
         "by": own.get("by", "trial"),
         "ways": WORDS,
         "query": _query(reading, own),
@@ -191,8 +191,8 @@ def _direction(metric: str, reading: Reading) -> Direction:
 def _pictures(
     charts: Charts, by: Any, metric: str, found: Sequence[Spread], bounds: tuple[float, float] | None
 ) -> dict[str, Any]:
-    names, path = [label(path) for path in charts.axes], read_path(metric)
-    shown, axes = label(path), [*charts.axes, path]
+    names, path = [called(path) for path in charts.axes], read_path(metric)
+    shown, axes = called(path), [*charts.axes, path]
     scatter, scatter_words = (
         scatter_picture(charts.sample, 0, names[0], shown, (axes[0], path)) if names else (None, "")
     )
@@ -207,10 +207,6 @@ def _pictures(
         "spread_picture": spread_picture(found, bounds, shown, path),
         "failures_picture": failures_picture(charts.endings),
     }
-
-
-def label(path: Path) -> str:
-    return ".".join(path.keys) or path.place
 
 
 def _rows(charts: Charts, found: Sequence[Spread]) -> Iterator[tuple[Any, ...]]:
@@ -238,5 +234,5 @@ async def best_of_run(site: Site, run_id: str, keys: Sequence[Key]) -> RunBest |
         )
     except TooMany:  # the page is about more than this
         return None
-    drawn = best_picture(rows, label(path), "trial")
-    return None if drawn is None else RunBest(drawn, label(path), direction)
+    drawn = best_picture(rows, called(path), "trial")
+    return None if drawn is None else RunBest(drawn, called(path), direction)
