@@ -144,7 +144,8 @@ class GroupSource:
         """Once all brokers were gone librdkafka (2.16) may never look for them again: a question makes it do so.
 
         Seen with KIP-848, one time in some thirty that a broker was away for half a minute on a busy machine: no
-        record, no commit, no attempt to connect for as long as the process lived, and `close` waited for ever. Raises
+        record, no commit, no attempt to connect for as long as the process lived, and `close` waited for ever (probably
+        librdkafka's issue 5301: a broker that starts tells of none, and the client forgets those it knew). Raises
         `FatalError` where even that does not help: only a new process does.
         """
         now = time.monotonic()
