@@ -5,7 +5,8 @@
 Pages are asked for one after the other: the first answer, in which nothing is held yet, p50 and p95 of those behind it
 (what is dear is held for seconds), bytes of the page and of the files it needs, memory of the process. Those by a
 metric or a parameter are asked for first as they are, then all with an index of these (`processor dashboard-index`).
-In Chromium (skipped where there is none): the first paint and the heap. Live: from the commit of a row to its link on
+In Chromium (skipped where there is none): the first paint, which of a page that begins before it is there is its head
+and a line that it is being read; when the whole page was there; the heap. Live: from the commit of a row to its link on
 the page. Then so many streams, each of which asks for its page again whenever something is new, as a browser does: the
 transactions of the database beside those for one. Then SIGTERM with 50 streams open.
 """
@@ -186,7 +187,7 @@ def weigh_files(served: Served) -> int:
 
 
 def in_chromium(served: Served, program: str, console: Console) -> dict[str, Any]:
-    """First paint, heap, bytes over the wire of a first visit; then rows that come while the page is open."""
+    """First paint, all of the page, heap, bytes of a first visit; then rows that come while the page is open."""
     from playwright.sync_api import sync_playwright
 
     found: dict[str, Any] = {}
@@ -199,17 +200,23 @@ def in_chromium(served: Served, program: str, console: Console) -> dict[str, Any
             page.set_default_timeout(TIMEOUT_S * 1000)
             page.goto(served.url + path, wait_until="load")
             page.wait_for_timeout(400)
-            paint, heap, sent = page.evaluate(
+            paint, whole, heap, sent = page.evaluate(
                 "() => { gc(); const of = kind => performance.getEntriesByType(kind); return ["
                 "of('paint').find(one => one.name === 'first-contentful-paint')?.startTime ?? -1, "
+                "of('navigation')[0].domContentLoadedEventEnd, "
                 "performance.memory.usedJSHeapSize, "
                 "[...of('navigation'), ...of('resource')].reduce((sum, one) => sum + one.transferSize, 0)]; }"
             )
-            found[name] = {"first_paint_ms": round(paint), "heap_mb": round(heap / 1e6, 1), "kb": round(sent / 1000)}
+            found[name] = {
+                "first_paint_ms": round(paint),
+                "whole_ms": round(whole),
+                "heap_mb": round(heap / 1e6, 1),
+                "kb": round(sent / 1000),
+            }
             page.context.close()
         found["live"] = {run: tell(time_live(served, browser, run), run, console) for run in ("run of 60", LARGE)}
         browser.close()
-    table = Table("page in Chromium", "first paint ms", "heap MB", "KB")
+    table = Table("page in Chromium", "first paint ms", "whole ms", "heap MB", "KB")
     for name, one in found.items():
         if name != "live":
             table.add_row(name, *(f"{value:,}" for value in one.values()))
