@@ -36,6 +36,7 @@ from rich.table import Table
 from benchmarks.__main__ import RESULTS, circumstances, find_chromium, open_stack
 from benchmarks.contestants import ask
 from benchmarks.dashboard import CHOSEN, LARGE, NEWEST, SIZES, add_paths, fill, quantiles
+from processor.dashboard.pages.app import FILES
 from processor.local.files import free_ports
 from processor.store.migrations import migrate
 from processor.store.session import Session
@@ -181,8 +182,7 @@ def time_pages(
 
 
 def weigh_files(served: Served) -> int:
-    names = ("dashboard.css", "charts.css", "live.js", "patching.js", "brushing.js")
-    answers = [served.client.get(f"/static/{name}") for name in names]
+    answers = [served.client.get(f"/static/{name}") for name in FILES]
     return sum(len(one.content) for one in answers if one.status_code == 200)
 
 
