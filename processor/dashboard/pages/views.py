@@ -25,7 +25,7 @@ COMPARISONS = 2
 #: pages that are held for others who watch the same, by version
 HELD_SECONDS, HELD = 5.0, 64
 #: a page that reads trials and is there within this comes whole, with its status; else it begins before it is there
-PATIENCE_SECONDS = 0.4
+PATIENCE_SECONDS = 0.25
 #: exports at once: a page of each is in memory
 EXPORTS = 4
 
