@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PATIENCE_MS, Browse
 from tests.support.dashboards import dashboards
-from tests.support.pages import fill, report
+from tests.support.pages import fill, report, slowed
 
 
 @pytest.mark.parametrize("scripts", [True, False])
@@ -17,8 +17,7 @@ def test_a_page_is_seen_before_it_is_there(browse: Browse, database_url: str, tm
     fill(
         database_url,
         [report("run", str(place), place, spectral_norm=place % 2 == 0) for place in range(40)],
-        "alter table cerebros_model_trials rename to held",
-        "create view cerebros_model_trials as select * from held where (select pg_sleep(1)::text) is not null",
+        *slowed(1),
     )
     with dashboards(database_url, tmp_path) as opened:
         _, url = opened(PROCESSOR_DASHBOARD_TIMEOUT_MS="60000")

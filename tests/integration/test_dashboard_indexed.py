@@ -27,7 +27,7 @@ from processor.store.path_indexes import add_indexes, drop_indexes
 from processor.store.pool import Pool
 from processor.store.session import Session
 from tests.conftest import execute
-from tests.support.pages import get, read
+from tests.support.pages import get, read, slowed
 from tests.support.trials import fill_tables
 
 T = TypeVar("T")
@@ -346,10 +346,6 @@ def test_a_page_whose_order_takes_long_says_which_index_would_help(
 
 def test_a_page_that_hits_the_time_limit_says_so_too(database_url: str) -> None:
     fill_tables(database_url)
-    execute(
-        database_url,
-        "alter table cerebros_model_trials rename to held",
-        "create view cerebros_model_trials as select * from held where (select pg_sleep(60)::text) is not null",
-    )
+    execute(database_url, *slowed(60))
     answer = get(database_url, "/trials?sort=-metrics.score", timeout_ms=4000)
     assert "can add one: processor dashboard-index add metrics.score" in read(answer, 503).text

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from processor.dashboard.pages.paths import run_path, trial_path
-from tests.support.pages import browse, fill, get, read, report
+from tests.support.pages import browse, fill, get, read, report, slowed
 from tests.support.trials import fill_tables, trials
 
 PAGES = ["/", "/trials", "/compare", "/charts", "/adoption?window=1y", "/health"]
@@ -311,8 +311,7 @@ def test_a_question_that_takes_too_long_is_cut_off_and_told(database_url: str) -
     fill(
         database_url,
         [report("run", "1")],
-        "alter table cerebros_model_trials rename to held",
-        "create view cerebros_model_trials as select * from held where (select pg_sleep(60)::text) is not null",
+        *slowed(60),
     )
     # long enough for a loaded machine to connect within it
     answer = get(database_url, "/trials", timeout_ms=4000)

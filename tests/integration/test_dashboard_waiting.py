@@ -18,7 +18,7 @@ from processor.dashboard.pages.paths import run_path
 from processor.dashboard.pages.rendering import render
 from processor.dashboard.pages.views import Page, Question, Site, View
 from processor.dashboard.pages.waiting import in_time
-from tests.support.pages import browse, fill, get, read, report
+from tests.support.pages import browse, fill, get, read, report, slowed
 from tests.support.trials import trials
 
 RUN = '</title><main id="main">'
@@ -84,8 +84,7 @@ def test_a_question_that_takes_too_long_ends_the_page_with_a_sentence(database_u
     fill(
         database_url,
         [report("run", "1")],
-        "alter table cerebros_model_trials rename to held",
-        "create view cerebros_model_trials as select * from held where (select pg_sleep(60)::text) is not null",
+        *slowed(60),
     )
     before = counted("charts", 503)
     answer = get(database_url, "/charts", timeout_ms=4000, patience_s=0.1)

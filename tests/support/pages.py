@@ -142,6 +142,14 @@ def fill(url: str, reports: list[dict[str, Any]], *statements: str) -> None:
     asyncio.run(work())
 
 
+def slowed(seconds: int) -> tuple[str, str]:
+    """Statements that make whoever asks for trials wait so long."""
+    return (
+        "alter table cerebros_model_trials rename to held",
+        f"create view cerebros_model_trials as select * from held where (select pg_sleep({seconds})::text) is not null",
+    )
+
+
 def report(run_id: str, trial_id: str, place: int = 0, **more: Any) -> dict[str, Any]:
     said = {"status": "succeeded", "metrics": {"accuracy": 0.5}, "parameters": {"lr": 0.1}, "spectral_norm": True}
     return {

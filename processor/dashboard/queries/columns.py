@@ -47,7 +47,7 @@ class Packing(NamedTuple):
 class Columns(NamedTuple):
     """How many trials there are, and an array of so many for each column, in the same order; the order says nothing.
 
-    `chosen` says which of them are those of a `Choice`, whose columns are shorter by the others.
+    `chosen` says which of them are those of a `Choice`, whose columns are shorter by the others; without one, all are.
     """
 
     trials: int
@@ -56,9 +56,9 @@ class Columns(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """Columns that are read of some trials alone: `sql` says whether of a trial; None: of all."""
+    """Columns, one at least, that are read of some trials alone: `sql` says whether of a trial."""
 
-    sql: str | None
+    sql: str
     packed: Mapping[str, Packing]
 
 
@@ -67,12 +67,11 @@ async def read_columns(
 ) -> Columns:
     """`assembly` is one of `packed_columns`, in which the packings' parameters are. Raises `TooMany`."""
     columns = {name: (one.sql, *_FORMS[one.form]) for name, one in packed.items()}
-    if choice is not None and choice.packed:
+    if choice is not None:
         # as one column: whether a trial is chosen is asked once, not for each of a dozen
         joined = " || ".join(f"{_FORMS[one.form][0]}({one.sql})" for one in choice.packed.values())
-        columns[_SOME] = (joined if choice.sql is None else f"case when {choice.sql} then {joined} end", "", "")
-        if choice.sql is not None:
-            columns[_CHOSEN] = (f"({choice.sql})::integer::smallint", *_FORMS["smallint"])
+        columns[_SOME] = (f"case when {choice.sql} then {joined} end", "", "")
+        columns[_CHOSEN] = (f"({choice.sql})::integer::smallint", *_FORMS["smallint"])
     assembly.put("columns", ", ".join(f"{sql} as {name}" for name, (sql, *_) in columns.items()), "null as nothing")
     sent = (f", string_agg({send}({name}), ''::bytea) as {name}" for name, (_, send, _) in columns.items())
     assembly.put("packed", "".join(sent), "")
@@ -88,9 +87,8 @@ def _unpacked(row: dict[str, Any], packed: Mapping[str, Packing], choice: Choice
     """Each column is let go of as bytes once it is an array."""
     arrays = {name: _array(row.pop(name), _FORMS[one.form][1]) for name, one in packed.items()}
     chosen = np.ones(row["count"], dtype=np.bool_)
-    if choice is not None and choice.packed:
-        if choice.sql is not None:
-            chosen = _array(row.pop(_CHOSEN), _FORMS["smallint"][1]) == 1
+    if choice is not None:
+        chosen = _array(row.pop(_CHOSEN), _FORMS["smallint"][1]) == 1
         kinds = np.dtype([(name, _FORMS[one.form][1]) for name, one in choice.packed.items()])
         some = np.frombuffer(row.pop(_SOME) or b"", dtype=kinds)
         arrays |= {name: some[name].astype(some[name].dtype.newbyteorder("=")) for name in choice.packed}

@@ -12,6 +12,7 @@ from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_at, value_sql
 from processor.dashboard.queries.columns import Choice, Columns, Packing, known_runs, read_columns
+from processor.dashboard.queries.trials import trials_at_most
 from processor.dashboard.statistics.sample import Integers, Parameter, Sample
 from processor.store.pool import Pool
 
@@ -49,17 +50,21 @@ async def read_sample(
         raise UsageError(f"at most {MOST_PARAMETERS} other parameters are looked at, not {len(parameters)}")
     scope, runs = await known_runs(pool, scope)
     levels = await _levels(pool, scope, arm)
-    at_most = await _at_most(pool, scope)
+    at_most = await trials_at_most(pool, scope)
 
     async def read(of: int) -> Columns:
         assembly = Assembly("packed_columns", scope)
         packed = _packed(assembly, arm, levels, metric)
         if len(runs) != 1:
             packed["run"] = Packing("uuid_hash_extended(trial.model_run_id, 0)", "bigint")
-        return await read_columns(pool, assembly, packed, _choice(assembly, parameters, of))
+        others = _others(assembly, parameters)
+        sampled = _sampled(assembly, of) if others else None
+        if sampled is None:
+            return await read_columns(pool, assembly, packed | others)
+        return await read_columns(pool, assembly, packed, Choice(sampled, others))
 
     found = await read(at_most)
-    if parameters and int(found.chosen.sum()) < min(FEWEST_OF_THEM, found.trials):
+    if int(found.chosen.sum()) < min(FEWEST_OF_THEM, found.trials):
         found = await read(found.trials)
     run = np.zeros(found.trials, dtype=np.int64)
     if len(runs) != 1:
@@ -68,12 +73,6 @@ async def read_sample(
         runs = [names.get(code, GONE) for code in hashes.tolist()]
     others = [(name, numeric) for name, _, numeric in parameters]
     return await asyncio.to_thread(_sample, found, levels, runs, run, others, arm.place == "spectral_norm")
-
-
-async def _at_most(pool: Pool, scope: Scope) -> int:
-    """Trials of the scope's runs, of which its filter may hold fewer."""
-    (row,) = await pool.fetch("trials_of_runs", None if scope.runs is None else list(scope.runs))
-    return int(row["count"])
 
 
 async def _levels(pool: Pool, scope: Scope, arm: Path) -> list[str]:
@@ -106,11 +105,7 @@ def _packed(assembly: Assembly, arm: Path, levels: list[str], metric: Path) -> d
     }
 
 
-def _choice(assembly: Assembly, parameters: Sequence[tuple[str, Path, bool]], of: int) -> Choice:
-    """The parameters; of a half, a quarter and so on of so many trials, as long as enough are left.
-
-    Halves, so that it is the same sample until there are twice as many trials.
-    """
+def _others(assembly: Assembly, parameters: Sequence[tuple[str, Path, bool]]) -> dict[str, Packing]:
     packed = {}
     for at, (_, path, numeric) in enumerate(parameters):
         if numeric:
@@ -118,11 +113,18 @@ def _choice(assembly: Assembly, parameters: Sequence[tuple[str, Path, bool]], of
         else:
             level = _level(assembly, path)
             packed[f"parameter_{at}"] = Packing(f"coalesce(hashtextextended({level}, 0), 0)", "bigint")
-    halvings = max(0, of // PARAMETER_TRIALS).bit_length() - 1
+    return packed
+
+
+def _sampled(assembly: Assembly, of: int) -> str | None:
+    """Whether a trial is in a half, a quarter and so on of so many, as long as enough are left; None: all are.
+
+    Halves, so that it is the same sample until there are twice as many trials.
+    """
+    halvings = (of // PARAMETER_TRIALS).bit_length() - 1
     if halvings < 1:
-        return Choice(None, packed)
-    part = assembly.given(_PARTS >> halvings, "bigint")
-    return Choice(f"(uuid_hash_extended(trial.id, 1) & {_PARTS - 1}) < {part}", packed)
+        return None
+    return f"(uuid_hash_extended(trial.id, 1) & {_PARTS - 1}) < {assembly.given(_PARTS >> halvings, 'bigint')}"
 
 
 def _sample(

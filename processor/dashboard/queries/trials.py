@@ -134,7 +134,7 @@ async def count_trials(pool: Pool, scope: Scope, bound: int = COUNTED) -> Count:
     have of it, times the trials there are.
     """
     if scope.filter == EVERYTHING:
-        return Count(await _all_of(pool, scope), "exactly")
+        return Count(await trials_at_most(pool, scope), "exactly")
     assembly = Assembly("trial_count", scope)
     assembly.put("limit", assembly.given(bound + 1, "integer"), "1")
     try:
@@ -144,8 +144,10 @@ async def count_trials(pool: Pool, scope: Scope, bound: int = COUNTED) -> Count:
     return Count(min(count, bound), "exactly" if count <= bound else "at least")
 
 
-async def _all_of(pool: Pool, scope: Scope) -> int:
-    return int((await pool.fetch("trials_counted", storable(scope.run_id)))[0]["count"])
+async def trials_at_most(pool: Pool, scope: Scope) -> int:
+    """Trials of the scope's runs, of which its filter may hold fewer."""
+    runs = None if scope.runs is None else list(scope.runs)
+    return int((await pool.fetch("trials_counted", storable(scope.run_id), runs))[0]["count"])
 
 
 async def _estimate(pool: Pool, scope: Scope) -> int:
@@ -154,7 +156,7 @@ async def _estimate(pool: Pool, scope: Scope) -> int:
         assembly.put("scope", assembly.condition(scope._replace(filter=EVERYTHING)), "true")
         assembly.put("limit", assembly.given(SAMPLED, "integer"), "1")
     (found,) = await fetch(pool, assembly.query())
-    return int(await _all_of(pool, scope) * found["count"] / max(1, found["looked"]) + 0.5)
+    return int(await trials_at_most(pool, scope) * found["count"] / max(1, found["looked"]) + 0.5)
 
 
 async def trial_keys(pool: Pool, scope: Scope) -> list[Key]:

@@ -71,10 +71,11 @@ select count(*) as count from (
 ) as counted
 
 -- name: trials_counted
--- Trials of the run $1, or of all where it is null.
+-- Trials of the run named $1 and of the runs with the ids $2, either null: whichever.
 select coalesce(sum(trials), 0)::bigint as count
 from {counted_trials}
-where $1::text is null or model_run_id = (select id from cerebros_model_runs where run_id = $1)
+where ($1::text is null or model_run_id = (select id from cerebros_model_runs where run_id = $1))
+  and ($2::text[] is null or model_run_id = any($2::text[]::uuid[]))
 
 -- name: trial_share
 -- Of the newest and of the oldest trials of a scope, so many each, how many a filter holds.

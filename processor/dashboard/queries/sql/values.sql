@@ -21,12 +21,6 @@ from (
 ) as taken
 having count(*) < /*most*/ 1
 
--- name: trials_of_runs
--- Trials of the runs with the ids $1, or of all where it is null, as they are counted while they are written.
-select coalesce(sum(trials), 0)::bigint as count
-from {counted_trials}
-where $1::text[] is null or model_run_id = any($1::text[]::uuid[])
-
 -- name: runs_by_name
 -- The runs with the names $1, as trials hold them.
 select id::text as id, run_id from cerebros_model_runs where run_id = any($1::text[])
