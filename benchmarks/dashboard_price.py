@@ -1,10 +1,12 @@
-"""What the dashboard's indexes and counts cost ingest: the same topic with them and without, in turns.
+"""What the dashboard's indexes and counts cost ingest: batches, and whole runs, with them and without, in turns.
 
     python -m benchmarks.dashboard_price [--n 100000] [--reps 8]
 
-Each turn is a database of its own, migrated; without: the indexes of migration 0008 dropped, the triggers of 0009
-disabled. Processor time is that of ingest and Postgres together, which notes less of what else the machine does than
-the clock; of each turn the two are compared, and the median of the ratios is told.
+Without: a database migrated like the other, the indexes of migration 0008 dropped, the triggers of 0009 disabled.
+First batches of several sizes, each written into both (`benchmarks.writes`), then whole runs over a topic. Processor
+time is that of ingest and Postgres together, which notes less of what else the machine does than the clock; of each
+turn of a whole run the two are compared, and the median of the ratios is told. What batches are dearer is told as a
+share of what ingest does for a report in a whole run, where reading and decoding is in.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import load
+from benchmarks import load, writes
 from benchmarks.__main__ import RESULTS, circumstances, open_stack
 from benchmarks.contestants import BOTH, INGEST, Contestant, Round, run_sql
 from benchmarks.dashboard import NEWEST
@@ -26,13 +28,31 @@ from benchmarks.measure import throughput
 from processor.local.stack import LocalStack
 
 TABLE = "cerebros_model_trials"
-#: what the dashboard would not need: each a statement of the tables' owner
-WITHOUT = (
-    *(f"drop index {name}" for name in NEWEST),
-    *(f"alter table {TABLE} disable trigger {TABLE}_count_{kind}" for kind in ("added", "removed", "changed")),
-)
+#: statements of the tables' owner that take away what only the dashboard needs, by what they take
+TAKEN = {
+    "indexes": tuple(f"drop index {name}" for name in NEWEST),
+    "counts": tuple(
+        f"alter table {TABLE} disable trigger {TABLE}_count_{kind}" for kind in ("added", "removed", "changed")
+    ),
+}
+WITHOUT = (*TAKEN["indexes"], *TAKEN["counts"])
+#: databases of the batches, and what each of them lacks
+SIDES = {"without": WITHOUT, "indexes alone": TAKEN["counts"], "counts alone": TAKEN["indexes"], "with": ()}
 #: the most that is allowed
 WANTED = 1.05
+
+
+def batches(stack: LocalStack) -> list[dict[str, Any]]:
+    """`benchmarks.writes` in databases of their own."""
+    rounds = {name: Round(stack, INGEST, "none", 9000 + number) for number, name in enumerate(SIDES)}
+    try:
+        for name, one in rounds.items():
+            one.prepare()
+            run_sql(one.url, *SIDES[name])
+        return writes.in_turns({name: one.url for name, one in rounds.items()}, "without")
+    finally:
+        for one in rounds.values():
+            one.drop()
 
 
 def measure(stack: LocalStack, contestant: Contestant, topic: str, reports: int, number: int, *, bare: bool) -> Any:
@@ -74,6 +94,32 @@ def in_turns(stack: LocalStack, contestant: Contestant, topic: str, reports: int
     }
 
 
+def add_shares(written: list[dict[str, Any]], of_report_us: float) -> None:
+    """What is dearer with all of it, as a share of what a report costs ingest in all, without it."""
+    for one in written:
+        dearer = sum(one["sides"]["with"][part] - one["sides"]["without"][part] for part in ("postgres", "writer"))
+        one["dearer_us"], one["share_of_ingest"] = round(dearer, 2), round(dearer / of_report_us, 3)
+
+
+def table_of_batches(written: list[dict[str, Any]], of_report_us: float) -> Table:
+    """Microseconds of a report without, the ratios to that, and the share of all that ingest does for a report."""
+    table = Table("reports of a batch", "runs", *SIDES, f"of {of_report_us:.0f} us in all", title="batches in turns")
+    for one in written:
+        sides = dict(one["sides"])
+        without = sides.pop("without")
+        cells = (
+            f"{side['ratio']:.3f} ({side['of_parts'][0]:.3f} to {side['of_parts'][-1]:.3f})" for side in sides.values()
+        )
+        table.add_row(
+            f"{one['reports']:,}",
+            str(one["runs"]),
+            f"{without['postgres'] + without['writer']:.1f}",
+            *cells,
+            f"{one['share_of_ingest']:.1%}",
+        )
+    return table
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dashboard_price", description=__doc__.splitlines()[0])
     parser.add_argument("--n", type=int, default=100_000, help="reports in the topic")
@@ -81,10 +127,18 @@ def main() -> None:
     parser.add_argument("--name", default="dashboard-price", help="name of the result file")
     arguments, console = parser.parse_args(), Console()
     with open_stack(console) as stack:
+        written = batches(stack)
         topic = f"bench-{arguments.n}"
         load.fill(stack.bootstrap_servers, topic, arguments.n)
         found = {one.name: in_turns(stack, one, topic, arguments.n, arguments.reps, console) for one in (INGEST, BOTH)}
-        document = {**circumstances("benchmarks.dashboard_price", stack), "reports": arguments.n, **found}
+        alone = statistics.median(pair["without"]["cpu_s"] for pair in found[INGEST.name]["pairs"])
+        add_shares(written, of_report_us := alone / arguments.n * 1e6)
+        document = {
+            **circumstances("benchmarks.dashboard_price", stack),
+            "batches": written,
+            "reports": arguments.n,
+            **found,
+        }
     table = Table("with to without, median (least to most)", "processor time", "of Postgres", "rows a second", "WAL")
     for name, one in found.items():
         cells = (
@@ -92,6 +146,7 @@ def main() -> None:
             for ratio in one["with_to_without"].values()
         )
         table.add_row(name, *cells)
+    console.print(table_of_batches(written, of_report_us))
     console.print(table)
     console.print(f"wanted of the processor time: at most {WANTED}")
     RESULTS.mkdir(exist_ok=True)

@@ -17,11 +17,14 @@ RUNS = 50
 _NAMESPACE = uuid.UUID("b7c1f0a2-2f54-4c8e-8f0e-6a5d1b9f0c11")
 
 
-def make_report(number: int) -> dict[str, Any]:
-    """5 % report an earlier trial again, 10 % failed, 3 % skipped or cancelled, a third comes from older clients."""
+def make_report(number: int, runs: int = RUNS) -> dict[str, Any]:
+    """Of one of so many runs.
+
+    5 % report an earlier trial again, 10 % failed, 3 % skipped or cancelled, a third comes from older clients.
+    """
     rng = random.Random(number)
     trial = number if number < 100 or rng.random() > 0.05 else rng.randrange(max(0, number - 5000), number)
-    run = trial % RUNS
+    run = trial % runs
     chance = rng.random()
     status = "succeeded" if chance < 0.87 else "failed" if chance < 0.97 else rng.choice(["skipped", "cancelled"])
     report: dict[str, Any] = {
@@ -58,9 +61,9 @@ def make_report(number: int) -> dict[str, Any]:
     return report
 
 
-def messages(count: int, run_suffix: str = "") -> Iterator[tuple[str, bytes]]:
+def messages(count: int, run_suffix: str = "", runs: int = RUNS) -> Iterator[tuple[str, bytes]]:
     for number in range(count):
-        report = make_report(number)
+        report = make_report(number, runs)
         report["run_id"] += run_suffix
         yield report["run_id"], json.dumps(report, separators=(",", ":")).encode()
 
