@@ -95,25 +95,35 @@ def in_turns(stack: LocalStack, contestant: Contestant, topic: str, reports: int
 
 
 def add_shares(written: list[dict[str, Any]], of_report_us: float) -> None:
-    """What is dearer with all of it, as a share of what a report costs ingest in all, without it."""
+    """What is dearer with all of it, as a share of what a report costs ingest in all, without it.
+
+    In all: what its batch costs, and what is left of a whole run (`of_report_us`) beside the largest batches, of which
+    that run consists: reading and decoding.
+    """
+    beside = of_report_us - _us(written[0], "without")
     for one in written:
-        dearer = sum(one["sides"]["with"][part] - one["sides"]["without"][part] for part in ("postgres", "writer"))
-        one["dearer_us"], one["share_of_ingest"] = round(dearer, 2), round(dearer / of_report_us, 3)
+        without = _us(one, "without")
+        one["dearer_us"] = round(_us(one, "with") - without, 2)
+        one["share_of_ingest"] = round(one["dearer_us"] / (beside + without), 3)
 
 
-def table_of_batches(written: list[dict[str, Any]], of_report_us: float) -> Table:
+def _us(written: dict[str, Any], side: str) -> float:
+    return float(written["sides"][side]["postgres"] + written["sides"][side]["writer"])
+
+
+def table_of_batches(written: list[dict[str, Any]]) -> Table:
     """Microseconds of a report without, the ratios to that, and the share of all that ingest does for a report."""
-    table = Table("reports of a batch", "runs", *SIDES, f"of {of_report_us:.0f} us in all", title="batches in turns")
+    table = Table("reports of a batch", "runs", *SIDES, "of all that ingest does", title="batches in turns")
     for one in written:
         sides = dict(one["sides"])
-        without = sides.pop("without")
+        del sides["without"]
         cells = (
             f"{side['ratio']:.3f} ({side['of_parts'][0]:.3f} to {side['of_parts'][-1]:.3f})" for side in sides.values()
         )
         table.add_row(
             f"{one['reports']:,}",
             str(one["runs"]),
-            f"{without['postgres'] + without['writer']:.1f}",
+            f"{_us(one, 'without'):.1f}",
             *cells,
             f"{one['share_of_ingest']:.1%}",
         )
@@ -132,7 +142,7 @@ def main() -> None:
         load.fill(stack.bootstrap_servers, topic, arguments.n)
         found = {one.name: in_turns(stack, one, topic, arguments.n, arguments.reps, console) for one in (INGEST, BOTH)}
         alone = statistics.median(pair["without"]["cpu_s"] for pair in found[INGEST.name]["pairs"])
-        add_shares(written, of_report_us := alone / arguments.n * 1e6)
+        add_shares(written, alone / arguments.n * 1e6)
         document = {
             **circumstances("benchmarks.dashboard_price", stack),
             "batches": written,
@@ -146,7 +156,7 @@ def main() -> None:
             for ratio in one["with_to_without"].values()
         )
         table.add_row(name, *cells)
-    console.print(table_of_batches(written, of_report_us))
+    console.print(table_of_batches(written))
     console.print(table)
     console.print(f"wanted of the processor time: at most {WANTED}")
     RESULTS.mkdir(exist_ok=True)

@@ -73,7 +73,7 @@ def status_table(document: Mapping[str, Any]) -> Table:
         table.add_section()
         add_row(table, "MLflow", f"{mirror['tracking_uri']} (server {mirror['server'][:8]})")
         for state, count in mirror["links"].items():
-            add_row(table, f"MLflow links: {state}", count)
+            add_row(table, f"MLflow links: {state}{', about' if state in mirror['links_about'] else ''}", count)
         add_row(table, "MLflow links in doubt", mirror["doubtful"])
     if "mlflow_lag" in document:
         add_row(table, "MLflow, events behind", document["mlflow_lag"])

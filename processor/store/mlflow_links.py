@@ -15,6 +15,9 @@ from processor.store.session import Session
 Trial = tuple[str, str]
 #: of one trial's progress, read into memory
 MAX_POINTS = 50_000
+#: links of a server that are counted by state one by one, linked ones and all others: what more there are is told as
+#: about so many, from a sample, and takes no longer
+LINKS_COUNTED = 50_000
 
 Row = Mapping[str, Any]
 
@@ -103,14 +106,22 @@ class MlflowLinks:
 
 
 def mlflow_status(store: Session) -> dict[str, Any] | None:
-    """server, tracking_uri, last_seen, links by state, doubtful; None where nothing was ever mirrored."""
+    """server, tracking_uri, last_seen, links by state, links_about (the states of which these are about so many),
+    doubtful, former_servers; None where nothing was ever mirrored.
+    """
     servers = store.fetch("mlflow_servers")
     if not servers:
         return None
     server = servers[0]["server"]
-    states = {row["state"]: row["count"] for row in store.fetch("link_states", server)}
+    states = store.fetch("link_states", server, LINKS_COUNTED)
     doubtful = store.fetch("doubtful_links_count", server)[0]["number"]
-    return {**servers[0], "links": states, "doubtful": doubtful, "former_servers": len(servers) - 1}
+    return {
+        **servers[0],
+        "links": {row["state"]: row["trials"] + row["runs"] for row in states},
+        "links_about": [row["state"] for row in states if row["about"]],
+        "doubtful": doubtful,
+        "former_servers": len(servers) - 1,
+    }
 
 
 def _ids(links: Sequence[Row]) -> list[uuid.UUID]:

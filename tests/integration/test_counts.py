@@ -223,3 +223,23 @@ def test_verify_tells_of_a_count_that_is_wrong_and_recount_mends_it(
     assert run_command(environment, "verify").returncode == 0
     refused = run_command(environment, "migrate", "--check", "--recount")
     assert (refused.returncode, "choose one" in refused.stderr) == (2, True)
+
+
+def test_columns_of_types_that_other_programs_gave_them_are_counted(counted: str) -> None:
+    """A status that can only be what it lists, times without a zone."""
+    execute(counted, "create type ended as enum ('succeeded', 'failed', 'lost')")
+    for column, kind in {"status": "ended", "inserted_at": "timestamp"}.items():
+        using = "status::ended" if column == "status" else column
+        default = f"alter column {column} drop default, "
+        execute(counted, f"alter table cerebros_model_trials {default}alter column {column} type {kind} using {using}")
+    row = (
+        "insert into cerebros_model_trials (id, model_run_id, trial_id, status, duration_ms, inserted_at, updated_at) "
+        "select gen_random_uuid(), id, run_id || '{status}', '{status}', 15, now(), now() from cerebros_model_runs"
+    )
+    with Session(counted) as store:
+        for status in ("succeeded", "failed", "lost"):
+            execute(counted, row.format(status=status))
+        assert counts_missed(store) == []
+        for statement in (CHANGES[0], CHANGES[1], CHANGES[3], CHANGES[-1]):
+            execute(counted, statement.format(share=0.5))
+            assert counts_missed(store) == []

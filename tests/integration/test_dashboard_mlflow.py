@@ -11,6 +11,11 @@ import pytest
 
 from processor.dashboard.pages.mirroring import STATES
 from processor.dashboard.pages.paths import trial_path
+from processor.dashboard.queries import mlflow as mlflow_queries
+from processor.store import mlflow_links
+from processor.store.mlflow_links import mlflow_status
+from processor.store.session import Session
+from tests.conftest import execute
 from tests.support.pages import browse, fill, get, read, report
 
 BASE = "http://mlflow:5000"
@@ -137,3 +142,60 @@ def test_a_state_that_a_newer_mirror_wrote_is_shown_as_it_is(mirrored_url: str) 
     fill(mirrored_url, [], "update mlflow_links set state = '<b>new</b>' where trial_id = 'linked' and server = 's'")
     for path in ("/trials", "/health", trial_path("run", "linked")):
         assert "<b>new</b>" in read(get(mirrored_url, path)).text
+
+
+MANY = (
+    "insert into mlflow_links (server, id, run_id, trial_id, key, state) select '{server}', gen_random_uuid(), 'run', "
+    "case when n % 10 = 0 then '' else 'more ' || n end, 'k', '{state}' from generate_series(1, {number}) n"
+)
+
+
+def states_of(url: str) -> dict[str, tuple[bool, int, int]]:
+    """Whether about so many, of trials, of runs; by state, as the page's JSON and `processor status` tell it alike."""
+    found = {
+        one["state"]: (one["about"], one["trials"], one["runs"])
+        for one in get(url, "/health.json").json()["mlflow"]["states"]
+    }
+    with Session(url) as store:
+        status = mlflow_status(store)
+    assert status is not None
+    assert status["links"] == {state: trials + runs for state, (_, trials, runs) in found.items()}
+    assert status["links_about"] == [state for state, (about, _, _) in found.items() if about]
+    return found
+
+
+@pytest.mark.parametrize("analysed", [True, False])
+def test_many_links_are_about_so_many_and_the_few_that_need_somebody_are_exact(
+    mirrored_url: str, monkeypatch: pytest.MonkeyPatch, analysed: bool
+) -> None:
+    for module in (mlflow_links, mlflow_queries):
+        monkeypatch.setattr(module, "LINKS_COUNTED", 2000)
+    execute(mirrored_url, "alter table mlflow_links set (autovacuum_enabled = false)")
+    for server, number in (("s", 30_000), ("former", 10_000)):
+        execute(mirrored_url, MANY.format(server=server, state="linked", number=number))
+    if analysed:
+        execute(mirrored_url, "analyze mlflow_links")
+    states = states_of(mirrored_url)
+    about, trials, runs = states.pop("linked")
+    assert about
+    assert abs(trials - 27_000) < 2700
+    assert abs(runs - 3000) < 600
+    assert states == {state: (False, 1, 0) for state in STATES if state != "linked"}
+    page = read(get(mirrored_url, "/health")).text
+    assert f"about {trials:,}" in page
+    assert "about 1 " not in page
+
+
+def test_many_links_that_need_somebody_are_about_so_many_too(
+    mirrored_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (mlflow_links, mlflow_queries):
+        monkeypatch.setattr(module, "LINKS_COUNTED", 2000)
+    execute(mirrored_url, MANY.format(server="s", state="missing", number=30_000))
+    execute(mirrored_url, "analyze mlflow_links")
+    states = states_of(mirrored_url)
+    assert states["linked"] == (False, 1, 1)
+    assert states["missing"][0]
+    assert abs(states["missing"][1] - 27_000) < 2700
+    page = read(get(mirrored_url, "/health")).text
+    assert f"about {sum(states[one][1] for one in states if one not in ('linked', 'pending')):,}" in page

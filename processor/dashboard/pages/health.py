@@ -39,6 +39,8 @@ async def show_health(site: Site, question: Question) -> View:
         "letters": letters,
         "mlflow": mlflow,
         "troubled": troubled(mlflow["states"]) if mlflow else 0,
+        "troubled_about": mlflow is not None
+        and any(one["about"] and one["state"] != "linked" for one in mlflow["states"]),
         "words_of": words_of,
         "reason": given.get("reason"),
         "resolved": "resolved" in given,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from processor.core.text import storable
+from processor.store.mlflow_links import LINKS_COUNTED
 from processor.store.pool import Pool
+from processor.store.queries import load_queries
 
 
 async def mlflow_links(pool: Pool, run_id: str, trial_id: str) -> list[dict[str, Any]]:
@@ -15,10 +17,14 @@ async def mlflow_links(pool: Pool, run_id: str, trial_id: str) -> list[dict[str,
 
 
 async def mlflow_health(pool: Pool) -> dict[str, Any] | None:
-    """tracking_uri and last_seen of the server that answered last, its links by state (`trials`, `runs`, changed_at),
-    and how many servers were mirrored into before; None where no mirror has ever run."""
+    """tracking_uri and last_seen of the server that answered last, its links by state (`trials`, `runs`, changed_at; of
+    very many `about` so many, and no changed_at), and how many servers were mirrored into before.
+
+    None where no mirror has ever run.
+    """
     servers = await pool.fetch("mlflow_servers_seen")
     if not servers:
         return None
-    states = await pool.fetch("mlflow_states", servers[0]["server"])
+    text, server = load_queries()["link_states"], servers[0]["server"]
+    states = [dict(row) for row in await pool.run(lambda connection: connection.fetch(text, server, LINKS_COUNTED))]
     return {**servers[0], "states": states, "former_servers": len(servers) - 1}

@@ -80,8 +80,34 @@ on conflict (server) do update set tracking_uri = excluded.tracking_uri, last_se
 select server, tracking_uri, first_seen, last_seen from mlflow_servers order by last_seen desc
 
 -- name: link_states
--- Links of a server by state.
-select state, count(*) as count from mlflow_links where server = $1 group by state order by state
+-- Links of the server $1 by state: of trials, and of runs themselves. Of linked ones, and of all others together, $2 are counted; where there are as many, their states are `about` what a sample of the pages has of them.
+with bounded as (
+    (select state, trial_id, updated_at from mlflow_links where server = $1 and state <> 'linked' limit $2)
+    union all
+    (select state, trial_id, updated_at from mlflow_links where server = $1 and state = 'linked' limit $2)
+), counted as (
+    select state, count(*) filter (where trial_id <> '') as trials, count(*) filter (where trial_id = '') as runs,
+           max(updated_at) as changed_at, sum(count(*)) over (partition by state = 'linked') >= $2 as about
+    from bounded group by state
+), pages as (
+    select greatest(reltuples, 0)::float8 as rows, case when exists (select from counted where about)
+                then least(100, 200.0 * $2 / greatest(reltuples, 1)) else 0 end::real as percent
+    from pg_class where oid = 'mlflow_links'::regclass
+), sampled as (
+    select server, state, count(*) filter (where trial_id <> '') as trials, count(*) filter (where trial_id = '') as runs,
+           sum(count(*)) over () as looked_at
+    from mlflow_links tablesample system ((select percent from pages)) repeatable (0)
+    group by server, state
+), likely as (
+    select state, (trials * times)::bigint as trials, (runs * times)::bigint as runs
+    from sampled cross join pages, greatest(1, rows / looked_at) as times
+    where server = $1
+)
+select counted.state, counted.about, case when not counted.about then counted.changed_at end as changed_at,
+       case when counted.about then greatest(counted.trials, likely.trials) else counted.trials end as trials,
+       case when counted.about then greatest(counted.runs, likely.runs) else counted.runs end as runs
+from counted left join likely using (state)
+order by counted.state
 
 -- name: progress_of_trials
 -- What these trials said by step while they ran; of one metric at most so many points, the newest.

@@ -10,9 +10,3 @@ limit 20
 -- name: mlflow_servers_seen
 -- The tracking servers that trials were mirrored into, the one that answered last before the others.
 select server, tracking_uri, first_seen, last_seen from mlflow_servers order by last_seen desc, server limit 20
-
--- name: mlflow_states
--- Links of the tracking server $1 by state: of trials, and of runs themselves.
-select state, count(*) filter (where trial_id <> '') as trials, count(*) filter (where trial_id = '') as runs,
-       max(updated_at) as changed_at
-from mlflow_links where server = $1 group by state order by state
