@@ -17,6 +17,7 @@ from processor.core.errors import FatalError
 from processor.core.messages import Batch, Rejection, Report, Written
 from processor.core.parts import Halves
 from processor.core.times import Seldom
+from processor.core.verdict import Verdict
 from processor.store.applying import Applied, Applier, EventOf, Runs
 from processor.store.errors import ReportError, sort_error
 from processor.store.outbox import seal_packets
@@ -28,6 +29,10 @@ from processor.store.session import Session
 
 #: how often a sink adds what statements have counted to the counts
 FOLD_SECONDS = 10.0
+#: trials after which a sink has Postgres plan its statements again, and then each time that they have doubled. A plan
+#: that was made when the table held next to nothing may look through all trials of a run for each report, and a session
+#: keeps its plans until the table is analysed, which may take a minute
+PLANNED_ANEW = 64
 
 
 class TrialStore:
@@ -42,6 +47,7 @@ class TrialStore:
         self._locks = RunLocks(store.where, create_runs=create_runs)
         self._queries = load_queries()
         self._counting = Seldom(FOLD_SECONDS)
+        self._inserted, self._plan_anew_at = 0, PLANNED_ANEW
 
     def close(self) -> None:
         self._store.close()
@@ -95,8 +101,7 @@ class TrialStore:
             letters = await store_rejections(connection, rejections) if rejections else []
             for packets in seal_packets(chain(applied.messages, letter_messages(letters))):
                 await connection.execute(self._queries["insert_outbox"], *packets)
-            if self._counting.due():
-                await connection.execute(self._queries["fold_counts"])
+            await self._now_and_then(connection, applied.counts[Verdict.INSERTED])
         self._refused.add(applied.total, applied.by_constraint)
         return Written(
             **{verdict.word: number for verdict, number in applied.counts.items()},
@@ -105,6 +110,16 @@ class TrialStore:
             rejected_by_database=applied.rejections,
             set_aside=applied.set_aside,
         )
+
+    async def _now_and_then(self, connection: asyncpg.Connection, inserted: int) -> None:
+        """What is not of a batch; plans are forgotten also when others may have filled the tables."""
+        self._inserted += inserted
+        due = self._counting.due()
+        if due or self._inserted >= self._plan_anew_at:
+            self._plan_anew_at = max(PLANNED_ANEW, 2 * self._inserted)
+            await connection.execute("discard plans")
+        if due:
+            await connection.execute(self._queries["fold_counts"])
 
     async def _apply(
         self,

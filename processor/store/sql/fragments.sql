@@ -8,6 +8,10 @@ rows from (jsonb_to_recordset($1::jsonb) as (
          run_id, trial_id, {fields: %name}, bridge_payload, source_digest, schema_version, source_topic,
          source_partition, source_offset, source_index, source_timestamp_ms, place)
 
+-- fragment: trial_held
+-- The row of an incoming report's trial, looked up by its key. As a plain join Postgres may look it up by the run alone, through all trials of that: it takes those for cached, and in a table that was not analysed yet for few. OFFSET 0 keeps the lookup what it is.
+select * from cerebros_model_trials one where one.model_run_id = run.id and one.trial_id = incoming.trial_id offset 0
+
 -- fragment: incoming_position
 -- Where an incoming report stands in the order of all reports.
 ({moment: incoming.source_timestamp_ms},

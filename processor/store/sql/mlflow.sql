@@ -143,7 +143,9 @@ order by trial.id limit $3
 select {trial_and_link}
 from mlflow_links link
 join cerebros_model_runs run on run.run_id = link.run_id
-join cerebros_model_trials trial on trial.model_run_id = run.id and trial.trial_id = link.trial_id
+join lateral (
+    select * from cerebros_model_trials one where one.model_run_id = run.id and one.trial_id = link.trial_id offset 0
+) trial on true
 where link.server = $1 and link.state = 'failing' and link.updated_at < clock_timestamp() - make_interval(secs => $2)
   and trial.status in ('succeeded', 'failed') and trial.revision > 0
 order by link.updated_at limit $3

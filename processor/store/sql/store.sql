@@ -48,8 +48,7 @@ with judged as materialized (
            {verdict} as verdict
     from {incoming}
     join cerebros_model_runs run on run.run_id = incoming.run_id
-    left join cerebros_model_trials held
-        on held.model_run_id = run.id and held.trial_id = incoming.trial_id
+    left join lateral ({trial_held}) held on true
 ),
 inserted as (
     insert into cerebros_model_trials (

@@ -15,7 +15,7 @@ select run.id is not null as run_known,
        ], null) as fields
 from {incoming}
 left join cerebros_model_runs run on run.run_id = incoming.run_id
-left join cerebros_model_trials held on held.model_run_id = run.id and held.trial_id = incoming.trial_id
+left join lateral ({trial_held}) held on true
 order by incoming.place
 
 -- name: dead_letters_between
