@@ -6,11 +6,13 @@ import json
 import random
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
+
+from processor.core.messages import RawRecord
 
 PARTITIONS = 4
 RUNS = 50
@@ -66,6 +68,12 @@ def messages(count: int, run_suffix: str = "", runs: int = RUNS) -> Iterator[tup
         report = make_report(number, runs)
         report["run_id"] += run_suffix
         yield report["run_id"], json.dumps(report, separators=(",", ":")).encode()
+
+
+def records(values: Iterable[bytes]) -> Iterator[RawRecord]:
+    """As a topic holds them, without Kafka; a millisecond apart, beginning now."""
+    now = int(time.time() * 1000)
+    return (RawRecord("raw", 0, number, now + number, None, value) for number, value in enumerate(values))
 
 
 def create_topic(servers: str, topic: str) -> None:

@@ -46,11 +46,6 @@ def metrics(count: int, run_suffix: str = "") -> Iterator[tuple[str, bytes]]:
         yield run_id, json.dumps(value, separators=(",", ":")).encode()
 
 
-def records(values: Sequence[bytes]) -> list[RawRecord]:
-    now = int(time.time() * 1000)
-    return [RawRecord("raw", 0, number, now + number, None, value) for number, value in enumerate(values)]
-
-
 def microseconds(sink: TrialStore, decoder: Decoder, given: Sequence[RawRecord]) -> tuple[float, float]:
     """Of decoding and of writing, for one record."""
     decoding = writing = 0.0
@@ -76,7 +71,7 @@ def measure(url: str, count: int, repetitions: int) -> dict[str, dict[str, float
     for number in range(repetitions):
         sink = open_sink(settings, EventWriter(), "cerebros-benchmark")
         for name, values in (("report", load.messages), ("progress", metrics)):
-            given = records([value for _, value in values(count, f"/{number}")])
+            given = list(load.records(value for _, value in values(count, f"/{number}")))
             for what in (f"{name}, new", f"{name}, replayed"):
                 found.setdefault(what, []).append(microseconds(sink, decoder, given))
         sink.close()

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from benchmarks import load
 from benchmarks.contestants import ask
 from processor.contracts.catalogue import Catalogue
-from processor.core.messages import Batch, RawRecord, Report, TrialReport
+from processor.core.messages import Batch, Report, TrialReport
 from processor.core.settings import PipelineSettings
 from processor.decode.decoder import Decoder
 from processor.events.bodies import EventWriter
@@ -93,10 +93,10 @@ class Writer:
 def reports_of(kind: Kind) -> Iterator[TrialReport]:
     """Decoded, in the order of a topic; those of another kind are of other runs."""
     decode = Decoder(Catalogue.load())
-    now = int(time.time() * 1000)
     count = kind.reports * (BEFORE + kind.batches)
-    for number, (_, value) in enumerate(load.messages(count, f" of {kind.reports}, {kind.runs}", kind.runs)):
-        for one in decode(RawRecord("raw", 0, number, now + number, None, value)):
+    messages = load.messages(count, f" of {kind.reports}, {kind.runs}", kind.runs)
+    for record in load.records(value for _, value in messages):
+        for one in decode(record):
             if not isinstance(one, TrialReport):
                 raise RuntimeError("the load holds what is rejected")
             yield one

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 
-import asyncpg
 import pytest
-from pydantic import SecretStr
 
 from processor.contracts.catalogue import Catalogue
 from processor.core.messages import Batch, TrialReport
-from processor.core.settings import PipelineSettings
 from processor.decode.decoder import Decoder
 from processor.events.bodies import EventWriter
 from processor.service.wiring import open_sink
+from processor.store.session import Session
 from processor.store.trials import TrialStore
-from tests.conftest import execute
+from tests.conftest import execute, settings_of
 from tests.factories import record, report
 
 DECODE = Decoder(Catalogue.load())
@@ -33,8 +30,7 @@ def sink(database_url: str) -> Iterator[TrialStore]:
     """As ingest has it. Nothing analyses the tables meanwhile, as in the first minute of a database."""
     for table in ("cerebros_model_trials", "cerebros_model_runs"):
         execute(database_url, f"alter table {table} set (autovacuum_enabled = false)")
-    settings = PipelineSettings(_env_file=None, database_url=SecretStr(database_url))  # type: ignore[call-arg] # pydantic's keyword
-    sink = open_sink(settings, EventWriter(), "test-plans")
+    sink = open_sink(settings_of({"PROCESSOR_DATABASE_URL": database_url}), EventWriter(), "test-plans")
     yield sink
     sink.close()
 
@@ -47,20 +43,13 @@ def reports(first: int, number: int, offset: int, **fields: object) -> list[Tria
     return found
 
 
-def rows_read(url: str) -> int:
+def rows_read(store: Session) -> int:
     """Of the trials, by every session so far: what sessions have read is counted once they have told it."""
-
-    async def ask() -> int:
-        connection = await asyncpg.connect(url)
-        found = await connection.fetchval(READ, "cerebros_model_trials")
-        await connection.close()
-        return int(found)
-
-    return asyncio.run(ask())
+    return int(store.run(lambda connection: connection.fetchval(READ, "cerebros_model_trials")))
 
 
 def test_a_session_that_began_with_few_trials_does_not_look_through_all_of_a_run(
-    sink: TrialStore, database_url: str
+    sink: TrialStore, store: Session
 ) -> None:
     offset = 0
     for trial in range(10):  # one by one, often enough for plans that are kept
@@ -74,4 +63,4 @@ def test_a_session_that_began_with_few_trials_does_not_look_through_all_of_a_run
         offset += NEW + AGAIN
     sink.close()  # whose session tells then what it has read
     told = 8 * (NEW + AGAIN) + 10
-    assert rows_read(database_url) < 20 * told
+    assert rows_read(store) < 20 * told

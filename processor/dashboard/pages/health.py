@@ -29,6 +29,7 @@ async def show_health(site: Site, question: Question) -> View:
     state = await health(site.pool)
     letters = await letter_page(site.pool, _before(given), given.get("reason"), limit, resolved_too="resolved" in given)
     mlflow = await mlflow_health(site.pool)
+    states = mlflow["states"] if mlflow else []
     following = letters[-1]["id"] if len(letters) == limit else None
     waited = None if state["oldest"] is None else (state["now"] - state["oldest"]).total_seconds()
     document = {**state, "letters": letters, "next": following, "mlflow": mlflow}
@@ -38,9 +39,8 @@ async def show_health(site: Site, question: Question) -> View:
         "late": waited is not None and waited > LATE_SECONDS,
         "letters": letters,
         "mlflow": mlflow,
-        "troubled": troubled(mlflow["states"]) if mlflow else 0,
-        "troubled_about": mlflow is not None
-        and any(one["about"] and one["state"] != "linked" for one in mlflow["states"]),
+        "troubled": troubled(states),
+        "troubled_about": any(one["about"] and one["state"] != "linked" for one in states),
         "words_of": words_of,
         "reason": given.get("reason"),
         "resolved": "resolved" in given,

@@ -139,7 +139,7 @@ where trial.id > $2::text::uuid and trial.status in ('succeeded', 'failed') and 
 order by trial.id limit $3
 
 -- name: failing_trials
--- Trials at which a server failed, and which were not tried again for so many seconds.
+-- Trials at which a server failed, and which were not tried again for so many seconds; each looked up by its key, as `trial_held` is.
 select {trial_and_link}
 from mlflow_links link
 join cerebros_model_runs run on run.run_id = link.run_id
