@@ -80,7 +80,7 @@ docs: setup
 
 # minutes: a stack is started, searches report to it, and a browser looks at each page
 pictures: setup
-	@$(BIN)/python docs/pictures.py
+	@$(BIN)/python -m docs.pictures
 
 bench: setup
 	@$(BIN)/python -m benchmarks

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import platform
-import shutil
 import statistics
 import subprocess
 import sys
@@ -58,10 +57,6 @@ def main() -> None:
 def open_stack(console: Console) -> LocalStack:
     options = {"track_commit_timestamp": "on"}  # the one addition: commit times are read from it
     return LocalStack(progress=console.print, postgres_options=options, kafka_heap="1g")
-
-
-def find_chromium() -> str | None:
-    return next(filter(None, map(shutil.which, ("chromium", "google-chrome"))), None)
 
 
 def circumstances(module: str, stack: LocalStack) -> dict[str, Any]:

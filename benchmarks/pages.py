@@ -33,13 +33,14 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.__main__ import RESULTS, circumstances, find_chromium, open_stack
+from benchmarks.__main__ import RESULTS, circumstances, open_stack
 from benchmarks.contestants import ask
 from benchmarks.dashboard import CHOSEN, LARGE, NEWEST, SIZES, add_paths, fill, quantiles
 from processor.dashboard.pages.app import FILES
 from processor.local.files import free_ports
 from processor.store.migrations import migrate
 from processor.store.session import Session
+from tests.support.chromium import find_chromium
 
 #: what is wanted of each page, and of the comparison of a million trials
 WANTED_MS, WANTED_COMPARISON_MS = 300, 2000

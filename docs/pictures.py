@@ -8,11 +8,11 @@ mirror's own memory, as it would have written them.
 
 from __future__ import annotations
 
+import argparse
 import io
 import math
 import os
 import random
-import shutil
 import sys
 import tempfile
 import time
@@ -36,9 +36,9 @@ from processor.mlflow.ports import LinkState
 from processor.store.mlflow_links import MlflowLinks
 from processor.store.queries import load_queries
 from processor.store.session import Session
+from tests.support.chromium import NAMES, find_chromium
 
 FOLDER = Path(__file__).parent / "pictures"
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARRIVAL_SECONDS = 300.0
 EPOCHS = 12
 SERVER, TRACKING = "pictures", "http://mlflow.example:5000"
@@ -252,16 +252,13 @@ def look(program: str, base: str, pictures: Mapping[str, tuple[str, int, int, st
         browser.close()
 
 
-def find_chromium() -> str:
-    """Raises `SetupError`."""
-    found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
-    if found is None:
-        raise SetupError(f"pictures need a Chromium in PATH ({', '.join(CHROMIUM)}), and there is none")
-    return found
-
-
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="docs.pictures", description="Takes the pictures of every page anew.")
+    parser.add_argument("--keep", action="store_true", help="all of it runs on until Enter")
+    arguments = parser.parse_args()
     program = find_chromium()
+    if program is None:
+        raise SetupError(f"pictures need a Chromium in PATH ({', '.join(NAMES)}), and there is none")
     FOLDER.mkdir(exist_ok=True)
     with LocalStack(progress=print) as stack, tempfile.TemporaryDirectory(prefix="cerebros-pictures-") as temporary:
         folder, own = Path(temporary), {"PROCESSOR_DASHBOARD_MLFLOW_URL": TRACKING}
@@ -279,7 +276,7 @@ def main() -> None:
                 report_all(reporter)
             settle(stack.database_url)
             look(program, address, PICTURES)
-            if "--keep" in sys.argv:
+            if arguments.keep:
                 input(f"it runs on at {address} until Enter\n")
 
 

@@ -30,7 +30,7 @@ from playwright.sync_api import Browser, sync_playwright
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.__main__ import RESULTS, circumstances, find_chromium, open_stack
+from benchmarks.__main__ import RESULTS, circumstances, open_stack
 from benchmarks.beside import looking
 from benchmarks.beside.checking import check
 from benchmarks.beside.contestants import LIMIT_BYTES, Contestant, Mlflow, OptunaDashboard, Ours
@@ -38,6 +38,7 @@ from benchmarks.beside.views import views
 from processor.core.errors import SetupError
 from processor.local.mlflow import install_mlflow
 from processor.local.stack import LocalStack
+from tests.support.chromium import find_chromium
 
 OPTUNA_DASHBOARD = Path(__file__).parents[2] / ".venv-beside" / "bin" / "optuna-dashboard"
 #: in memory where there is such a folder: their stores shall not wait for a disk

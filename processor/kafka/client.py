@@ -162,12 +162,8 @@ def translate(error: KafkaException, where: str) -> ProcessorError:
 
 
 def ends_client(error: KafkaError, where: str) -> bool:
-    """For a consumer's `error_cb`: whether it can never go on; that all brokers are down is told, and waited for."""
-    if error.fatal() or isinstance(explain(error, where), SetupError):
-        return True
-    if error.code() == KafkaError._ALL_BROKERS_DOWN:
-        log.warning("waiting_for_kafka", servers=where)
-    return False
+    """For a consumer's `error_cb`: whether it can never go on."""
+    return error.fatal() or isinstance(explain(error, where), SetupError)
 
 
 def send_commit(consumer: Consumer, offsets: list[TopicPartition], where: str, *, wait: bool) -> None:

@@ -18,6 +18,7 @@ from processor.core.messages import NextOffsets, RawRecord
 from processor.core.messages import TopicPartition as Partition
 from processor.core.settings import KafkaSettings
 from processor.core.times import Seldom
+from processor.kafka.brokers import Brokers
 from processor.kafka.client import ends_client, explain, send_commit, translate
 from processor.kafka.hanging import run_bounded
 from processor.kafka.intake import Intake
@@ -35,9 +36,6 @@ LAG_SECONDS = 5.0
 REACHED_SECONDS = 1.0
 KAFKA_ERROR_SECONDS = 10.0
 COMMIT_AGAIN_SECONDS = 0.5
-#: after all brokers were gone: how often they are asked for, how long an answer may take, and how long the client may
-#: hear nothing of brokers that answer another one
-SEEK_SECONDS, SEEK_ANSWER_SECONDS, DEAF_SECONDS = 2.0, 1.0, 60.0
 #: so long after a rebalance or a pause the client is kept awake (see `_wake`)
 WAKE_SECONDS = 2.0
 
@@ -59,9 +57,8 @@ class GroupSource:
         self._held: set[Partition] = set()
         self._wake_until = 0.0
         self._commit_again_at: float | None = None
-        self._lag_at = self._reached_at = self._seek_at = 0.0
-        self._away = False
-        self._deaf_since: float | None = None
+        self._lag_at = self._reached_at = 0.0
+        self._brokers = Brokers(self._where)
         self._refusals = Refusals()
         self._errors = Seldom(KAFKA_ERROR_SECONDS)
         self._watch = TopicWatch(settings, subscription.topic)
@@ -119,7 +116,7 @@ class GroupSource:
         return int(self._consumer.get_watermark_offsets(partition, cached=True)[1])
 
     def _poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
-        self._seek_brokers()
+        self._brokers.seek(self._ask_brokers, self._watch.heard_at)
         self._measure_lag()
         self._keep_place()
         if self._commit_again_at is not None and time.monotonic() > self._commit_again_at:
@@ -140,30 +137,8 @@ class GroupSource:
             self._refusals.read(records)
         return records
 
-    def _seek_brokers(self) -> None:
-        """Once all brokers were gone librdkafka (2.16) may never look for them again: a question makes it do so.
-
-        Seen with KIP-848, one time in some thirty that a broker was away for half a minute on a busy machine: no
-        record, no commit, no attempt to connect for as long as the process lived, and `close` waited for ever (probably
-        librdkafka's issue 5301: a broker that starts tells of none, and the client forgets those it knew). Raises
-        `FatalError` where even that does not help: only a new process does.
-        """
-        now = time.monotonic()
-        if not self._away or now < self._seek_at:
-            return
-        self._seek_at = now + SEEK_SECONDS
-        try:
-            self._consumer.list_topics(self._subscription.topic, timeout=SEEK_ANSWER_SECONDS)
-        except KafkaException:
-            answers_others = now - self._watch.heard_at < 2 * SEEK_SECONDS
-            self._deaf_since = (self._deaf_since or now) if answers_others else None
-            if self._deaf_since is not None and now - self._deaf_since > DEAF_SECONDS:
-                raise FatalError(
-                    f"Kafka at {self._where} answers, but the group's client does not find it again: "
-                    "only a new process helps"
-                ) from None
-            return
-        self._away, self._deaf_since = False, None
+    def _ask_brokers(self, timeout_s: float) -> None:
+        self._consumer.list_topics(self._subscription.topic, timeout=timeout_s)
 
     def _keep(self, message: Message) -> bool:
         if message.error() is None:
@@ -221,7 +196,7 @@ class GroupSource:
 
     def _on_error(self, error: KafkaError) -> None:
         metrics.LAST_ERROR.set_to_current_time()
-        self._away = self._away or error.code() == KafkaError._ALL_BROKERS_DOWN
+        self._brokers.note(error)
         if ends_client(error, self._where):
             self._failure = error
 
@@ -311,7 +286,7 @@ class GroupSource:
 
     def close(self) -> None:
         """Leaves the group, so that others take over at once; where the brokers are gone that has an end."""
-        if not self._away:
+        if not self._brokers.away:
             self._consumer.close()
             return
         try:

@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from processor.core.errors import FatalError, TransientError
 from processor.core.messages import NextOffsets, RawRecord
 from processor.core.settings import KafkaSettings
+from processor.kafka.brokers import Brokers
 from processor.kafka.client import ends_client, explain, send_commit, translate
 from processor.kafka.intake import Intake
 from processor.kafka.offsets import held_offsets
@@ -49,6 +50,7 @@ class RangeSource:
         self._left = {one.partition: one for one in ranges if one.at < one.end}
         self._handed: dict[int, int] = {}
         self._safe: dict[int, int] = {}
+        self._brokers = Brokers(self._where)
         self._paused = False
         self._held_back: set[int] = set()
         self._failure: KafkaError | None = None
@@ -99,6 +101,7 @@ class RangeSource:
         if message.error() is not None:
             self._judge(message)
             return False
+        self._brokers.answered()
         partition, offset = message.partition() or 0, message.offset() or 0
         one = self._left.get(partition)
         if one is None:  # prefetched before its partition was done
@@ -156,6 +159,7 @@ class RangeSource:
         )
 
     def _on_error(self, error: KafkaError) -> None:
+        self._brokers.note(error)
         if ends_client(error, self._where):
             self._failure = error
 

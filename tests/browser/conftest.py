@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from tests.support.chromium import find_chromium
+
 #: a machine that does much else at the same time
 PATIENCE_MS = 90_000
 Browse = Callable[..., None]
@@ -22,7 +22,7 @@ def browse() -> Browse:
 
     Fails instead of being skipped where TEST_BROWSER is `required`.
     """
-    program = next((found for name in NAMES if (found := shutil.which(name))), None)
+    program = find_chromium()
     if program is None:
         if os.environ.get("TEST_BROWSER") == "required":
             pytest.fail("there is no Chromium, and TEST_BROWSER says that there has to be one", pytrace=False)

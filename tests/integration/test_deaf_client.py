@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from processor.core.errors import FatalError
 from processor.core.settings import Settings
-from processor.kafka import group_source, hanging
+from processor.kafka import brokers, hanging
 from processor.kafka.group_source import GroupSource
 from processor.kafka.membership import Subscription
 from tests.factories import load, produce
@@ -46,13 +46,13 @@ def source(settings: Settings) -> GroupSource:
     opened = GroupSource(settings, Subscription(settings.raw_topic, settings.group_id), lambda *_, **__: None)
     produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(10, seed=5))
     wait_until(lambda: bool(opened.poll(1, 0.1)), "the first record")
-    opened._away = True
+    opened._on_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
     return opened
 
 
 def test_brokers_that_were_gone_are_asked_for_until_they_answer(source: GroupSource) -> None:
     source.poll(1, 0.1)
-    wait_until(lambda: source.poll(1, 0.1) is not None and not source._away, "they are found")
+    wait_until(lambda: source.poll(1, 0.1) is not None and not source._brokers.away, "they are found")
     source.close()
 
 
@@ -65,7 +65,7 @@ def poll_for(source: GroupSource, seconds: float) -> None:
 def test_a_client_that_alone_hears_nothing_ends_the_process(
     source: GroupSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(group_source, "DEAF_SECONDS", 1.0)
+    monkeypatch.setattr(brokers, "DEAF_SECONDS", 1.0)
     source._consumer = deaf = Deaf(source._consumer)  # type: ignore[assignment]
     with pytest.raises(FatalError, match="does not find it again: only a new process helps"):
         poll_for(source, patient(30))

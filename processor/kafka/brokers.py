@@ -1,0 +1,70 @@
+"""Whether all brokers are gone: told when it begins and when it ends, and how a client finds them again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+from confluent_kafka import KafkaError, KafkaException
+
+from processor.core.errors import FatalError
+
+log = structlog.get_logger(__name__)
+
+#: after all brokers were gone: how often they are asked for, how long an answer may take, and how long the client may
+#: hear nothing of brokers that answer another one
+SEEK_SECONDS, SEEK_ANSWER_SECONDS, DEAF_SECONDS = 2.0, 1.0, 60.0
+
+
+class Brokers:
+    """The brokers of one client. It says of them again and again that all are down: here that is one outage."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+        self._away_since: float | None = None
+        self._deaf_since: float | None = None
+        self._seek_at = 0.0
+
+    @property
+    def away(self) -> bool:
+        return self._away_since is not None
+
+    def note(self, error: KafkaError) -> None:
+        """For the client's `error_cb`."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self.away:
+            self._away_since = time.monotonic()
+            log.warning("waiting_for_kafka", servers=self._where)
+
+    def answered(self) -> None:
+        """One of them did."""
+        if self._away_since is not None:
+            log.info("kafka_back", after_s=round(time.monotonic() - self._away_since, 1))
+        self._away_since = self._deaf_since = None
+
+    def seek(self, ask: Callable[[float], object], others_heard_at: float) -> None:
+        """Once all brokers were gone librdkafka (2.16) may never look for them again: a question makes it do so.
+
+        Seen with KIP-848, one time in some thirty that a broker was away for half a minute on a busy machine: no
+        record, no commit, no attempt to connect for as long as the process lived, and `close` waited for ever (probably
+        librdkafka's issue 5301: a broker that starts tells of none, and the client forgets those it knew).
+
+        `ask` takes the seconds that an answer may take; `others_heard_at` is when another client of this process was
+        last answered. Raises `FatalError` where even asking does not help: only a new process does.
+        """
+        now = time.monotonic()
+        if not self.away or now < self._seek_at:
+            return
+        self._seek_at = now + SEEK_SECONDS
+        try:
+            ask(SEEK_ANSWER_SECONDS)
+        except KafkaException:
+            answers_others = now - others_heard_at < 2 * SEEK_SECONDS
+            self._deaf_since = (self._deaf_since or now) if answers_others else None
+            if self._deaf_since is not None and now - self._deaf_since > DEAF_SECONDS:
+                raise FatalError(
+                    f"Kafka at {self._where} answers, but the group's client does not find it again: "
+                    "only a new process helps"
+                ) from None
+            return
+        self.answered()
