@@ -8,7 +8,9 @@ metric or a parameter are asked for first as they are, then all with an index of
 In Chromium (skipped where there is none): the first paint, which of a page that begins before it is there is its head
 and a line that it is being read; when the whole page was there; the heap. Live: from the commit of a row to its link on
 the page. Then so many streams, each of which asks for its page again whenever something is new, as a browser does: the
-transactions of the database beside those for one. Then SIGTERM with 50 streams open.
+transactions of the database beside those for one. Then SIGTERM with 50 streams open. Machines differ by more than what
+is wanted, so there is a yardstick: two questions by hand, one for the medians of the arms in SQL, one for the values
+that a notebook would need.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import asyncio
 import json
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -56,6 +59,24 @@ INSERT = (
     "select id, '{name}', 'succeeded', '{{\"accuracy\": 0.5}}', '{{}}', true, 3, 1, 'raw', 0, {offset} "
     "from cerebros_model_runs where run_id = '{run}'"
 )
+
+
+#: what somebody without these pages would ask for the comparison of a run
+BY_HAND = {
+    "medians in SQL": (
+        "select spectral_norm, count(value), avg(value), stddev(value), "
+        "percentile_cont(0.5) within group (order by value) "
+        "from (select spectral_norm, (metrics->>'accuracy')::float8 as value from cerebros_model_trials trial "
+        "join cerebros_model_runs run on run.id = trial.model_run_id where run_id = $1) as valued group by 1"
+    ),
+    "values in a notebook": (
+        "select spectral_norm, status, duration_ms, trial.inserted_at, schema_version, (metrics->>'accuracy')::float8, "
+        "(parameters->>'lr')::float8, (parameters->>'dropout')::float8, (parameters->>'num_layers')::float8, "
+        "parameters->>'optimizer' from cerebros_model_trials trial "
+        "join cerebros_model_runs run on run.id = trial.model_run_id where run_id = $1"
+    ),
+}
+BY_HAND_REPS = 3
 
 
 class Served:
@@ -180,6 +201,32 @@ def time_pages(
         table.add_row(name, *(f"{cell:,}" for cell in cells))
     console.print(table)
     return found
+
+
+def time_by_hand(served: Served, console: Console) -> dict[str, Any]:
+    """Milliseconds of the questions of `BY_HAND` about the largest run, and the comparison made anew beside them."""
+
+    async def ask_all() -> dict[str, float]:
+        connection = await asyncpg.connect(served.database_url)
+        medians = {}
+        for name, question in BY_HAND.items():
+            taken = []
+            for _ in range(BY_HAND_REPS):
+                began = time.monotonic()
+                await connection.fetch(question, LARGE)
+                taken.append(_since(began))
+            medians[name] = statistics.median(taken)
+        await connection.close()
+        return medians
+
+    found: dict[str, Any] = asyncio.run(ask_all())
+    anew = []
+    for place in range(BY_HAND_REPS):  # what another filter says of the same trials is held by nobody
+        asked = urlencode({"q": f'run_id = "{LARGE}" and trial_id != "none {place}"'})
+        began = time.monotonic()
+        served.client.get(f"/compare?{asked}")
+        anew.append(_since(began))
+    return tell({**found, "comparison made anew": statistics.median(anew)}, f"of {LARGE}, ms", console)
 
 
 def weigh_files(served: Served) -> int:
@@ -356,6 +403,7 @@ def main() -> None:
         served = Served(stack.database_url)
         steps: dict[str, Callable[[psutil.Process], Any]] = {
             "pages": lambda process: time_pages(served, process, arguments.reps, console),
+            "by_hand": lambda _: time_by_hand(served, console),
             "files_bytes": lambda _: weigh_files(served),
             "chromium": lambda _: in_chromium(served, browser, console) if browser else None,
             "crowds": lambda process: time_crowds(served, process, arguments.streams, console),

@@ -23,6 +23,7 @@ from processor.kafka.membership import ACCEPTABLE_SESSION_MS
 from processor.local.jars import VERSION
 from processor.local.kafka import PROPERTIES
 from processor.local.mlflow import OWN_ENVIRONMENT
+from processor.local.postgres import LOCALE
 from tests.conftest import settings_of
 
 ROOT = Path(__file__).parents[2]
@@ -150,6 +151,10 @@ def test_the_broker_is_set_up_as_the_one_that_the_tests_run_on() -> None:
     for name in PROCESSES:
         assert SERVICES[name]["environment"]["PROCESSOR_KAFKA_BOOTSTRAP_SERVERS"] == listeners["DOCKER"]
     assert f"127.0.0.1:9092:{listeners['HOST'].rpartition(':')[2]}" in SERVICES["kafka"]["ports"]
+
+
+def test_the_database_is_made_as_the_one_that_the_tests_run_on() -> None:
+    assert SERVICES["postgres"]["environment"]["POSTGRES_INITDB_ARGS"].split() == list(LOCALE)
 
 
 def test_the_gateway_can_drain_before_sigkill_comes_and_is_where_its_port_says() -> None:
