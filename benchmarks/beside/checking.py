@@ -25,7 +25,7 @@ def check(one: Contestant) -> dict[str, Any]:
     trial = next(islice(trials(one.size), one.size // 2, None))
     count: int | None
     if isinstance(one, Ours):
-        count = check_ours(one, trial)
+        count = check_ours(one.url, one.run, trial)
     elif isinstance(one, OptunaDashboard):
         count = check_optuna(f"sqlite:///{one.store}", one.run, trial)
     else:
@@ -35,15 +35,14 @@ def check(one: Contestant) -> dict[str, Any]:
     return {"trials": count, "compared": trial.trial_id}
 
 
-def check_ours(one: Ours, trial: Trial) -> int | None:
-    """Its count ends at some thousands."""
-    page = httpx.get(f"{one.url}/runs/{quote(one.run)}/trials/{trial.trial_id}.json", timeout=TIMEOUT_S)
+def check_ours(url: str, run: str, trial: Trial) -> int:
+    page = httpx.get(f"{url}/runs/{quote(run)}/trials/{trial.trial_id}.json", timeout=TIMEOUT_S)
     held = page.json()["trial"]
     _same(held["metrics"], trial.metrics)
     assert {**held["parameters"], "spectral_norm": held["spectral_norm"]} == trial.parameters
     assert held["status"] == trial.status
-    (run,) = httpx.get(f"{one.url}/runs.json", timeout=TIMEOUT_S).json()["runs"]
-    return int(run["trials"]) if run["complete"] else None
+    runs = httpx.get(f"{url}/runs.json", timeout=TIMEOUT_S).json()["runs"]
+    return int(next(one["trials"] for one in runs if one["run_id"] == run))
 
 
 def check_optuna(storage: str, study: str, trial: Trial) -> int:

@@ -158,8 +158,7 @@ class Ours(Contestant):
     def _fill(self) -> None:
         with Session(self._database_url) as session:
             migrate(session)
-        made = "insert into cerebros_model_runs (run_id, state) values ($1, 'running') returning id"
-        self._id = str(asyncio.run(ask(self._database_url, made, self.run)))
+        self._id = filling.make_run(self._database_url, self.run)
         filling.copy_ours(self._database_url, (trial.text for trial in trials(self.size, self._id)))
         asyncio.run(ask(self._database_url, "vacuum analyze"))
 

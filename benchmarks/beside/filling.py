@@ -47,6 +47,19 @@ T = TypeVar("T")
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
+def make_run(url: str, name: str) -> str:
+    """Its id, as trials of ours hold it."""
+
+    async def make() -> str:
+        connection = await asyncpg.connect(url)
+        made = "insert into cerebros_model_runs (run_id, state) values ($1, 'running') returning id::text"
+        identity = await connection.fetchval(made, name)
+        await connection.close()
+        return str(identity)
+
+    return asyncio.run(make())
+
+
 def copy_ours(url: str, texts: Iterable[str]) -> None:
     """COPY of the lines; they are committed when this returns."""
 

@@ -19,6 +19,7 @@ from processor.decode.decoder import Decoder
 from processor.local.mlflow import MlflowServer
 from processor.store.session import Session
 from tests.factories import record
+from tests.support.dashboards import Open
 
 
 def test_the_large_tables_rows_are_those_that_ingest_would_write(store: Session, database_url: str) -> None:
@@ -73,6 +74,15 @@ def one_of_each_kind(given: list[Trial]) -> list[Trial]:
     by_kind = {(one.status, one.metrics["accuracy"] == one.metrics["accuracy"]): one for one in given}
     assert {("succeeded", True), ("failed", True), ("skipped", True), ("succeeded", False)} <= set(by_kind)
     return list(by_kind.values())
+
+
+def test_what_is_put_into_our_tables_is_what_our_pages_say(database_url: str, opened: Open) -> None:
+    identity = filling.make_run(database_url, "in bulk")
+    given = one_of_each_kind(list(trials(200, identity)))
+    filling.copy_ours(database_url, (one.text for one in given))
+    _, url = opened()
+    for one in given:
+        assert checking.check_ours(url, "in bulk", one) == len(given)
 
 
 def test_what_is_put_into_optuna_s_tables_is_what_optuna_writes_and_reads(tmp_path: Path) -> None:
