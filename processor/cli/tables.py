@@ -68,16 +68,20 @@ def status_table(document: Mapping[str, Any]) -> Table:
         if not document["dead_letters"]:
             add_row(table, "dead letters", "none")
         for reason, count in document["dead_letters"].items():
-            add_row(table, f"dead letters: {reason}", count)
+            add_row(table, f"dead letters: {reason}{_about(reason, document['dead_letters_about'])}", count)
     if mirror := document.get("mlflow"):
         table.add_section()
         add_row(table, "MLflow", f"{mirror['tracking_uri']} (server {mirror['server'][:8]})")
         for state, count in mirror["links"].items():
-            add_row(table, f"MLflow links: {state}{', about' if state in mirror['links_about'] else ''}", count)
+            add_row(table, f"MLflow links: {state}{_about(state, mirror['links_about'])}", count)
         add_row(table, "MLflow links in doubt", mirror["doubtful"])
     if "mlflow_lag" in document:
         add_row(table, "MLflow, events behind", document["mlflow_lag"])
     return table
+
+
+def _about(name: str, estimated: Sequence[str]) -> str:
+    return ", about" if name in estimated else ""
 
 
 def mlflow_findings(document: Mapping[str, Any]) -> list[str | Table]:

@@ -9,6 +9,7 @@ from processor.core.settings import StatusSettings
 from processor.kafka.offsets import GroupOffsets, troubles_of
 from processor.kafka.topics import compaction_warning, is_compacted
 from processor.service.wiring import mlflow_group, open_migrated
+from processor.store.dead_letters import DeadLetters
 from processor.store.errors import place
 from processor.store.mlflow_links import mlflow_status
 from processor.store.outbox import Outbox
@@ -52,12 +53,13 @@ def _group(settings: StatusSettings) -> dict[str, Any]:
 
 def _tables(settings: StatusSettings) -> dict[str, Any]:
     with open_migrated(settings, "cerebros-status") as store:
-        letters = store.fetch("status_dead_letters")
+        letters = DeadLetters(store).reasons()
         return {
             **store.fetch("status_rows")[0],
             "runs_by_state": {row["state"]: row["count"] for row in store.fetch("status_runs")},
             "outbox": Outbox(store).depth(),
             "dead_letters": {row["reason"]: row["count"] for row in letters},
+            "dead_letters_about": [row["reason"] for row in letters if row["about"]],
             "mlflow": mlflow_status(store),
         }
 

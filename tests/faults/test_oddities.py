@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 
 from processor.core.settings import Settings
 from processor.kafka.topics import create_topics, read_topic
+from processor.store.dead_letters import DeadLetters
 from processor.store.session import Session
 from tests.conftest import execute
 from tests.factories import load, produce, report
@@ -64,7 +65,7 @@ def test_a_report_that_the_database_alone_refuses_is_isolated_and_its_neighbours
     start("ingest"), start("relay")
     wait_settled(settings)
     with Session(database_url) as store:
-        letters = store.fetch("status_dead_letters")
+        letters = DeadLetters(store).reasons()
         details = store.run(lambda connection: connection.fetch("select detail from dead_letters order by id"))
     assert [(row["reason"], row["count"]) for row in letters] == [("database_refused", 4)]
     assert all("SQLSTATE" in row["detail"] for row in details)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from processor.core.text import storable
+from processor.store.dead_letters import LETTERS_COUNTED
 from processor.store.pool import Pool
 
 PAGE, MOST = 50, 200
@@ -19,6 +20,10 @@ async def letter_page(
 
 
 async def health(pool: Pool) -> dict[str, Any]:
-    """waiting, oldest (of the outbox), parked, dead_letters, run_changed_at, now, and `reasons` with their counts."""
+    """waiting, oldest (of the outbox), parked, run_changed_at, now; reasons of unresolved dead letters (reason, count,
+    about, last_seen), and dead_letters: of all of them, dead_letters_about where of a reason it is about so many.
+    """
     (row,) = await pool.fetch("health")
-    return {**row, "reasons": await pool.fetch("letter_reasons")}
+    reasons = await pool.fetch("dead_letter_reasons", LETTERS_COUNTED)
+    total, about = sum(one["count"] for one in reasons), any(one["about"] for one in reasons)
+    return {**row, "dead_letters": total, "dead_letters_about": about, "reasons": reasons}

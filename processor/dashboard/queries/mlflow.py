@@ -7,7 +7,6 @@ from typing import Any
 from processor.core.text import storable
 from processor.store.mlflow_links import LINKS_COUNTED
 from processor.store.pool import Pool
-from processor.store.queries import load_queries
 
 
 async def mlflow_links(pool: Pool, run_id: str, trial_id: str) -> list[dict[str, Any]]:
@@ -25,6 +24,5 @@ async def mlflow_health(pool: Pool) -> dict[str, Any] | None:
     servers = await pool.fetch("mlflow_servers_seen")
     if not servers:
         return None
-    text, server = load_queries()["link_states"], servers[0]["server"]
-    states = [dict(row) for row in await pool.run(lambda connection: connection.fetch(text, server, LINKS_COUNTED))]
+    states = await pool.fetch("link_states", servers[0]["server"], LINKS_COUNTED)
     return {**servers[0], "states": states, "former_servers": len(servers) - 1}

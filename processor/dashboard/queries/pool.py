@@ -7,7 +7,7 @@ from functools import cache
 from importlib import resources
 
 from processor.store.pool import Pool
-from processor.store.queries import read_queries
+from processor.store.queries import load_queries, read_queries
 
 #: a person waits so long for a page; what takes longer is cut off and told
 TIMEOUT_MS = 10_000
@@ -17,10 +17,15 @@ CONNECTIONS = 4
 PLANNED_ANEW = {"plan_cache_mode": "force_custom_plan"}
 
 
+#: of the store's own queries, those whose figures `processor status` has as well
+OF_STATUS = ("dead_letter_reasons", "link_states")
+
+
 @cache
 def queries() -> Mapping[str, str]:
-    """The dashboard's own queries (queries/sql) by name."""
-    return read_queries(resources.files("processor.dashboard.queries") / "sql")
+    """The dashboard's own queries (queries/sql) by name, and those that it shares with `processor status`."""
+    shared = {name: load_queries()[name] for name in OF_STATUS}
+    return {**shared, **read_queries(resources.files("processor.dashboard.queries") / "sql")}
 
 
 def open_pool(url: str, *, timeout_ms: int = TIMEOUT_MS, most: int = CONNECTIONS) -> Pool:

@@ -54,6 +54,42 @@ select groups.*, letter.detail as example
 from groups join dead_letters letter on letter.id = groups.example_id
 order by count desc, reason
 
+-- name: dead_letter_reasons
+-- Unresolved dead letters by reason, the most first, in a time that does not grow with them: where there are $1 of a reason, "about" so many (the share of a sample of pages times all); the newest thousand tell when the reason was last seen. Both look along the index and sort out what is of another reason afterwards: asked for one reason, Postgres takes it for as frequent as any, and looks for the few of it through all.
+with recursive reasons (reason) as (
+    select min(reason) from dead_letters where resolved_at is null
+    union all
+    select (select min(letter.reason) from dead_letters letter
+            where letter.resolved_at is null and letter.reason > reasons.reason)
+    from reasons where reasons.reason is not null
+), counted as (
+    select reason, bounded.count, bounded.count >= $1 as about, newest.last_seen
+    from reasons
+    cross join lateral (
+        select count(*) filter (where one.reason = reasons.reason) as count from (
+            select letter.reason from dead_letters letter
+            where letter.resolved_at is null and (letter.reason, letter.id) >= (reasons.reason, 0)
+            order by letter.reason, letter.id limit $1) as one) as bounded
+    cross join lateral (
+        select max(last_seen) filter (where one.reason = reasons.reason) as last_seen from (
+            select letter.reason, letter.last_seen from dead_letters letter
+            where letter.resolved_at is null and (letter.reason, letter.id) <= (reasons.reason, 9223372036854775807)
+            order by letter.reason desc, letter.id desc limit 1000) as one) as newest
+    where reason is not null
+), pages as (
+    select case when exists (select from counted where about) then {sampled_pages} else 0 end::real as percent
+    from pg_relation_size('dead_letters') as bytes
+), likely as (
+    select reason, (count(*) * 100 / (select percent from pages))::bigint as letters
+    from dead_letters tablesample system ((select percent from pages)) repeatable (0)
+    where resolved_at is null
+    group by reason
+)
+select counted.reason, counted.about, counted.last_seen,
+       case when counted.about then greatest(counted.count, likely.letters) else counted.count end as count
+from counted left join likely using (reason)
+order by count desc, reason
+
 -- name: dead_letter_list
 -- The latest dead letters with the reason $1, at most $3; resolved ones too where $2.
 select letter.id, letter.reason, record.topic, record."partition", record."offset", letter.report_index, letter.path,

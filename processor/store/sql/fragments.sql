@@ -44,3 +44,7 @@ end
 -- fragment: channel
 -- Where news of this outbox come, in one schema of the database and no other.
 ('cerebros_outbox_' || 'outbox'::regclass::oid)
+
+-- fragment: sampled_pages
+-- How many in a hundred of the pages of a table that has so many `bytes` are looked at, for a sample of some 1,000 pages: as many as tell a share to some hundredths. By its bytes, since what the planner thinks of its rows may be of an hour ago, or of never.
+least(100, 100 * 1000.0 * current_setting('block_size')::integer / greatest(bytes, 1))

@@ -90,18 +90,14 @@ with bounded as (
            max(updated_at) as changed_at, sum(count(*)) over (partition by state = 'linked') >= $2 as about
     from bounded group by state
 ), pages as (
-    select greatest(reltuples, 0)::float8 as rows, case when exists (select from counted where about)
-                then least(100, 200.0 * $2 / greatest(reltuples, 1)) else 0 end::real as percent
-    from pg_class where oid = 'mlflow_links'::regclass
-), sampled as (
-    select server, state, count(*) filter (where trial_id <> '') as trials, count(*) filter (where trial_id = '') as runs,
-           sum(count(*)) over () as looked_at
-    from mlflow_links tablesample system ((select percent from pages)) repeatable (0)
-    group by server, state
+    select case when exists (select from counted where about) then {sampled_pages} else 0 end::real as percent
+    from pg_relation_size('mlflow_links') as bytes
 ), likely as (
-    select state, (trials * times)::bigint as trials, (runs * times)::bigint as runs
-    from sampled cross join pages, greatest(1, rows / looked_at) as times
+    select state, (count(*) filter (where trial_id <> '') * 100 / (select percent from pages))::bigint as trials,
+           (count(*) filter (where trial_id = '') * 100 / (select percent from pages))::bigint as runs
+    from mlflow_links tablesample system ((select percent from pages)) repeatable (0)
     where server = $1
+    group by state
 )
 select counted.state, counted.about, case when not counted.about then counted.changed_at end as changed_at,
        case when counted.about then greatest(counted.trials, likely.trials) else counted.trials end as trials,

@@ -11,7 +11,3 @@ select (select count(*) from cerebros_model_runs) as runs, (select coalesce(sum(
 -- name: status_runs
 -- Runs by state.
 select state, count(*) as count from cerebros_model_runs group by state order by state
-
--- name: status_dead_letters
--- Unresolved dead letters by reason.
-select reason, count(*) as count from dead_letters where resolved_at is null group by reason order by count(*) desc, reason

@@ -16,15 +16,9 @@ where letter.id < $1 and ($2::text is null or letter.reason = $2) and ($4 or let
 order by letter.id desc
 limit $3
 
--- name: letter_reasons
--- Unresolved dead letters by reason.
-select reason, count(*) as count, max(last_seen) as last_seen
-from dead_letters where resolved_at is null group by reason order by count desc, reason
-
 -- name: health
 -- What waits to be published, how old it is, and how many messages nobody can publish.
 select (select coalesce(sum(messages), 0)::bigint from outbox) as waiting,
        (select min(created_at) from outbox) as oldest,
        (select count(*) from outbox_parked) as parked,
-       (select count(*) from dead_letters where resolved_at is null) as dead_letters,
        (select max(updated_at) from cerebros_model_runs) as run_changed_at, clock_timestamp() as now
