@@ -18,11 +18,16 @@ SEEK_SECONDS, SEEK_ANSWER_SECONDS, DEAF_SECONDS = 2.0, 1.0, 60.0
 
 
 class Brokers:
-    """The brokers of one client. It says of them again and again that all are down: here that is one outage."""
+    """The brokers of one client. It says of them again and again that all are down: here that is one outage.
+
+    An outage ends with the second answer in a row: a broker that starts comes and goes, and what the client said of it
+    before the first answer is heard behind it.
+    """
 
     def __init__(self, where: str) -> None:
         self._where = where
         self._away_since: float | None = None
+        self._answered_at: float | None = None
         self._deaf_since: float | None = None
         self._seek_at = 0.0
 
@@ -32,15 +37,12 @@ class Brokers:
 
     def note(self, error: KafkaError) -> None:
         """For the client's `error_cb`."""
-        if error.code() == KafkaError._ALL_BROKERS_DOWN and not self.away:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:
+            return
+        self._answered_at = None
+        if not self.away:
             self._away_since = time.monotonic()
             log.warning("waiting_for_kafka", servers=self._where)
-
-    def answered(self) -> None:
-        """One of them did."""
-        if self._away_since is not None:
-            log.info("kafka_back", after_s=round(time.monotonic() - self._away_since, 1))
-        self._away_since = self._deaf_since = None
 
     def seek(self, ask: Callable[[float], object], others_heard_at: float) -> None:
         """Once all brokers were gone librdkafka (2.16) may never look for them again: a question makes it do so.
@@ -53,12 +55,13 @@ class Brokers:
         last answered. Raises `FatalError` where even asking does not help: only a new process does.
         """
         now = time.monotonic()
-        if not self.away or now < self._seek_at:
+        if self._away_since is None or now < self._seek_at:
             return
         self._seek_at = now + SEEK_SECONDS
         try:
             ask(SEEK_ANSWER_SECONDS)
         except KafkaException:
+            self._answered_at = None
             answers_others = now - others_heard_at < 2 * SEEK_SECONDS
             self._deaf_since = (self._deaf_since or now) if answers_others else None
             if self._deaf_since is not None and now - self._deaf_since > DEAF_SECONDS:
@@ -67,4 +70,9 @@ class Brokers:
                     "only a new process helps"
                 ) from None
             return
-        self.answered()
+        self._deaf_since = None
+        if self._answered_at is None:
+            self._answered_at = now
+            return
+        log.info("kafka_back", after_s=round(self._answered_at - self._away_since, 1))
+        self._away_since = self._answered_at = None
