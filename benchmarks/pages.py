@@ -24,9 +24,10 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -206,27 +207,27 @@ def time_pages(
 def time_by_hand(served: Served, console: Console) -> dict[str, Any]:
     """Milliseconds of the questions of `BY_HAND` about the largest run, and the comparison made anew beside them."""
 
-    async def ask_all() -> dict[str, float]:
-        connection = await asyncpg.connect(served.database_url)
-        medians = {}
-        for name, question in BY_HAND.items():
-            taken = []
-            for _ in range(BY_HAND_REPS):
-                began = time.monotonic()
-                await connection.fetch(question, LARGE)
-                taken.append(_since(began))
-            medians[name] = statistics.median(taken)
-        await connection.close()
-        return medians
+    def by_hand(question: str) -> object:
+        return ask(served.database_url, question, LARGE)
 
-    found: dict[str, Any] = asyncio.run(ask_all())
-    anew = []
-    for place in range(BY_HAND_REPS):  # what another filter says of the same trials is held by nobody
-        asked = urlencode({"q": f'run_id = "{LARGE}" and trial_id != "none {place}"'})
+    def compare(number: int) -> object:
+        """What another filter says of the same trials is held by nobody."""
+        asked = urlencode({"q": f'run_id = "{LARGE}" and trial_id != "none {number}"'})
+        return served.client.get(f"/compare?{asked}")
+
+    turns = range(BY_HAND_REPS)
+    found = {name: _median_ms(partial(by_hand, question) for _ in turns) for name, question in BY_HAND.items()}
+    found["comparison made anew"] = _median_ms(partial(compare, number) for number in turns)
+    return tell(found, f"of {LARGE}, ms", console)
+
+
+def _median_ms(works: Iterable[Callable[[], object]]) -> float:
+    taken = []
+    for work in works:
         began = time.monotonic()
-        served.client.get(f"/compare?{asked}")
-        anew.append(_since(began))
-    return tell({**found, "comparison made anew": statistics.median(anew)}, f"of {LARGE}, ms", console)
+        work()
+        taken.append(_since(began))
+    return statistics.median(taken)
 
 
 def weigh_files(served: Served) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import resource
 import shutil
 import subprocess
@@ -15,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
-import asyncpg
 import httpx
 import psutil
 
 from benchmarks.beside import filling
 from benchmarks.beside.trials import Trial, newest, trials
+from benchmarks.contestants import run_sql
 from processor.core.errors import SetupError
 from processor.local.files import free_ports, last_lines, neutral_environment
 from processor.local.mlflow import OWN_ENVIRONMENT
@@ -160,7 +159,7 @@ class Ours(Contestant):
             migrate(session)
         self._id = filling.make_run(self._database_url, self.run)
         filling.copy_ours(self._database_url, (trial.text for trial in trials(self.size, self._id)))
-        asyncio.run(ask(self._database_url, "vacuum analyze"))
+        run_sql(self._database_url, "vacuum analyze")
 
     def drop(self) -> None:
         """The database stays until the stack ends."""
@@ -186,13 +185,6 @@ def aside(work: Callable[[], None]) -> None:
     """In another thread: that of the caller has Playwright's event loop."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(work).result()
-
-
-async def ask(url: str, statement: str, *values: object) -> object:
-    connection = await asyncpg.connect(url)
-    found = await connection.fetchval(statement, *values)
-    await connection.close()
-    return found
 
 
 class OnSqlite(Contestant):

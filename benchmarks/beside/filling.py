@@ -26,6 +26,7 @@ from optuna.distributions import (
 )
 
 from benchmarks.beside.trials import CHOICES, Trial
+from benchmarks.contestants import ask
 from benchmarks.dashboard import COLUMNS
 
 PORTION = 5000
@@ -49,15 +50,8 @@ Rows = dict[str, list[tuple[Any, ...]]]
 
 def make_run(url: str, name: str) -> str:
     """Its id, as trials of ours hold it."""
-
-    async def make() -> str:
-        connection = await asyncpg.connect(url)
-        made = "insert into cerebros_model_runs (run_id, state) values ($1, 'running') returning id::text"
-        identity = await connection.fetchval(made, name)
-        await connection.close()
-        return str(identity)
-
-    return asyncio.run(make())
+    made = "insert into cerebros_model_runs (run_id, state) values ($1, 'running') returning id::text"
+    return str(ask(url, made, name)[0][0])
 
 
 def copy_ours(url: str, texts: Iterable[str]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from processor.core.errors import FatalError
 
@@ -44,22 +44,22 @@ class Brokers:
             self._away_since = time.monotonic()
             log.warning("waiting_for_kafka", servers=self._where)
 
-    def seek(self, ask: Callable[[float], object], others_heard_at: float) -> None:
+    def seek(self, consumer: Consumer, topic: str, others_heard_at: float = -math.inf) -> None:
         """Once all brokers were gone librdkafka (2.16) may never look for them again: a question makes it do so.
 
         Seen with KIP-848, one time in some thirty that a broker was away for half a minute on a busy machine: no
         record, no commit, no attempt to connect for as long as the process lived, and `close` waited for ever (probably
         librdkafka's issue 5301: a broker that starts tells of none, and the client forgets those it knew).
 
-        `ask` takes the seconds that an answer may take; `others_heard_at` is when another client of this process was
-        last answered. Raises `FatalError` where even asking does not help: only a new process does.
+        `others_heard_at` is when another client of this process was last answered; without one, brokers are waited for
+        without an end. Raises `FatalError` where even asking does not help: only a new process does.
         """
         now = time.monotonic()
         if self._away_since is None or now < self._seek_at:
             return
         self._seek_at = now + SEEK_SECONDS
         try:
-            ask(SEEK_ANSWER_SECONDS)
+            consumer.list_topics(topic, timeout=SEEK_ANSWER_SECONDS)
         except KafkaException:
             self._answered_at = None
             answers_others = now - others_heard_at < 2 * SEEK_SECONDS

@@ -116,7 +116,7 @@ class GroupSource:
         return int(self._consumer.get_watermark_offsets(partition, cached=True)[1])
 
     def _poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
-        self._brokers.seek(self._ask_brokers, self._watch.heard_at)
+        self._brokers.seek(self._consumer, self._subscription.topic, self._watch.heard_at)
         self._measure_lag()
         self._keep_place()
         if self._commit_again_at is not None and time.monotonic() > self._commit_again_at:
@@ -136,9 +136,6 @@ class GroupSource:
         if self._refusals:
             self._refusals.read(records)
         return records
-
-    def _ask_brokers(self, timeout_s: float) -> None:
-        self._consumer.list_topics(self._subscription.topic, timeout=timeout_s)
 
     def _keep(self, message: Message) -> bool:
         if message.error() is None:

@@ -26,8 +26,6 @@ from processor.kafka.refused import is_refused, why_refused
 
 log = structlog.get_logger(__name__)
 
-#: no other client here tells whether brokers answer: they are waited for without an end
-NOBODY_ELSE = float("-inf")
 _LOST_CODES = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION, KafkaError._LOG_TRUNCATION})
 
 
@@ -88,7 +86,7 @@ class RangeSource:
         """
         if not self._left:
             return None
-        self._brokers.seek(self._ask_brokers, NOBODY_ELSE)
+        self._brokers.seek(self._consumer, self._topic)
         if self._paused:
             time.sleep(min(timeout_s, 0.02))
             return []
@@ -99,9 +97,6 @@ class RangeSource:
             return records or []
         except KafkaException as error:
             raise translate(error, self._where) from error
-
-    def _ask_brokers(self, timeout_s: float) -> None:
-        self._consumer.list_topics(self._topic, timeout=timeout_s)
 
     def _keep(self, message: Message) -> bool:
         if message.error() is not None:
