@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import secrets
 import sqlite3
 import time
@@ -18,6 +19,9 @@ log = logging.getLogger("cerebros_client")
 
 #: SQLite's codes for a file that is none of its own, or no longer
 _DAMAGE = frozenset((sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB))
+#: as `new_file` names them: a folder may hold other people's databases too
+_NAME = re.compile(r"[0-9]{13,}-[0-9]+-[0-9a-f]{8}")
+_TABLES = {"target", "reports"}
 #: of one process: an outage of days at a report a second
 MAX_MIB = 1024
 
@@ -43,7 +47,7 @@ def orphans(folder: Path, target: str | None, max_mib: int = MAX_MIB, *, refused
     `target`: only those for it; None: all. `refused`: also those that hold nothing but refused reports.
     One that is damaged is told and set aside.
     """
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
+    for path in _named(folder, SUFFIX):
         try:
             if (found := _taken(path, max_mib)) is None:
                 continue
@@ -59,6 +63,18 @@ def orphans(folder: Path, target: str | None, max_mib: int = MAX_MIB, *, refused
 
 
 _told: set[Path] = set()
+
+
+def _named(folder: Path, suffix: str) -> list[Path]:
+    """The files that have a spool's name; nothing else of the folder is looked into, locked, renamed or removed."""
+    return sorted(path for path in folder.glob(f"*{suffix}") if _NAME.fullmatch(path.stem))
+
+
+def _is_foreign(path: Path) -> bool:
+    """A database with tables of somebody else's. One without any is a spool's whose process died at its beginning."""
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        tables = {name for [name] in database.execute("select name from sqlite_master where type = 'table'")}
+    return bool(tables - _TABLES - {"sqlite_sequence"})
 
 
 def _tell_other_target(file: SpoolFile) -> None:
@@ -82,6 +98,9 @@ def _taken(path: Path, max_mib: int) -> SpoolFile | None:
         os.close(lock)
         return None
     try:
+        if _is_foreign(path):
+            os.close(lock)
+            return None
         found = SpoolFile(path, lock, "", max_mib * 1024 * 1024)
         found.counts()
     except (sqlite3.Error, OSError) as error:
@@ -99,7 +118,7 @@ def is_damage(error: Exception) -> bool:
 
 def listing(folder: Path) -> Iterator[Listed]:
     """Every file of the folder, those of live processes and damaged ones included; nothing is changed."""
-    for path in sorted([*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*{DAMAGED}")]):
+    for path in sorted([*_named(folder, SUFFIX), *_named(folder, DAMAGED)]):
         live = path.suffix == SUFFIX and _is_live(path)
         try:
             with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -136,6 +137,24 @@ os.kill(os.getpid(), signal.SIGKILL)
     [found] = orphans(tmp_path, TARGET)
     assert found.counts() == (1, 0)
     found.close()
+
+
+@pytest.mark.parametrize("name", ["study.db", "1700000000000-7-0123abcd.db"])
+def test_a_database_of_somebody_else_is_left_as_it_is(opened: Any, tmp_path: Path, name: str) -> None:
+    """Optuna's study beside the script, with the spool in the same folder; also where the name is a spool's."""
+    (tmp_path / "spool").mkdir()
+    path = tmp_path / "spool" / name
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("create table trials (number integer)")
+    (tmp_path / "spool" / "notes.db").write_bytes(b"no database at all" * 100)
+    before = path.read_bytes()
+    reporter, _ = opened()
+    reporter.report("run", 1)
+    reporter.flush(10)
+    assert list(orphans(tmp_path / "spool", None, refused=True)) == []
+    reporter.close()
+    assert path.read_bytes() == before
+    assert {one.name for one in (tmp_path / "spool").iterdir()} - {f"{path.stem}.lock"} == {name, "notes.db"}
 
 
 def test_reports_for_another_target_are_left_alone_and_told(
