@@ -13,9 +13,9 @@ import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from cerebros_client.checkpoints import reach
 from cerebros_client.kafka import leak
@@ -63,6 +63,10 @@ class _Asked:
         self.error: Exception | None = None
 
 
+class ReenteredError(Exception):
+    """A signal's handler reports while its thread is in the middle of a transaction, which can't be told from it."""
+
+
 class SpoolFile:
     """Threads of its process share it. Every call raises `sqlite3.Error` or `OSError` where the disk does not do it."""
 
@@ -81,6 +85,7 @@ class SpoolFile:
                 self._database.execute("insert into target values (?)", (target,))
         self.target: str = row[0] if row else target
         self._asked: deque[_Asked] = deque()
+        self._writer: int | None = None  # the thread that is in a transaction
         self.is_open = True
         self.cursor = 0  # of the sender: what is beyond it has not been handed over
 
@@ -106,6 +111,8 @@ class SpoolFile:
         2. `report` returns; whatever happens now, the report will be sent.
         """
         reach("report.begun")
+        if self._writer == threading.get_ident():
+            raise ReenteredError("a report of this thread is just being written")
         self._asked.append(asked := _Asked(report))
         with _lock:
             if not asked.done:
@@ -115,30 +122,39 @@ class SpoolFile:
         reach("report.kept")
 
     def _write(self) -> None:
-        """All that was asked for, in its order."""
-        asked = [self._asked.popleft() for _ in range(len(self._asked))]
-        error: Exception | None = InterruptedError("interrupted while it was written")  # Ctrl-C in this thread
+        """All that was asked for, in its order.
+
+        Ctrl-C may come between any two steps: what others asked for stays in the queue until it is written, so that
+        its owner, who finds it not done, writes it. What was written and not marked is written twice, and is the same.
+        """
+        asked = [one for one in self._asked.copy() if not one.done]
+        error: Exception | None = None
         try:
             if not self.is_there():
                 raise FileNotFoundError(f"{self.path} was taken away")
-            with self._transaction():
-                self._database.executemany(_INSERT, [one.report for one in asked])
-            error = None
+            self._execute_all(_INSERT, [one.report for one in asked])
         except (sqlite3.Error, OSError) as failed:
             error = failed
-        finally:
-            for one in asked:
-                one.done, one.error = True, error
+        for one in asked:
+            one.error, one.done = error, True
+        while self._asked and self._asked[0].done:
+            self._asked.popleft()
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._database.execute("begin")
+    def _execute_all(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """In one transaction."""
+        self._writer = threading.get_ident()
         try:
-            yield
+            if self._database.in_transaction:  # Ctrl-C came before the last one was rolled back
+                self._database.execute("rollback")
+            self._database.execute("begin")
+            self._database.executemany(sql, rows)
             self._database.execute("commit")
         finally:
-            if self._database.in_transaction:
-                self._database.execute("rollback")
+            try:
+                if self._database.in_transaction:
+                    self._database.execute("rollback")
+            finally:
+                self._writer = None
 
     def is_there(self) -> bool:
         """SQLite would go on writing into a file that somebody has removed."""
@@ -169,8 +185,7 @@ class SpoolFile:
         with _lock:
             self._database.execute("pragma synchronous = normal")
             try:
-                with self._transaction():
-                    self._database.executemany("delete from reports where seq = ?", [(seq,) for seq in seqs])
+                self._execute_all("delete from reports where seq = ?", [(seq,) for seq in seqs])
             finally:
                 self._database.execute(f"pragma synchronous = {SYNCHRONOUS}")
         reach("forgotten")

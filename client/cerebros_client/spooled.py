@@ -13,7 +13,7 @@ from pathlib import Path
 from cerebros_client.direct import Direct, lost
 from cerebros_client.errors import Undelivered, UndeliveredError
 from cerebros_client.spool import is_damage, new_file, orphans
-from cerebros_client.spool_file import SpoolFile
+from cerebros_client.spool_file import ReenteredError, SpoolFile
 from cerebros_client.spool_sender import LOOK_S, Sender
 from cerebros_client.transport import Report, Target, Transport
 
@@ -51,6 +51,8 @@ class Spooled:
             self._file().put(report)
         except (sqlite3.Error, OSError) as error:
             self._disk_failed(error)
+            self._direct.accept(report)
+        except ReenteredError:  # nothing is wrong with the disk
             self._direct.accept(report)
         else:
             self.sender.wake()

@@ -9,13 +9,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cerebros_client import TrialReporter, UndeliveredError
+from cerebros_client import TrialReporter, UndeliveredError, spool_file
 from cerebros_client import spool_sender as module
 from cerebros_client.spool import listing, new_file, orphans
 from cerebros_client.spool_file import SpoolFile
@@ -198,6 +199,87 @@ def test_what_may_be_taken_later_is_tried_again(opened: Any, monkeypatch: pytest
     recorder.answer = None
     reporter.flush(30)
     assert sorted(one.trial_id for one in recorder.confirmed) == ["0", "1", "2"]
+
+
+# Ctrl-C and other signals
+
+
+def test_ctrl_c_in_one_thread_takes_no_report_of_another(opened: Any) -> None:
+    """It comes at each place of the writing in turn: what `report` returned for is on disk."""
+    reporter, _ = opened(is_down=True)
+    reporter.report("run", "first")
+    file = reporter._delivery._own
+    for place in range(1, 400):
+        other = threading.Thread(target=reporter.report, args=("run", f"other-{place}"))
+        with spool_file._lock:  # as if the disk were slow: both wait for it
+            other.start()
+            until(lambda: file._asked)
+            interrupted = interrupted_at(place, reporter, f"main-{place}")
+        other.join()
+        assert f"other-{place}" in kept_in(file)
+        if not interrupted:
+            break
+        reporter.report("run", "between")  # what was left by Ctrl-C is cleared away
+    assert 5 < place < 399
+    assert f"main-{place}" in kept_in(file)
+
+
+def interrupted_at(place: int, reporter: TrialReporter, trial_id: str) -> bool:
+    """Reports, with Ctrl-C before the line of that number of the writing; whether it came.
+
+    Not in `put`: the interpreter lets no signal in between the end of a `with` and the release of its lock.
+    """
+    lines = 0
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        nonlocal lines
+        if frame.f_code not in (SpoolFile._write.__code__, SpoolFile.is_there.__code__):
+            return None
+        lines += event == "line"
+        if lines == place and event == "line":
+            raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        reporter.report("run", trial_id)
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(None)
+    return False
+
+
+def kept_in(file: SpoolFile) -> set[str]:
+    return {one.report.trial_id for one in file.first(10_000)}
+
+
+def test_a_signals_handler_that_reports_while_its_thread_writes_takes_nothing_of_it(
+    opened: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The report of the handler is kept in memory; that of the interrupted call is on disk when it returns."""
+    reporter, recorder = opened(is_down=True)
+    reporter.report("run", "first")
+    file = reporter._delivery._own
+    file._database = Handled(file._database, lambda: reporter.report("run", "handler"))
+    reporter.report("run", "main")
+    assert kept_in(file) == {"first", "main"}
+    recorder.is_down = False
+    reporter.flush(10)
+    assert sorted(one.trial_id for one in recorder.confirmed) == ["first", "handler", "main"]
+    assert caplog.text == ""
+
+
+class Handled:
+    """A connection; once, in the middle of a transaction, a signal is handled."""
+
+    def __init__(self, real: sqlite3.Connection, handler: Callable[[], None]) -> None:
+        self._real, self._handlers = real, [handler]
+
+    def __getattr__(self, name: str) -> Any:
+        if self._real.in_transaction and self._handlers and name == "executemany":
+            self._handlers.pop()()
+        return getattr(self._real, name)
 
 
 # the disk
