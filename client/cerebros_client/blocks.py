@@ -141,7 +141,7 @@ def failure(error: BaseException) -> dict[str, Any]:
     """The fields of `report` that say why a trial failed."""
     return {
         "status": "failed",
-        "error_message": str(error) or type(error).__name__,
+        "error_message": words.message(error),
         "error_type": type(error),
         "stacktrace": error,
     }
@@ -182,6 +182,6 @@ class RunBlock:
         ending: dict[str, Any] = {}
         if error is not None:
             status = "failed" if isinstance(error, Exception) else _CANCELLED
-            ending = {"status": status, "error_message": str(error) or type(error).__name__}
+            ending = {"status": status, "error_message": words.message(error)}
         duration_ms = round((time.monotonic() - self._began) * 1000)
         self._reporter.stop_run(self.run_id, **{"duration_ms": duration_ms, **self._result, **ending})

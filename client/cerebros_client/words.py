@@ -96,3 +96,11 @@ def ended_as(value: Any) -> str:
 def _plainly(word: str) -> str:
     """`TrialState.FAIL`, "timed out" and "Early-Stopped" as the words they are."""
     return re.sub("[ -]+", "_", word.strip().rpartition(".")[2].lower())
+
+
+def message(error: BaseException) -> str:
+    """What an exception says, or else its type: one whose own `__str__` raises says nothing."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception:  # noqa: BLE001
+        return type(error).__name__

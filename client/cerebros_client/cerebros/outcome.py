@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from cerebros_client import words
+
 NAN_OBJECTIVE = "nan_objective"
 
 
@@ -24,8 +26,7 @@ class Outcome:
         """From what was raised, else from the metric that the search ranks by."""
         if error is not None:
             trace = "".join(traceback.format_exception(error))
-            message = str(error) or type(error).__name__
-            return cls(_status(error), type(error).__name__, message, trace)
+            return cls(_status(error), type(error).__name__, words.message(error), trace)
         values = history.get(ranked_by)
         if values and all(math.isnan(value) for value in values):
             return cls("failed", NAN_OBJECTIVE, f"{ranked_by} is NaN at each of {len(values)} epochs")

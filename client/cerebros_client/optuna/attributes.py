@@ -8,6 +8,8 @@ from typing import Any
 
 from optuna import Trial
 
+from cerebros_client import words
+
 SPECTRAL_NORM = "spectral_norm"
 MLFLOW_RUN_ID = "mlflow_run_id"
 ARTIFACT_URI = "artifact_uri"
@@ -40,7 +42,7 @@ class Failure:
     def of(cls, error: BaseException) -> Failure:
         """From an exception; a message or a stack trace that is too long is cut, the trace at its beginning."""
         trace = "".join(traceback.format_exception(error))
-        return cls(type(error).__qualname__, str(error)[:MAX_MESSAGE] or repr(error), trace[-MAX_STACKTRACE:])
+        return cls(type(error).__qualname__, words.message(error)[:MAX_MESSAGE], trace[-MAX_STACKTRACE:])
 
     def as_attribute(self) -> dict[str, Any]:
         return {"type": self.error_type, "message": self.message, "stacktrace": self.stacktrace}

@@ -10,6 +10,7 @@ import numpy as np
 import optuna
 import pytest
 from cerebros_client import TrialReporter
+from cerebros_client.optuna.attributes import Failure
 
 from tests.unit.client.sending import Recorder, recorded
 
@@ -174,3 +175,21 @@ def test_a_run_is_started_and_stopped_by_hand(opened: tuple[TrialReporter, Recor
     for wrong in ("pruned", "running"):
         with pytest.raises(ValueError, match=r"^status"):
             reporter.stop_run(7, status=wrong)
+
+
+class _MuteError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+def test_an_exception_that_can_not_be_told_loses_neither_itself_nor_the_report(
+    opened: tuple[TrialReporter, Recorder],
+) -> None:
+    reporter, recorder = opened
+    with pytest.raises(_MuteError), reporter.run("run"), reporter.trial("run", 1):
+        raise _MuteError
+    told = [one for one in recorder.documents if "error_message" in one]
+    assert [one["error_message"] for one in told] == ["_MuteError", "_MuteError"]
+    assert Failure.of(_MuteError()).message == "_MuteError"
