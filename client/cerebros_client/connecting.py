@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cerebros_client.reporter import TrialReporter
-from cerebros_client.transport import RAW_TOPIC, Target
+from cerebros_client.transport import RAW_TOPIC, Target, shown
 
 #: variable -> what it stands for; nothing else of the environment is read
 VARIABLES = {
@@ -62,9 +62,9 @@ def checked_url(url: str | None) -> str:
         raise ValueError("no URL: pass one, or set CEREBROS_URL, for example to kafka://localhost:9092")
     scheme, behind, rest = url.partition("://")
     if not behind or scheme not in ("kafka", "http", "https") or not rest.strip("/"):
-        raise ValueError(f"the URL is {url!r}: it should look like kafka://localhost:9092 or https://gateway")
+        raise ValueError(f"the URL is {shown(url)!r}: it should look like kafka://localhost:9092 or https://gateway")
     if scheme == "kafka" and ("/" in rest or "@" in rest):
-        raise ValueError(f"the URL is {url!r}: behind kafka:// there are only hosts and ports, host:9092,host2:9092")
+        raise ValueError(f"the URL is {shown(url)!r}: behind kafka:// there are only hosts and ports, as host:9092")
     return url
 
 

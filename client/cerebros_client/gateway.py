@@ -39,7 +39,7 @@ class GatewayTransport:
 
     def __init__(self, target: Target) -> None:
         self._poster = Poster(target.url)
-        self._headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
+        self._headers = {"Authorization": f"Bearer {_checked(target.token)}"} if target.token else {}
         self._most, self._most_bytes = target.queue_max_reports, target.queue_max_kib * 1024
         self._queue: deque[_Queued] = deque()
         self._bytes, self._answered, self._pause_s = 0, 0, 0.0
@@ -53,6 +53,8 @@ class GatewayTransport:
 
     def offer(self, report: Report, settled: Settled) -> bool:
         with self._changed:
+            if self._closed:
+                raise RuntimeError("the TrialReporter is closed")
             full = len(self._queue) >= self._most or self._bytes + len(report.value) > self._most_bytes
             if full and self._queue:
                 return False
@@ -75,7 +77,7 @@ class GatewayTransport:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed or bool(self._queue))
                 batch = self._next()
-            if batch and not self._send(batch):
+            if batch and not self._sent(batch):
                 with self._changed:
                     self._changed.wait_for(lambda: self._closed, self._pause_s)
         self._poster.close()
@@ -92,6 +94,13 @@ class GatewayTransport:
             if not queued.report.single or self._alone or len(batch) == _BATCH:
                 break
         return batch
+
+    def _sent(self, batch: Sequence[_Queued]) -> bool:
+        """As `_send`; what nobody has thought of is an outage too, since nobody else would send what is queued."""
+        try:
+            return self._send(batch)
+        except Exception as error:  # noqa: BLE001
+            return self._wait(f"a request could not be sent: {type(error).__name__}", None)
 
     def _send(self, batch: Sequence[_Queued]) -> bool:
         """One request. False where it has to be sent again after a pause, as a whole or in part."""
@@ -159,6 +168,13 @@ class GatewayTransport:
         """The thread and its connection are the parent's; this copy of the socket closes without a word to anybody."""
 
 
+def _checked(token: str) -> str:
+    """Raises `ValueError` for what can't be in a header, without a character of it."""
+    if not (token.isascii() and token.isprintable() and " " not in token):
+        raise ValueError("the token holds a line feed, a blank or a letter outside ASCII: is it the token alone?")
+    return token
+
+
 def _body_of(batch: Sequence[_Queued]) -> tuple[bytes, str]:
     values = [queued.report.value for queued in batch]
     if batch[0].report.single:
@@ -174,9 +190,9 @@ def _verdicts(answer: Answer, count: int | None) -> list[dict[str, Any]] | None:
     try:
         verdicts = json.loads(answer.body)["reports"]
         words = [verdict["status"] for verdict in verdicts]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    if not set(words) <= set(_WORST_FIRST):
+    if not all(word in _WORST_FIRST for word in words):
         return None
     if count is not None:
         return list(verdicts) if len(verdicts) == count else None
@@ -188,5 +204,5 @@ def _words(answer: Answer) -> str:
     try:
         said = json.loads(answer.body)
         return ": ".join(str(said[name]) for name in ("error", "details") if said.get(name))[:500]
-    except (ValueError, TypeError, AttributeError, KeyError):
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return answer.body[:200].decode(errors="replace")

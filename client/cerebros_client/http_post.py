@@ -8,8 +8,10 @@ import socket
 import ssl
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
+
+from cerebros_client.transport import shown
 
 #: longer than the gateway waits for Kafka before it says 503
 TIMEOUT_S = 60.0
@@ -32,14 +34,16 @@ class Poster:
 
     def __init__(self, url: str, timeout_s: float = TIMEOUT_S) -> None:
         """Raises `ValueError` for what is no http(s) URL, and for one with a user, a query or a fragment."""
-        parts = urlsplit(url)
+        parts = _read(url, "the URL")
+        if not (parts.path.isascii() and parts.path.isprintable()) or " " in parts.path:
+            raise ValueError("the path of the URL holds a letter that must be percent-encoded")
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"the URL is {url!r}: it should look like https://gateway.example.org")
+            raise ValueError(f"the URL is {shown(url)!r}: it should look like https://gateway.example.org")
         if parts.username or parts.password:
             raise ValueError("the URL holds a user or a password: pass the gateway's token by itself")
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname, parts.port
         self._path, self._timeout_s = parts.path.rstrip("/"), timeout_s
-        self._proxy = None if proxy_bypass(parts.netloc) else getproxies().get(parts.scheme)
+        self._proxy = None if proxy_bypass(parts.netloc) else _proxy_for(parts.scheme)
         self._prefix = f"{parts.scheme}://{parts.netloc}" if self._proxy and not self._secure else ""
         self._connection: http.client.HTTPConnection | None = None
 
@@ -59,13 +63,15 @@ class Poster:
         except UnreachableError:
             self.close()
             raise
+        except Exception as error:  # noqa: BLE001  http.client says ValueError and others of what is no HTTP
+            self.close()
+            raise UnreachableError(f"an answer that is no HTTP ({type(error).__name__})") from None
         return Answer(response.status, said, response.getheader("Retry-After"))
 
     def _connected(self) -> http.client.HTTPConnection:
         host, port = self._host, self._port
         if self._proxy:
-            proxy = urlsplit(self._proxy if "://" in self._proxy else f"http://{self._proxy}")
-            host, port = proxy.hostname or "", proxy.port or 80
+            host, port = self._proxy
         if not self._secure:
             return http.client.HTTPConnection(host, port, timeout=self._timeout_s)
         made = http.client.HTTPSConnection(host, port, timeout=self._timeout_s, context=ssl.create_default_context())
@@ -84,3 +90,24 @@ class Poster:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _read(url: str, what: str) -> SplitResult:
+    """Raises `ValueError` for a host, an address or a port that is none, without secrets."""
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")
+        usable = parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"{what} is {shown(url)!r}: its host or its port is none") from None
+    return parts
+
+
+def _proxy_for(scheme: str) -> tuple[str, int] | None:
+    """What the environment says. Raises `ValueError` where that makes no sense."""
+    if not (said := getproxies().get(scheme)):
+        return None
+    proxy = _read(said if "://" in said else f"http://{said}", f"the proxy of the variable {scheme}_proxy")
+    return proxy.hostname or "", proxy.port or 80

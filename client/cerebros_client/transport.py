@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -72,6 +73,11 @@ class Target:
     def name(self) -> str:
         """What a spool remembers it by: no secret, and the same for each process that reports there."""
         return self.url if self.over_http else f"{self.url}/{self.topic}"
+
+
+def shown(url: str) -> str:
+    """As a message may have it: without a user and a password."""
+    return re.sub(r"(^|//).*@", r"\1***@", url)
 
 
 def connected(target: Target) -> Transport:

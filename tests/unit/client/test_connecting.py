@@ -105,11 +105,11 @@ def test_list_tells_what_is_in_use_left_and_damaged(capsys: pytest.CaptureFixtur
     left = left_behind(tmp_path, range(3))
     live = new_file(tmp_path, "here:9092/\x1b[31mraw", 16)
     live.put(report(1))
-    (tmp_path / "0.damaged").write_bytes(b"no database")
+    (tmp_path / "1700000000000-7-0123abcd.damaged").write_bytes(b"no database")
     code, said, _ = command(capsys, "spool", "list", str(tmp_path))
     lines = [line.split() for line in said.splitlines()]
     assert code == 0
-    assert ["0.damaged", "damaged", "?", "?"] in lines
+    assert ["1700000000000-7-0123abcd.damaged", "damaged", "?", "?"] in lines
     assert [left.name, "left", "3", "0", TARGET] in lines
     assert [live.path.name, "in", "use", "1", "0", "here:9092/?[31mraw"] in lines
     code, said, _ = command(capsys, "spool", "list", str(tmp_path), "-f", "json")

@@ -124,8 +124,25 @@ def test_reports_arrive_in_order_with_their_times_and_the_token(gateway: Gateway
         lambda reports: verdicts(reports, **{report["trial_id"]: "unconfirmed" for report in reports}),
         lambda _: (202, b"no json at all", {}),
         lambda _: (202, {"reports": [{"status": "accepted"}] * 7}, {}),
+        lambda _: (202, {"reports": [{"status": []}]}, {}),
+        lambda _: (202, b"[" * 100_000, {}),
+        lambda _: (202, b"-5\r\n", {"Transfer-Encoding": "chunked"}),
     ],
-    ids=["503", "429", "500", "401", "404", "302", "cut", "unconfirmed", "no-json", "other-count"],
+    ids=[
+        "503",
+        "429",
+        "500",
+        "401",
+        "404",
+        "302",
+        "cut",
+        "unconfirmed",
+        "no-json",
+        "other-count",
+        "list",
+        "deep",
+        "chunk",
+    ],
 )
 def test_what_is_not_taken_is_sent_again_whole_and_in_order(
     gateway: Gateway, first: Callable[[list[Any]], Reply | None], caplog: pytest.LogCaptureFixture
@@ -252,7 +269,22 @@ def test_nobody_there_is_an_outage(gateway: Gateway, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://", "http://user:secret@host", "https://host?query=1", "https://host/#part", "ftp://host"]
+    "url",
+    [
+        "http://",
+        "http://user:secret@host",
+        "https://host?query=1",
+        "https://host/#part",
+        "ftp://host",
+        "ftp://user:secret@host",
+        "kafka://user:secret@host",
+        "http://a..b",
+        "http://" + "x" * 70,
+        "http://host:0",
+        "http://host/\u00fc",
+        "http://host/a b",
+        "http://[::1",
+    ],
 )
 def test_a_url_that_makes_no_sense_is_refused_without_its_secrets(url: str) -> None:
     with pytest.raises(ValueError, match="URL") as caught:
@@ -270,3 +302,63 @@ def test_proxies_are_those_of_the_environment(gateway: Gateway, monkeypatch: pyt
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     assert Poster(gateway.url).post("/v1/reports", b'{"trial_id": "a"}', {}).status == 202
     assert gateway.requests[1].path == "/v1/reports"
+
+
+@pytest.mark.parametrize("token", ["secret\n", "secret\u20ac", " secret", "sec\x00ret"])
+def test_a_token_that_can_not_be_in_a_header_is_refused_at_once_without_a_letter_of_it(token: str) -> None:
+    with pytest.raises(ValueError, match="the token") as caught:
+        connect("http://127.0.0.1:9", token=token)
+    assert "sec" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["127.0.0.1:99999", "http://[bad", "http://me:secret@a..b:80"])
+def test_a_proxy_that_makes_no_sense_is_refused_by_the_name_of_its_variable(
+    proxy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(ValueError, match="http_proxy") as caught:
+        connect("http://gateway.invalid")
+    assert "secret" not in str(caught.value)
+
+
+def test_what_nobody_thought_of_does_not_end_the_sending(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    send, failures = module.GatewayTransport._send, [KeyError("one"), MemoryError()]
+
+    def fails(self: module.GatewayTransport, batch: Any) -> bool:
+        if failures:
+            raise failures.pop()
+        return send(self, batch)
+
+    monkeypatch.setattr(module.GatewayTransport, "_send", fails)
+    with connect(gateway.url) as reporter:
+        reporter.report("run", "a")
+    assert gateway.trials == ["a"]
+
+
+def test_a_report_that_waits_for_room_ends_when_another_thread_closes(gateway: Gateway) -> None:
+    held, ended = threading.Event(), []
+    gateway.replies = [lambda reports: (held.wait(patient(20)), verdicts(reports))[1]]
+    reporter = TrialReporter(gateway.url, queue_max_reports=1, close_timeout_s=0.1)
+    delivery: Any = reporter._delivery
+    reporter.report("run", "first")
+
+    def wait_for_room() -> None:
+        with pytest.raises(RuntimeError, match="closed") as caught:
+            reporter.report("run", "second")
+        ended.append(caught.value)
+
+    waiting = threading.Thread(target=wait_for_room, daemon=True)
+    waiting.start()
+    while len(delivery._pending) < 2:
+        time.sleep(0.01)
+    with pytest.raises(UndeliveredError):
+        reporter.close()
+    waiting.join(patient(10))
+    held.set()
+    assert len(ended) == 1
+    reporter._delivery = delivery  # as at the end of a process, which closes what is open
+    with pytest.raises(RuntimeError, match="closed"):
+        reporter.report("run", "third")
+    reporter._delivery = None
