@@ -35,7 +35,7 @@ class TrialReporter(Offloaded):
     A report stays queued until it is confirmed, for as long as the process lives; with a `spool` it is on disk before
     `report` returns, and whatever a killed process left is sent by the next reporter. The queue is bounded by
     `queue_max_reports` and `queue_max_kib`; while it is full, `report` blocks. Reports of one trial are ordered by
-    their timestamps: this machine's clock, kept from running backwards within one reporter.
+    their timestamps: this machine's clock, for each trial kept from running backwards within one reporter.
 
     After a fork the child's first report opens a connection and a spool file of its own; what the parent reported is
     sent by the parent. A reporter can be pickled, for processes that are spawned: a copy is a reporter of its own, and

@@ -323,3 +323,32 @@ def test_blocks_of_an_event_loop_report_and_are_cancelled(monkeypatch: pytest.Mo
     assert [(one["trial_id"], one["status"]) for one in ends] == [("1", "succeeded"), ("2", "cancelled")]
     assert [one["event"] for one in (recorder.documents[0], recorder.documents[-1])] == ["ml.run.start", "ml.run.stop"]
     reporter.close()
+
+
+_HANDLER = """
+import os, signal, sys
+from cerebros_client import TrialReporter
+from cerebros_client.kafka import KafkaTransport
+
+reporter, told, once = TrialReporter(sys.argv[1]), KafkaTransport._delivered, [True]
+signal.signal(signal.SIGUSR1, lambda *_: reporter.report("run", "handler"))
+
+def interrupted(*arguments):
+    if once:
+        once.pop()
+        os.kill(os.getpid(), signal.SIGUSR1)
+    told(*arguments)
+
+KafkaTransport._delivered = interrupted
+for number in range(50):
+    reporter.report("run", number)
+reporter.flush()
+reporter.close()
+"""
+
+
+def test_a_signals_handler_may_report_while_confirmations_are_handed_over(servers: str) -> None:
+    """It comes in the first of many callbacks: confluent_kafka aborts at the next if its thread has polled again."""
+    done = subprocess.run([sys.executable, "-c", _HANDLER, servers], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert arrived(servers, 51) == {"handler": 1, **{str(number): 1 for number in range(50)}}
