@@ -21,6 +21,8 @@ def session_settings(application: str, timeout_ms: int) -> dict[str, str]:
         "lock_timeout": str(min(LOCK_TIMEOUT_MS, timeout_ms // 2)),
         "idle_in_transaction_session_timeout": "60000",
         "timezone": "UTC",
+        # a statement must see what another process has just committed, whatever is the default of the role
+        "default_transaction_isolation": "read committed",
         # a batch is judged in memory, and its statements are planned once
         "work_mem": "64MB",
         "jit": "off",

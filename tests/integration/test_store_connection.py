@@ -41,6 +41,21 @@ def test_a_session_that_ended_behind_an_open_connection_is_an_outage_and_the_nex
         assert store.connections == 2
 
 
+def test_a_transaction_is_read_committed_whatever_the_database_asks_for(database_url: str) -> None:
+    async def isolation(connection: asyncpg.Connection) -> str:
+        async with connection.transaction():
+            return str(await connection.fetchval("show transaction_isolation"))
+
+    async def ask_for_more(connection: asyncpg.Connection) -> None:
+        name = await connection.fetchval("select quote_ident(current_database())")
+        await connection.execute(f"alter database {name} set default_transaction_isolation = 'repeatable read'")
+
+    with Session(database_url, application="cerebros-asks", timeout_ms=5000) as store:
+        store.run(ask_for_more)
+    with Session(database_url, application="cerebros-isolation", timeout_ms=5000) as store:
+        assert store.run(isolation) == "read committed"
+
+
 def test_a_misuse_is_raised_as_what_it_is_once_a_new_connection_has_had_it_too(store: Session) -> None:
     async def misuse(connection: asyncpg.Connection) -> None:
         await connection.fetch("select $1::integer")
