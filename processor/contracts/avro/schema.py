@@ -125,17 +125,20 @@ def default_maker(type_: Type, default: Any, names: Names) -> Callable[[], Any]:
     return lambda: value
 
 
-def may_be_empty(type_: Type, names: Names, within: frozenset[str] = frozenset()) -> bool:
+def may_be_empty(type_: Type, names: Names, seen: set[str] | None = None) -> bool:
     """Whether a value of the type can take no bytes at all: an array of such is as long as it claims to be."""
+    seen = set() if seen is None else seen
     kind, definition = resolve(type_, names)
     if kind == "fixed":
         return bool(definition["size"] == 0)
     if kind != "record":
         return kind == "null"
-    name = definition["name"]
-    if name in within:  # contains itself without end: it has no value at all, so it never needs a byte
+    # Looked at once: one part that needs a byte decides for the whole, and a record that contains itself without
+    # end has no value at all, so it never needs one.
+    if definition["name"] in seen:
         return True
-    return all(may_be_empty(field["type"], names, within | {name}) for field in definition["fields"])
+    seen.add(definition["name"])
+    return all(may_be_empty(field["type"], names, seen) for field in definition["fields"])
 
 
 def _check(type_: Type, names: Names, path: str, seen: set[str]) -> None:

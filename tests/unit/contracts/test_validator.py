@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from processor.contracts.avro.problem import Problem
 from processor.contracts.avro.reader import compile_reader
-from processor.contracts.avro.schema import parse
+from processor.contracts.avro.schema import may_be_empty, parse
 from processor.contracts.avro.validator import compile_validator
 from processor.contracts.avro.writer import compile_writer
 from processor.contracts.catalogue import Catalogue
@@ -358,3 +358,30 @@ def test_bytes_that_are_not_their_type_are_told_where_and_why(type_: Any, data: 
     problem = compile_reader(parsed, parsed)[0](data, 0)
     assert isinstance(problem, Problem)
     assert expected in problem.message
+
+
+class CountedNames(dict[str, Any]):
+    """Named types that count how often they are looked up."""
+
+    lookups = 0
+
+    def __getitem__(self, name: str) -> Any:
+        self.lookups += 1
+        return super().__getitem__(name)
+
+
+def test_a_record_that_many_records_hold_is_looked_at_once_for_each_that_holds_it() -> None:
+    depth = 12
+    names = CountedNames(E0={"type": "record", "name": "E0", "fields": []})
+    for level in range(1, depth + 1):
+        fields = [{"name": name, "type": f"E{level - 1}"} for name in "ab"]
+        names[f"E{level}"] = {"type": "record", "name": f"E{level}", "fields": fields}
+    assert may_be_empty(f"E{depth}", names)
+    assert names.lookups <= 4 * (depth + 1)
+
+
+def test_a_record_that_holds_itself_may_be_empty_unless_a_part_needs_a_byte() -> None:
+    own = {"name": "own", "type": "R"}
+    assert may_be_empty("R", {"R": {"type": "record", "name": "R", "fields": [own]}})
+    fields = [own, {"name": "text", "type": "string"}]
+    assert not may_be_empty("R", {"R": {"type": "record", "name": "R", "fields": fields}})
