@@ -29,7 +29,7 @@ def stream_changes(changes: Changes, method: str) -> Response:
     if method == "HEAD":
         return Response(headers=headers, media_type="text/event-stream")
     if not changes.enter():
-        raise NotTaken(503, "overloaded", f"{MOST} pages are being watched: this one is as it was when it was loaded")
+        raise NotTaken(503, "overloaded", f"{MOST} pages are being watched already")
     return _Watched(changes, headers)
 
 

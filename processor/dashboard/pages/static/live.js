@@ -13,6 +13,8 @@ const SETTLED = 12000;
 /** After the server has refused to be watched, or went away for good. */
 const AGAIN = 30000;
 const KEPT = "paused";
+const DATABASE = "The database does not answer";
+const SERVER = "The server does not answer";
 
 /** @type {string | null} */
 let version = null;
@@ -25,6 +27,11 @@ let settling = 0;
 let seen = "";
 /** What was asked for before: a version is asked for twice, the second time when nothing of it is held any more. */
 let last = "";
+/** Why nobody tells this page what is new; empty while somebody does. */
+let refused = "";
+/** @type {EventSource | null} */
+let source = null;
+let again = 0;
 let paused = sessionStorage.getItem(KEPT) === "yes";
 
 // for browsers whose style sheets can't look ahead: by now what was waited for is there
@@ -57,6 +64,15 @@ function tell(words) {
   banner.hidden = words === "";
 }
 
+/**
+ * What is shown is old. A page that is about a failure has nothing that could be.
+ * @param {string} why
+ */
+function old(why) {
+  const failed = document.querySelector("main [data-failure]") !== null;
+  tell(`${why}${failed ? "." : ": what is shown is what it was."} It is tried again.`);
+}
+
 /** Whether the reader holds something that a change would take away: a brush, a selection that is made or copied. */
 function held() {
   if (document.documentElement.dataset.held !== undefined) return true;
@@ -83,12 +99,14 @@ async function refresh() {
     const answer = await fetch(location.href.split("#")[0], { headers, cache: "no-store", credentials: "same-origin" });
     const text = answer.status === 304 ? shown : await answer.text();
     if (held()) return;
-    if (answer.status === 503) tell("The database does not answer: what is shown is what it was. It is tried again.");
+    const failed = answer.status >= 500;
+    // what a proxy says while the dashboard is away is no page of ours
+    if (failed) old(answer.status === 503 && text.includes("data-failure") ? DATABASE : answers(answer.status));
     else show(text, answer.headers.get("etag") ?? "");
     if (last !== wanted) settling = setTimeout(settle, SETTLED);
-    seen = last = answer.status === 503 ? "" : wanted;
+    seen = last = failed ? "" : wanted;
   } catch {
-    tell("The server does not answer: what is shown is what it was. It is tried again.");
+    old(SERVER);
   } finally {
     busy = false;
     const took = performance.now() - began;
@@ -102,48 +120,97 @@ function settle() {
   plan();
 }
 
+/** @param {number} status */
+function answers(status) {
+  return `The server answers ${status}`;
+}
+
 /**
  * @param {string} text
  * @param {string} etag
  */
 function show(text, etag) {
-  tell("");
+  if (refused) old(refused);
+  else tell("");
   tag = etag;
   if (text === shown) return;
   shown = text;
   const page = new DOMParser().parseFromString(text, "text/html");
   const [here, there] = [document.querySelector("main"), page.querySelector("main")];
   if (here === null || there === null) return;
+  // a page about a failure has become the page that was asked for: what that is drawn with is not here
+  const files = needs(document);
+  if (needs(page).some((file) => !files.includes(file))) return location.reload();
   document.title = page.title;
   patch(here, there);
   document.dispatchEvent(new Event("shown"));
 }
 
+/**
+ * The style sheets and scripts of a page, whichever release they are of.
+ * @param {Document} page
+ */
+function needs(page) {
+  const found = [...page.head.querySelectorAll("link[rel=stylesheet], script[src]")];
+  return found.map((one) => (one.getAttribute("href") ?? one.getAttribute("src") ?? "").split("?")[0]);
+}
+
+/** While the page is seen: browsers keep six connections to a server, for all of their pages. */
 function watch() {
-  const source = new EventSource("/changes");
-  source.addEventListener("changed", (event) => {
+  clearTimeout(again);
+  if (document.hidden) {
+    source?.close();
+    source = null;
+  } else if (source === null) listen();
+  plan();
+}
+
+function listen() {
+  const stream = (source = new EventSource("/changes"));
+  stream.addEventListener("changed", (event) => {
     // also at first: something may have come between this page and this line
     version = event.data;
+    refused = "";
     if (!banner.hidden) seen = "";
     if (paused) tell("");
     plan();
   });
-  source.addEventListener("away", () => {
-    tell("The database does not answer: what is shown is what it was. It goes on by itself.");
+  stream.addEventListener("away", () => {
+    refused = "";
+    old(DATABASE);
     if (version === null) version = "";
     seen = "";
   });
-  source.addEventListener("error", () => {
-    if (source.readyState !== EventSource.CLOSED) {
-      tell("The server does not answer: what is shown is what it was. It goes on by itself.");
-      return;
-    }
-    tell("");
-    setTimeout(watch, AGAIN);
+  stream.addEventListener("error", () => {
+    if (stream !== source) return;
+    if (stream.readyState !== EventSource.CLOSED) return old(SERVER);
+    source = null;
+    again = setTimeout(watch, AGAIN);
+    why();
   });
 }
 
-document.addEventListener("visibilitychange", plan);
+/** The browser does not say why a stream was refused: that is asked for. */
+async function why() {
+  const ended = new AbortController();
+  try {
+    const answer = await fetch("/changes", { signal: ended.signal, cache: "no-store", credentials: "same-origin" });
+    if (answer.ok) refused = "The server has ended the connection";
+    else refused = reason(await answer.text()) || answers(answer.status);
+  } catch {
+    refused = SERVER;
+  }
+  ended.abort();
+  if (source === null && !document.hidden) old(refused);
+}
+
+/** @param {string} text */
+function reason(text) {
+  const said = new DOMParser().parseFromString(text, "text/html").querySelector("[data-failure] ~ .problem");
+  return (said?.textContent ?? "").replace(/[.\s]+$/, "");
+}
+
+
 document.addEventListener("click", (event) => {
   const mark = event.target instanceof Element ? event.target.closest("svg .mark") : null;
   const href = mark?.getAttribute("data-href");
@@ -153,6 +220,7 @@ document.documentElement.classList.add("live-links");
 
 if (document.querySelector("[data-snapshot]") === null) {
   say();
+  document.addEventListener("visibilitychange", watch);
   watch();
 } else {
   button.remove();
