@@ -90,8 +90,7 @@ def describe(run: dict[str, Any], counts: RunCounts) -> dict[str, Any]:
         "last_at": counts.last_at,
         "took_ms": took,
         "trials_ms": counts.duration_ms,
-        # without a start it is the column's default
-        "wanted": run["requested_trials"] if run["started_at"] else None,
+        "wanted": run["requested_trials"],
     }
 
 
