@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from urllib.parse import urlsplit
 
 import httpx
@@ -26,6 +27,10 @@ def turn(page: Page, *, hidden: bool) -> None:
         "document.dispatchEvent(new Event('visibilitychange')); }",
         hidden,
     )
+
+
+def chosen(page: Page, metric: str) -> bool:
+    return page.input_value("#metric") == metric
 
 
 def watching(url: str) -> int:
@@ -126,5 +131,37 @@ def test_a_page_that_could_not_be_shown_is_whole_once_it_can(
         page.locator("svg.chart").first.wait_for()
         sheets = "[...document.styleSheets].map((one) => new URL(one.href).pathname)"
         wait_on(page, lambda: "/static/charts.css" in page.evaluate(sheets), "the charts have no style")
+
+    browse(work)
+
+
+def test_after_going_back_a_form_names_what_is_drawn(opened: Open, browse: Browse, database_url: str) -> None:
+    metrics = {"accuracy": 0.5, "loss": 0.1}
+    fill(database_url, [report("run", f"t{at}", at, metrics=metrics, parameters={"lr": at}) for at in range(5)])
+    _, url = opened()
+
+    def work(page: Page) -> None:
+        for path, button in (("charts", "Draw"), ("compare", "Compare")):
+            page.goto(f"{url}/{path}")
+            before = page.input_value("#metric")
+            other = page.locator("#metric option:not(:checked)").first.get_attribute("value")
+            page.select_option("#metric", other)
+            page.select_option("#better", "lower")
+            page.get_by_role("button", name=button, exact=True).click()
+            page.wait_for_url("**metric=*")
+            page.go_back()
+            page.wait_for_url(f"{url}/{path}")
+            wait_on(page, partial(chosen, page, before), "the form names another metric")
+            assert page.input_value("#better") == ""
+        page.goto(f"{url}/runs/run")
+        page.locator("summary", has_text="Columns").click()
+        box = page.locator("form.columns input[type=checkbox]").first
+        ticked = box.is_checked()
+        box.click()
+        page.get_by_role("button", name="Show these").click()
+        page.wait_for_url("**/runs/run?**")
+        page.go_back()
+        page.wait_for_url(f"{url}/runs/run")
+        wait_on(page, lambda: box.is_checked() == ticked, "the boxes are not the columns that are shown")
 
     browse(work)

@@ -74,6 +74,7 @@ async def show_charts(site: Site, question: Question) -> View:
     context = {
         "reading": reading,
         "metric": metric,
+        "metric_name": called(read_path(metric)) if metric else "",
         "metrics": metrics_of(keys, metric),
         "parameters": choices([(write_path(path), called(path)) for path in axes], own.get("x", "")),
         "by": own.get("by", "trial"),

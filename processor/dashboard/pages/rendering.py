@@ -42,6 +42,7 @@ def environment() -> Environment:
         "number": number,
         "value": value,
         "text": text,
+        "plain": plain,
         "whole": whole,
         "lines": lines,
         "moment": moment,
@@ -128,14 +129,23 @@ def interval(found: Interval, how: str = "number") -> str:
 
 def text(found: Any, limit: int = CELL) -> Markup | str:
     """One line, without what is invisible; what is longer than `limit` is cut, and can be read whole on hovering."""
+    shown = _line(found)
+    if len(shown) <= limit:
+        return shown
+    return Markup('<span title="{}">{}</span>').format(shown[:1000], plain(found, limit))
+
+
+def plain(found: Any, limit: int = CELL) -> str:
+    """As `text`, where no markup can stand: in a title, an option, an attribute."""
+    shown = _line(found)
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
+def _line(found: Any) -> str:
     if found is None or found == "":
         return NOTHING
     shown = printable(str(found))
-    if not shown.strip():
-        shown = "␣" * len(shown)  # an id of blanks could not be seen, nor clicked on
-    if len(shown) <= limit:
-        return shown
-    return Markup('<span title="{}">{}…</span>').format(shown[:1000], shown[: limit - 1])
+    return shown if shown.strip() else "␣" * len(shown)  # an id of blanks could not be seen, nor clicked on
 
 
 def whole(found: Any) -> str:

@@ -110,3 +110,11 @@ def test_an_address_that_a_browser_might_run_is_no_link(address: str | None) -> 
 )
 def test_an_address_of_a_store_is_a_link(address: str) -> None:
     assert linkable(address) == address
+
+
+def test_where_no_markup_can_stand_a_text_is_cut_but_not_mended() -> None:
+    assert [shown.plain(one) for one in ("recall<5>", "recall<10>", "<pad>", "  ", "", None)] == [
+        "recall<5>", "recall<10>", "<pad>", "␣␣", "–", "–",
+    ]  # fmt: skip
+    assert shown.plain("x" * 100, 80) == "x" * 79 + "…"
+    assert "<span" not in shown.plain("<" * 100)

@@ -211,6 +211,10 @@ function reason(text) {
 }
 
 
+// a page that was kept as it was left: its forms say what it shows, not what was chosen and asked of another page
+addEventListener("pageshow", (event) => {
+  if (event.persisted) for (const form of document.forms) form.reset();
+});
 document.addEventListener("click", (event) => {
   const mark = event.target instanceof Element ? event.target.closest("svg .mark") : null;
   const href = mark?.getAttribute("data-href");
