@@ -51,6 +51,82 @@ def test_a_first_visit_tells_what_to_do(database_url: str) -> None:
     assert "There is no trial yet" in read(get(database_url, "/compare")).text
 
 
+#: what a start leaves behind, in the row of its run and beside it
+START_OF = """
+with run as (update cerebros_model_runs set started_at = '2026-01-02T03:04:05Z', requested_trials = {wanted}
+    where run_id = '{run}' returning id)
+insert into cerebros_run_reports (model_run_id, kind, revision, said, rest, schema_version, source_topic,
+    source_partition, source_offset, source_index, source_timestamp)
+select id, 'start', 1, '{said}', '{{}}', 1, 'raw', 0, 0, 0, now() from run
+"""
+
+
+def test_a_run_that_never_said_how_many_trials_it_wants_wants_no_number_and_began_at_no_time(database_url: str) -> None:
+    fill(
+        database_url,
+        [report(run, f"{run}-{at}", at) for run in ("silent", "three", "open", "other") for at in range(4)],
+        START_OF.format(run="three", wanted=3, said='{"requested_trials": 3}'),
+        START_OF.format(run="open", wanted=3, said='{"requested_trials": null}'),
+        # by one who tells of no start
+        "update cerebros_model_runs set requested_trials = 9 where run_id = 'other'",
+    )
+
+    async def work(client: httpx.AsyncClient) -> None:
+        expected = {"silent": (None, False), "three": (3, True), "open": (None, True), "other": (9, False)}
+        found = (await client.get("/runs.json")).json()["runs"]
+        rows = csv.DictReader(io.StringIO((await client.get("/runs.csv")).text))
+        pages = [(await client.get(f"/runs/{run}.json")).json()["run"] for run in expected]
+        for run in (*found, *pages):
+            assert (run["requested_trials"], run["started_at"] is not None) == expected[run["run_id"]], run
+        for row in rows:
+            wanted, began = expected[row["run_id"]]
+            assert (row["requested_trials"], row["started_at"] != "") == ("" if wanted is None else str(wanted), began)
+        assert (await client.get("/")).text.count("<progress") == 2
+        assert "of 3" not in read(await client.get("/runs/silent")).text
+        assert "<dt>Started</dt><dd>–</dd>" in (await client.get("/runs/silent")).text
+
+    browse(database_url, work)
+
+
+def test_a_filter_that_is_mended_on_the_page_of_its_mistake_keeps_what_else_was_asked_for(database_url: str) -> None:
+    page = get(database_url, "/charts?q=lr+%3C&metric=duration_ms&better=lower&by=time&after=x").text
+    kept = re.findall('<input type="hidden" name="(.*?)" value="(.*?)">', page)
+    assert kept == [("metric", "duration_ms"), ("better", "lower"), ("by", "time")]
+
+
+def test_messages_keep_their_lines(database_url: str) -> None:
+    fill(
+        database_url,
+        [report("run", "t")],
+        "update cerebros_model_runs set error_message = E'five\\nsix'",
+        "update cerebros_model_trials set error_message = E'one\\ntwo\\x01', warnings = array[E'three\\nfour']",
+    )
+
+    async def work(client: httpx.AsyncClient) -> None:
+        page = (await client.get("/runs/run/trials/t")).text
+        assert '<p class="problem lines">one\ntwo\\x01</p>' in page
+        assert '<li class="lines">three\nfour</li>' in page
+        assert '<p class="problem lines">five\nsix</p>' in (await client.get("/runs/run")).text
+
+    browse(database_url, work)
+
+
+def test_names_in_menus_and_titles_are_texts_whatever_is_in_them(database_url: str) -> None:
+    metrics = {"recall<5>": 0.1, "recall<10>": 0.2}
+    fill(database_url, [report("run" * 40, f"t{at}", at, metrics=metrics, parameters={"x": at}) for at in range(4)])
+
+    async def work(client: httpx.AsyncClient) -> None:
+        long = (await client.get(run_path("run" * 40))).text
+        assert re.search("<title>(.*?)</title>", long).group(1).startswith("run" * 26 + "r…")  # type: ignore[union-attr]
+        for path in ("/charts", "/compare"):
+            page = (await client.get(path)).text
+            assert "recall&lt;5&gt;</option>" in page
+            assert "recall&lt;10&gt;</option>" in page
+        assert "Spread recall<" in read(await client.get("/charts")).text
+
+    browse(database_url, work)
+
+
 #: as trials may be called that mean no good, or nothing by it
 IDS = [
     ".", "..", "a/b", "a%2Fb", "x.json", ".csv", "é☃", "\x01\x1b[31m", "~2F", "<img src=x onerror=alert(1)>",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache, partial
 from importlib import resources
+from typing import Any
 from urllib.parse import parse_qsl
 
 import structlog
@@ -146,14 +147,16 @@ def _pairs(asked: str) -> Pairs:
         raise UsageError(f"a query has at most {MOST_PARAMETERS} parameters") from None
 
 
-def _context_of(request: Request, asked: str) -> dict[str, str]:
-    """What a page about a failure may show: the filter as it came, and where to send a better one."""
+def _context_of(request: Request, asked: str) -> dict[str, Any]:
+    """What a page about a failure may show: the filter as it came, where to send a better one, and with what."""
     try:
-        found = dict(_pairs(asked))
+        pairs = _pairs(asked)
     except UsageError:
-        found = {}
+        pairs = []
+    # a place in the list of another filter is none in that of this one
+    kept = [pair for pair in pairs if pair[0] not in ("q", "after")]
     path = request.scope["raw_path"].decode("latin-1")
-    return {"title": "That did not work", "filter": found.get("q", ""), "path": path}
+    return {"title": "That did not work", "filter": dict(pairs).get("q", ""), "kept": kept, "path": path}
 
 
 def failure_of(error: Exception, timeout_ms: int) -> Failure | None:
