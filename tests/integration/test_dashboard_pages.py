@@ -104,9 +104,9 @@ def test_messages_keep_their_lines(database_url: str) -> None:
 
     async def work(client: httpx.AsyncClient) -> None:
         page = (await client.get("/runs/run/trials/t")).text
-        assert '<p class="problem lines">one\ntwo\\x01</p>' in page
-        assert '<li class="lines">three\nfour</li>' in page
-        assert '<p class="problem lines">five\nsix</p>' in (await client.get("/runs/run")).text
+        assert '<p class="problem lines" tabindex="0">one\ntwo\\x01</p>' in page
+        assert '<li class="lines" tabindex="0">three\nfour</li>' in page
+        assert '<p class="problem lines" tabindex="0">five\nsix</p>' in (await client.get("/runs/run")).text
 
     browse(database_url, work)
 
