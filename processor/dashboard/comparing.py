@@ -11,10 +11,19 @@ from processor.dashboard.filters.tokens import tokenize
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.samples import MOST_PARAMETERS, read_sample
-from processor.dashboard.queries.trials import Key, trial_keys
+from processor.dashboard.queries.trials import LOOKED_AT, Key, trial_keys
 from processor.dashboard.statistics.compare import compare
 from processor.dashboard.statistics.results import Better, Comparison, Validity
 from processor.store.pool import Pool
+
+SPECTRAL_NORM = Path("spectral_norm")
+UNSEEN = (
+    "whether the arms are alike in {names} is not looked at: what is nested has no value to compare, and of the others "
+    "the most frequent are taken"
+)
+LOOKED = "which other parameters vary is told by {trials} of these trials"
+#: names that a note says; of the rest, how many
+_SAID = 10
 
 
 def read_path(text: str) -> Path:
@@ -44,7 +53,8 @@ async def compare_arms(
     Raises `UsageError` for a name that is none, an arm that is not there, and more trials than can be read.
     """
     arm, value = read_path(parameter), read_path(metric)
-    others = _others(await trial_keys(pool, scope) if keys is None else keys, arm)
+    keys = await trial_keys(pool, scope) if keys is None else keys
+    others, unseen = _others(keys, arm)
     sample = await read_sample(pool, scope, arm, value, others)
     # numpy lets others run meanwhile for the most part; the loop must not wait for what it does not
     return await asyncio.to_thread(
@@ -56,14 +66,32 @@ async def compare_arms(
         reference=reference,
         leave_out_defaulted=leave_out_defaulted,
         validity=validity,
+        told=_told(keys, unseen),
     )
 
 
-def _others(keys: Sequence[Key], arm: Path) -> list[tuple[str, Path, bool]]:
-    """The parameters that vary, the most frequent first; one that is nested or is the arm itself is none of them."""
-    found = [
-        (key.key, key.path, key.numbers == key.trials)
-        for key in keys
-        if key.place == "parameters" and key.varies and not key.nested and key.key not in (arm.place, *arm.keys[:1])
-    ]
-    return found[:MOST_PARAMETERS]
+def _others(keys: Sequence[Key], arm: Path) -> tuple[list[tuple[str, Path, bool]], list[str]]:
+    """The parameters that vary, the most frequent first, and the names of those that are not looked at.
+
+    One is numeric that is mostly a number: a null or an "auto" among numbers is a value that is missing. What is nested
+    is no value that could be compared. `spectral_norm` is a parameter like others where it is not the arm.
+    """
+    varying = [
+        key for key in keys
+        if key.place == "parameters" and key.varies and key.key not in (arm.place, *arm.keys[:1])
+    ]  # fmt: skip
+    found = [(key.key, key.path, 2 * key.numbers > key.trials) for key in varying if not key.nested]
+    if arm.place != SPECTRAL_NORM.place:
+        found = [(SPECTRAL_NORM.place, SPECTRAL_NORM, False), *found]
+    unseen = [key.key for key in varying if key.nested] + [name for name, _, _ in found[MOST_PARAMETERS:]]
+    return found[:MOST_PARAMETERS], unseen
+
+
+def _told(keys: Sequence[Key], unseen: Sequence[str]) -> list[str]:
+    notes = []
+    if unseen:
+        rest = f" and {len(unseen) - _SAID} more" if len(unseen) > _SAID else ""
+        notes.append(UNSEEN.replace("{names}", ", ".join(unseen[:_SAID]) + rest))
+    if keys and keys[0].looked >= LOOKED_AT:
+        notes.append(LOOKED.replace("{trials}", f"{LOOKED_AT:,}"))
+    return notes

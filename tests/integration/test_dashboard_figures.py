@@ -33,7 +33,8 @@ from processor.dashboard.statistics.compare import compare
 from processor.store.pool import Pool
 from tests.conftest import execute
 from tests.support.backends import Servers
-from tests.support.trials import START, ask, fill_tables, trials
+from tests.support.pages import fill, report
+from tests.support.trials import INSERT, START, ask, fill_tables, trials
 
 GRANTS = FilePath(__file__).parents[2] / "deploy" / "grants-dashboard.sql"
 
@@ -225,3 +226,51 @@ def test_the_role_of_the_grants_can_ask_everything_and_change_nothing(filled: st
         asyncio.run(writes())
     finally:
         execute(filled, f"drop owned by {role}", f"drop role {role}")
+
+
+def made(place: int, **parameters: Any) -> dict[str, Any]:
+    """A trial whose accuracy, arm and parameters go by its place."""
+    said = {"metrics": {"accuracy": place % 7}, "spectral_norm": place % 2 == 0, "parameters": parameters}
+    return report("r", f"t{place:04}", place, **said)
+
+
+def balance_of(url: str, **asked: Any) -> dict[str, Any]:
+    found = ask(url, lambda pool: compare_arms(pool, Scope("r"), metric="accuracy", **asked))
+    return {one.parameter: one for contrast in found.contrasts for one in contrast.balance} | {"notes": found.notes}
+
+
+def test_a_null_or_a_text_among_numbers_makes_them_no_choice(database_url: str) -> None:
+    rates: list[Any] = [(10.0 if place % 2 else 0.1) + place / 1000 for place in range(60)]
+    rates[3], rates[4], rates[8] = None, "auto", "NaN"
+    fill(database_url, [made(place, lr=rate) for place, rate in enumerate(rates)])
+    found = balance_of(database_url)
+    assert found["lr"].kind == "numeric"
+    assert found["lr"].marked
+    assert found["lr"].difference > 1
+
+
+def test_another_parameter_is_compared_with_a_look_at_spectral_norm(database_url: str) -> None:
+    fill(database_url, [made(place, optimizer="adam" if place % 2 or place < 8 else "sgd") for place in range(80)])
+    found = balance_of(database_url, parameter="optimizer")
+    assert found["spectral_norm"].marked
+
+
+def test_parameters_that_are_not_looked_at_are_named(database_url: str) -> None:
+    wide = [f"p{number:02}" for number in range(14)]
+    fill(database_url, [made(place, opt={"lr": place}, **dict.fromkeys(wide, place)) for place in range(30)])
+    found = balance_of(database_url)
+    assert len(found) == 12 + 1
+    assert any("opt, p12, p13 is not looked at" in note for note in found["notes"])
+
+
+def test_a_number_is_one_arm_however_it_is_written_and_rare_values_are_told(database_url: str) -> None:
+    reports = [made(place, units=32 if place % 3 else 64, size=place // 2) for place in range(120)]
+    text = json.dumps(reports).replace('"units": 64', '"units": 64.0', 20)
+    fill(database_url, [], "insert into cerebros_model_runs (run_id, state) values ('r', 'running')")
+    execute(database_url, INSERT.replace("$1", f"'{text}'").replace("$2", f"'{START.isoformat()}'"))
+    found = ask(database_url, lambda pool: compare_arms(pool, Scope("r"), parameter="units", metric="accuracy"))
+    assert {one.arm: one.trials for one in found.arms} == {"32": 80, "64": 40}
+    found = ask(database_url, lambda pool: compare_arms(pool, Scope("r"), parameter="size", metric="accuracy"))
+    assert {one.why: one.count for one in found.left_out if one.arm is None} == {
+        "its value is none of the most frequent 50": 20
+    }

@@ -9,6 +9,7 @@ import pytest
 
 from processor.core.errors import TransientError
 from processor.dashboard.filters.parser import parse
+from processor.dashboard.filters.tree import MAX_LENGTH
 from processor.dashboard.queries import trials as trials_queries
 from processor.dashboard.queries.assembling import Scope, fetch
 from processor.dashboard.queries.letters import letter_page
@@ -18,6 +19,7 @@ from processor.dashboard.queries.trials import count_trials, trial_keys, trial_p
 from processor.events.headers import event_id
 from processor.store.pool import Pool
 from tests.conftest import execute
+from tests.support.pages import fill, report
 from tests.support.trials import ask, fill_tables, trials
 
 
@@ -181,3 +183,20 @@ def test_runs_come_newest_first_with_counts_by_status_and_arm(filled: str) -> No
         assert [run["run_id"] for run in (await run_page(pool, search="RUN-2")).runs] == ["run-2"]
 
     ask(filled, work)
+
+
+@pytest.mark.parametrize("order", ["error_message", "-error_message", "metrics.said", "-parameters.said"])
+def test_pages_go_on_behind_texts_that_are_too_long_for_a_url(database_url: str, order: str) -> None:
+    long = [{"said": ("ä" * 3000) + str(place % 4)} for place in range(30)]
+    reports = [report("r", f"t{place}", place, metrics=said, parameters=said) for place, said in enumerate(long)]
+    fill(database_url, reports, "update cerebros_model_trials set error_message = metrics ->> 'said'")
+    sort = read_sort(order)
+
+    async def cursors(pool: Pool) -> list[str | None]:
+        page = await trial_page(pool, Scope(), sort, limit=7)
+        return [page.next, (await trial_page(pool, Scope(), sort, read_cursor(page.next or "", sort), 7)).previous]
+
+    there, back = ask(database_url, lambda pool: walk(pool, Scope(), order, 7))
+    assert sorted(there) == sorted(f"t{place}" for place in range(30))
+    assert back == there
+    assert all(cursor is not None and len(cursor) < MAX_LENGTH for cursor in ask(database_url, cursors))

@@ -13,7 +13,7 @@ from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, pi
 from processor.dashboard.pages.rendering import count, share
 from processor.dashboard.pages.runs import counted_runs, query
 from processor.dashboard.pages.views import Question, Site, Table, View, read_few
-from processor.dashboard.queries.adoption import Adoption, adoption
+from processor.dashboard.queries.adoption import Adoption, adoption, first_span
 from processor.dashboard.statistics.intervals import Confidence
 from processor.dashboard.statistics.rates import wilson
 from processor.dashboard.statistics.results import Interval
@@ -69,6 +69,7 @@ async def show_adoption(site: Site, question: Question) -> View:
         "window": window,
         "windows": WINDOWS,
         "spans": spans,
+        "since": first_span(until - window.back, window.seconds),
         "trials": trials,
         "adopted": adopted,
         "defaulted": sum(one.defaulted for one in spans),

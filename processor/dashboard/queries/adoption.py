@@ -30,6 +30,13 @@ class Adoption(msgspec.Struct, frozen=True):
     share: Interval
 
 
+def first_span(since: datetime, seconds: int) -> datetime:
+    """When the first span begins, which is whole where trials are counted already."""
+    if seconds % COUNTED_SECONDS:
+        return since
+    return since - timedelta(seconds=since.timestamp() % seconds)
+
+
 async def adoption(pool: Pool, since: datetime, until: datetime, seconds: int = 3600) -> list[Adoption]:
     """Spans of so many seconds that hold trials; raises `UsageError` where the window has more than 2,000 of them.
 
@@ -40,7 +47,7 @@ async def adoption(pool: Pool, since: datetime, until: datetime, seconds: int = 
         raise UsageError(f"a window has at most {MOST_BUCKETS} spans: choose longer spans or a shorter window")
     name = "adoption"
     if seconds % COUNTED_SECONDS == 0:
-        name, since = "adoption_counted", since - timedelta(seconds=since.timestamp() % seconds)
+        name, since = "adoption_counted", first_span(since, seconds)
     confidence = Confidence()
     return [
         Adoption(share=wilson(row["adopted"], row["trials"], confidence), **row)

@@ -13,7 +13,7 @@ from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_at, value_sql
 from processor.dashboard.queries.columns import Choice, Columns, Packing, known_runs, read_columns
 from processor.dashboard.queries.trials import trials_at_most
-from processor.dashboard.statistics.sample import Integers, Parameter, Sample
+from processor.dashboard.statistics.sample import BEYOND, Integers, Parameter, Sample
 from processor.store.pool import Pool
 
 #: other parameters whose balance is looked at
@@ -89,15 +89,22 @@ def _level(assembly: Assembly, path: Path) -> str:
     if path.place in COLUMNS:
         return f"{COLUMNS[path.place].sql}::text"
     value = value_sql(assembly, path)
-    simple = f"jsonb_typeof({value}) in ('string', 'number', 'boolean')"
-    return f"case when {simple} then left({value} #>> array[]::text[], {LEVEL}) end"
+    text = f"{value} #>> array[]::text[]"
+    # 32 and 32.0 are one number
+    plain = f"trim_scale(({text})::numeric)::text"
+    return (
+        f"case jsonb_typeof({value}) when 'number' then left({plain}, {LEVEL}) "
+        f"when 'string' then left({text}, {LEVEL}) when 'boolean' then {text} end"
+    )
 
 
 def _packed(assembly: Assembly, arm: Path, levels: list[str], metric: Path) -> dict[str, Packing]:
     if arm.place == "spectral_norm":
         place = "(case when trial.spectral_norm then 2 else 1 end)"
     else:
-        place = f"coalesce(array_position({assembly.given(levels, 'text[]')}, {_level(assembly, arm)}), 0)"
+        level, rare = _level(assembly, arm), len(levels) + 1
+        place = f"array_position({assembly.given(levels, 'text[]')}, {level})"
+        place = f"coalesce({place}, case when {level} is null then 0 else {rare} end)"
     return {
         "code": Packing(_CODE.replace("{arm}", place), "smallint"),
         "taken_at": Packing("trial.inserted_at", "time"),
@@ -132,6 +139,8 @@ def _sample(
 ) -> Sample:
     """`told`: the arm is a column that older trials could not say."""
     code, value = found.arrays["code"], found.arrays["value"]
+    arm = code // 6 - 1
+    arm[arm == len(levels)] = BEYOND
     others = []
     for at, (name, numeric) in enumerate(parameters):
         values = found.arrays[f"parameter_{at}"]
@@ -142,7 +151,7 @@ def _sample(
     return Sample(
         arms=levels,
         runs=runs,
-        arm=code // 6 - 1,
+        arm=arm,
         run=run,
         value=value,
         # a number that is not finite comes as NaN; minus infinity stands for "no number there"

@@ -2,7 +2,8 @@
 
 Values of one metric may be of several types: numbers come first, then texts, then what is not finite, then trials
 without a value, in either direction; equal ones are ordered by id, so that a page never shows a trial twice. A cursor
-is the last trial's values: the next page starts behind them, however many trials came meanwhile.
+is the last trial's values: the next page starts behind them, however many trials came meanwhile. A text that is too
+long for a URL is looked up by the trial's id instead.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ PLAIN = {
     "revision": "bigint",
 }
 _NUMBERS, _TEXTS = 0, 1
+#: bytes of a text that a cursor holds: in base64, and with an id, less than a parameter may have
+_HELD = 1200
 _INFINITE = """('"NaN"'::jsonb, '"Infinity"'::jsonb, '"-Infinity"'::jsonb)"""
 _KIND = (
     "case jsonb_typeof({value}) when 'number' then 0 when 'boolean' then 1 "
@@ -47,6 +50,11 @@ _TEXT = (
     f"(jsonb_typeof({{value}}) = 'string' and {{value}} not in {_INFINITE}) then {{value}} #>> array[]::text[] end"
 )
 
+_TEXT_OF = (
+    "(select {text} from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id "
+    "where trial.id = {id})"
+)
+
 
 class Sort(NamedTuple):
     path: Path
@@ -54,7 +62,10 @@ class Sort(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """The trial behind which a page starts, or before which it ends: its kind, its value as text, its id."""
+    """The trial behind which a page starts, or before which it ends: its kind, its value as text, its id.
+
+    A text without a value is the one that the trial with this id has.
+    """
 
     kind: int
     value: str | None
@@ -188,7 +199,7 @@ def _mixed(assembly: Assembly, sort: Sort, cursor: Cursor | None, way: str, sign
     assembly.put("kind", kind, "0")
     assembly.put("number", number, "null::numeric")
     assembly.put("text", text, "null::text")
-    assembly.put("after", "true" if cursor is None else _behind(assembly, cursor, sign), "true")
+    assembly.put("after", "true" if cursor is None else _behind(assembly, cursor, sign, text), "true")
     # kinds keep their order in either direction, and are turned round only to read a page backwards
     kinds = "desc" if cursor is not None and cursor.back else "asc"
     order = f'keyed.sort_kind {kinds}, keyed.sort_number {way}, keyed.sort_text collate "C" {way}, keyed.id {way}'
@@ -206,13 +217,16 @@ def _keys(assembly: Assembly, path: Path) -> tuple[str, str, str]:
     return kind, number, text
 
 
-def _behind(assembly: Assembly, cursor: Cursor, sign: str) -> str:
+def _behind(assembly: Assembly, cursor: Cursor, sign: str, text: str) -> str:
+    """`text` is the text of a trial that an order goes by."""
     kind, identity = assembly.given(cursor.kind, "integer"), _id(assembly, cursor)
     same = f"keyed.id {sign} {identity}"
     if cursor.kind == _NUMBERS:
         same = f"(sort_number, keyed.id) {sign} ({assembly.given(cursor.value, 'text')}::numeric, {identity})"
     elif cursor.kind == _TEXTS:
-        value = assembly.given(cursor.value, "text")
+        value = _TEXT_OF.format(text=text, id=identity)
+        if cursor.value is not None:
+            value = assembly.given(cursor.value, "text")
         same = f'(sort_text collate "C", keyed.id) {sign} ({value} collate "C", {identity})'
     return f"(sort_kind {'<' if cursor.back else '>'} {kind} or (sort_kind = {kind} and {same}))"
 
@@ -223,5 +237,7 @@ def _id(assembly: Assembly, cursor: Cursor) -> str:
 
 def cursor_of(row: dict[str, Any], *, back: bool) -> Cursor:
     """The place of a row of `trial_ids`."""
-    number = row.get("sort_number")
-    return Cursor(row["sort_kind"], row["sort_text"] if number is None else number, row["id"], back)
+    number, text = row.get("sort_number"), row["sort_text"]
+    if row["sort_kind"] == _TEXTS and text is not None and len(text.encode()) > _HELD:
+        text = None
+    return Cursor(row["sort_kind"], text if number is None else number, row["id"], back)

@@ -20,12 +20,15 @@ from processor.dashboard.statistics.results import (
     LeftOut,
     Validity,
 )
-from processor.dashboard.statistics.sample import Sample
+from processor.dashboard.statistics.sample import BEYOND, LACKING, Sample
 
 #: arms beyond so many, the smallest ones, are counted and not compared: a parameter with more is no choice but a number
 MOST_ARMS = 8
 FIXED = "intervals are for one look at these trials; whoever looks again and again takes the ones valid at every look"
-ALWAYS = "intervals hold at every look, however often one looks; a p value is for one look, and is not shown here"
+ALWAYS = (
+    "intervals hold at every look, however often one looks, but for those of the best of k; a p value is for one look, "
+    "and is not shown here"
+)
 MANY = "several arms are compared: each interval has its own confidence, and `adjusted_p` counts that they are several"
 SAMPLED = (
     "whether the arms are alike otherwise, and what is said of trials that are alike in parameters, comes from a "
@@ -48,11 +51,13 @@ def compare(
     leave_out_defaulted: bool = False,
     confidence: float = 0.95,
     validity: Validity = "fixed",
+    told: Sequence[str] = (),
 ) -> Comparison:
     """All arms of `parameter` by `metric`. `better` None: guessed from the name, and told as a guess.
 
     `reference` is the arm that the others are held to: by default "false" where it is one, else the largest. `matched`
-    names other parameters that a stratum has in common. Raises `UnknownArm` where `reference` is none.
+    names other parameters that a stratum has in common. `told` is what the notes say beside their own. Raises
+    `UnknownArm` where `reference` is none.
     """
     chosen, left_out, notes = _chosen(sample, leave_out_defaulted)
     sure = Confidence(confidence, validity)
@@ -75,7 +80,7 @@ def compare(
     left_out += _without_value(summaries)
     if chosen.looked is not None:
         notes.append(SAMPLED.replace("{trials}", str(int(chosen.looked.sum()))))
-    notes += [FIXED if sure.fixed else ALWAYS, *([MANY] if len(contrasts) > 1 else [])]
+    notes += [*told, FIXED if sure.fixed else ALWAYS, *([MANY] if len(contrasts) > 1 else [])]
     return Comparison(
         parameter, metric, direction, validity, confidence, len(sample.arm),
         tuple(summaries), tuple(contrasts), _adjusted(contrasts), tuple(left_out), tuple(notes),
@@ -86,8 +91,12 @@ def _chosen(sample: Sample, leave_out_defaulted: bool) -> tuple[Sample, list[Lef
     """The trials that have an arm that is compared, and what became of the others."""
     left_out, notes = [], []
     keep = sample.arm >= 0
-    if lacking := int((~keep).sum()):
-        left_out.append(LeftOut(None, lacking, "the trial lacks the parameter"))
+    for code, why in (
+        (LACKING, "the trial lacks the parameter"),
+        (BEYOND, "its value is none of the most frequent 50"),
+    ):
+        if count := int((sample.arm == code).sum()):
+            left_out.append(LeftOut(None, count, why))
     defaulted = int((keep & sample.defaulted).sum())
     if defaulted and leave_out_defaulted:
         left_out.append(LeftOut(None, defaulted, "the parameter was never reported: the column's default stands there"))

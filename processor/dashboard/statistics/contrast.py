@@ -22,7 +22,7 @@ from processor.dashboard.statistics.pooling import per_run
 from processor.dashboard.statistics.rates import rate_difference, wilson
 from processor.dashboard.statistics.results import Better, Budget, Contrast, Effect, Imbalance, Interval, RateDifference
 from processor.dashboard.statistics.sample import FAILED, OTHER, SUCCEEDED, Booleans, Floats, Parameter, Sample
-from processor.dashboard.statistics.strata import Strata, stratified_mean, stratify
+from processor.dashboard.statistics.strata import Strata, stratified_rates, stratify
 
 ESTIMAND = "the typical trial that succeeded with a finite value, of those that the filter holds"
 #: more than so many parameters to match on leave nothing to match
@@ -166,8 +166,7 @@ def _rates(rate: _Rate, sides: Sides, alike: Sides, strata: Strata, confidence: 
     chosen = among & (alike.masks[0] | alike.masks[1])
     stratified = None
     if all(trials for _, trials in shares) and event[chosen].any():
-        columns = strata.codes[chosen], alike.masks[1][chosen], event[chosen].astype(float)
-        stratified = stratified_mean(*columns, confidence)
+        stratified = stratified_rates(strata.codes[chosen], alike.masks[1][chosen], event[chosen], confidence)
         stratified = None if stratified.estimate is None else stratified
     return rate_difference(rate.what, shares[0], shares[1], stratified, confidence)
 

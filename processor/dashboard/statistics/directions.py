@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from processor.dashboard.statistics.results import Better, Direction
 
+_TOKENS = re.compile(r"[A-Za-z]+|\d+")
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _HIGHER = frozenset(
     {
@@ -16,6 +17,8 @@ _HIGHER = frozenset(
         "auroc",
         "auprc",
         "roc",
+        "rocauc",
+        "prauc",
         "f1",
         "fscore",
         "fbeta",
@@ -102,21 +105,54 @@ _LOWER = frozenset(
 )
 #: scikit-learn's scorers: "neg_mean_squared_error" is better when higher
 _NEGATIONS = frozenset({"neg", "negative", "minus"})
+#: what may stand between a negation and what it turns round; a negative class or sample turns nothing
+_BETWEEN = frozenset(
+    {
+        "mean",
+        "log",
+        "squared",
+        "absolute",
+        "root",
+        "median",
+        "max",
+        "percentage",
+        "average",
+        "avg",
+        "val",
+        "test",
+        "train",
+    }
+)
 _RATES = {("false", "positive"): "lower", ("false", "negative"): "lower", ("true", "positive"): "higher"}
 
 
 def guess_direction(metric: str) -> Direction:
     """By the last word of the name that says anything: `val_loss` is a loss, `loss_accuracy` an accuracy."""
-    words = [word.lower() for word in _WORDS.findall(metric)]
+    words = [word for token in _TOKENS.findall(metric) for word in _words_of(token)]
     words = [*words, *(f"{word}{number}" for word, number in pairwise(words) if number.isdigit())]
     for pair, better in _RATES.items():
         if pair in pairwise(words):
             return _told(better, " ".join(pair))
-    for word in reversed(words):
+    for place, word in reversed(list(enumerate(words))):
         if word in _HIGHER or word in _LOWER:
-            higher = (word in _HIGHER) != bool(_NEGATIONS & set(words))
-            return _told("higher" if higher else "lower", word)
+            negation = _negation(words[:place])
+            higher = (word in _HIGHER) != bool(negation)
+            return _told("higher" if higher else "lower", f"{negation} {word}".strip())
     return Direction("unknown", "no word of the name says which values are better: choose one")
+
+
+def _words_of(token: str) -> list[str]:
+    """`mAP` is one word, `valLoss` are two."""
+    known = token.lower() in _HIGHER or token.lower() in _LOWER
+    return [token.lower()] if known else [word.lower() for word in _WORDS.findall(token)]
+
+
+def _negation(before: list[str]) -> str:
+    """The word that turns round what stands behind these, or ""."""
+    rest = [word for word in before if word not in _BETWEEN]
+    if not rest or rest[-1] not in _NEGATIONS or rest[-2:-1] == ["non"]:
+        return ""
+    return rest[-1]
 
 
 def _told(better: str, word: str) -> Direction:

@@ -37,19 +37,40 @@ class Confidence:
     def fixed(self) -> bool:
         return self.validity == "fixed"
 
-    def multiplier(self, trials: int, freedom: float = math.inf) -> float:
+    def multiplier(self, trials: float, freedom: float = math.inf) -> float:
         """For an estimate over so many trials; `freedom` is that of Student's t, for a fixed interval alone."""
         if self.fixed:
             return self.z if math.isinf(freedom) else float(stdtrit(freedom, 1 - self.alpha / 2))
         spread = trials * self._rho2
         return math.sqrt(2 * (spread + 1) / spread * math.log(math.sqrt(spread + 1) / self.alpha))
 
+    def multiplier_of_runs(self, runs: int, trials: int) -> float:
+        """For an estimate over runs that differ among each other, so many `trials` in all.
+
+        One that holds at every look must hold at each number of runs there has been: a share 1 / (k (k - 1)) of what
+        may go wrong is spent on k of them, and all of these come to one.
+        """
+        if self.fixed:
+            return self.multiplier(trials, runs - 1)
+        spent = self.alpha / (runs * (runs - 1))
+        return max(self.multiplier(trials), float(stdtrit(runs - 1, 1 - spent / 2)))
+
     def around(self, estimate: float, error: float, trials: int, freedom: float = math.inf) -> Interval:
         """estimate -+ multiplier * standard error; no bounds where the error is not known."""
         if not math.isfinite(error):
             return Interval(estimate, None, None)
-        reach = self.multiplier(trials, freedom) * error
-        return Interval(estimate, estimate - reach, estimate + reach)
+        return _within(estimate, self.multiplier(trials, freedom) * error)
+
+    def around_runs(self, estimate: float, error: float, runs: int, trials: int) -> Interval:
+        """The same over runs: see `multiplier_of_runs`."""
+        return _within(estimate, self.multiplier_of_runs(runs, trials) * error)
+
+
+def _within(estimate: float, reach: float) -> Interval:
+    """estimate -+ reach; no bounds that are no numbers."""
+    if not (math.isfinite(estimate - reach) and math.isfinite(estimate + reach)):
+        return Interval(estimate, None, None)
+    return Interval(estimate, estimate - reach, estimate + reach)
 
 
 def two_sided(statistic: float, freedom: float = math.inf) -> float:

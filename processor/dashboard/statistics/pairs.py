@@ -55,7 +55,8 @@ def select_differences(x: Floats, y: Floats, ranks: list[int], tried: list[Tried
         every.partition(sorted(set(ranks)))
         return [float(every[rank]) for rank in ranks]
     tried = [] if tried is None else tried
-    return [_Selection(x, y, rank, tried).find() for rank in ranks]
+    found = {rank: _Selection(x, y, rank, tried).find() for rank in dict.fromkeys(ranks)}
+    return [found[rank] for rank in ranks]
 
 
 class _Selection:

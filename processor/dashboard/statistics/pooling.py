@@ -28,7 +28,7 @@ class _RunShift(NamedTuple):
     run: int
     sizes: tuple[int, int]
     shift: Interval
-    variance: float
+    error: float
 
 
 def per_run(sample: Sample, finite: Booleans, arms: tuple[int, int], whole: Interval, confidence: Confidence) -> PerRun:
@@ -44,7 +44,7 @@ def per_run(sample: Sample, finite: Booleans, arms: tuple[int, int], whole: Inte
         shifts = [_weighed(int(run[0]), (int((~arm).sum()), int(arm.sum())), whole, confidence)]
     else:
         shifts = _shifts(run, arm, sample.value[chosen], confidence)
-    usable = [one for one in shifts if math.isfinite(one.variance)]
+    usable = [one for one in shifts if math.isfinite(one.error)]
     notes = _notes(shifts, usable)
     pooled, weights = pool(
         [float(one.shift.estimate or 0) for one in usable],
@@ -85,13 +85,13 @@ def _weighed(run: int, sizes: tuple[int, int], shift: Interval, confidence: Conf
     if shift.low is None or shift.high is None:
         return _RunShift(run, sizes, shift, math.inf)
     reach = confidence.multiplier(sum(sizes), sum(sizes) - 2)
-    return _RunShift(run, sizes, shift, ((shift.high - shift.low) / 2 / reach) ** 2)
+    return _RunShift(run, sizes, shift, (shift.high - shift.low) / 2 / reach)
 
 
 def _floored(usable: list[_RunShift]) -> list[float]:
-    """Variances; a run whose differences are all tied has none, and counts as one of the most precise other."""
-    least = min((one.variance for one in usable if one.variance > 0), default=0.0)
-    return [max(one.variance, least) for one in usable]
+    """Standard errors; a run whose differences are all tied has none, and counts as one of the most precise other."""
+    least = min((one.error for one in usable if one.error > 0), default=0.0)
+    return [max(one.error, least) for one in usable]
 
 
 def _notes(shifts: list[_RunShift], usable: list[_RunShift]) -> list[str]:
@@ -106,19 +106,23 @@ def _notes(shifts: list[_RunShift], usable: list[_RunShift]) -> list[str]:
         notes.append(
             f"{len(shifts) - len(usable)} runs have too few values in an arm for an interval: not in the pooled figure"
         )
-    if any(not one.variance for one in usable):
+    if any(not one.error for one in usable):
         notes.append("a run whose values are all tied counts as one of the most precise other")
     return notes
 
 
 def pool(
-    effects: list[float], variances: list[float], confidence: Confidence, trials: int
+    effects: list[float], errors: list[float], confidence: Confidence, trials: int
 ) -> tuple[Pooled | None, list[float]]:
-    """The pooled effect and each one's share of it; None with fewer than two, or without any variance."""
+    """The pooled effect of effects with standard errors, and each one's share of it; None with fewer than two, or
+    without any error.
+    """
     count = len(effects)
-    if count < 2 or not min(variances) > 0:
+    if count < 2 or not min(errors) > 0:
         return None, [1.0 / count] * count if count else []
-    effect, variance = np.array(effects), np.array(variances)
+    # in units of the most precise one: squares of values near a double's end, or of tiny ones, are no numbers
+    unit = min(errors)
+    effect, variance = np.array(effects) / unit, np.square(np.array(errors) / unit)
     fixed = 1 / variance
     spread = float(fixed @ (effect - fixed @ effect / fixed.sum()) ** 2)
     scale = float(fixed.sum() - (fixed**2).sum() / fixed.sum())
@@ -128,7 +132,14 @@ def pool(
     estimate = float(weights @ effect) / total
     hartung = float(weights @ (effect - estimate) ** 2) / (count - 1)
     error = math.sqrt(max(1.0, hartung) / total)
-    shift = confidence.around(estimate, error, trials, count - 1)
+    shift = _scaled(confidence.around_runs(estimate, error, count, trials), unit)
     i2 = max(0.0, 1 - (count - 1) / spread) if spread else 0.0
     p = two_sided(estimate / error, count - 1) if confidence.fixed else None
-    return Pooled(count, shift, tau2, i2, p), [float(one) / total for one in weights]
+    return Pooled(count, shift, tau2 * unit * unit, i2, p), [float(one) / total for one in weights]
+
+
+def _scaled(interval: Interval, unit: float) -> Interval:
+    estimate, low, high = (
+        None if one is None else one * unit for one in (interval.estimate, interval.low, interval.high)
+    )
+    return Interval(estimate, low, high)

@@ -8,12 +8,13 @@ differences; its interval are the two differences between which P(other > refere
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from scipy.special import expit, gammaln, logit
 
 from processor.dashboard.statistics.intervals import FEWEST, Confidence, two_sided
-from processor.dashboard.statistics.pairs import FEW, Tried, both_sides, select_differences
+from processor.dashboard.statistics.pairs import Tried, both_sides, select_differences
 from processor.dashboard.statistics.results import Interval
 from processor.dashboard.statistics.sample import Floats
 
@@ -35,10 +36,16 @@ def superiority_of(x: Floats, y: Floats) -> Superiority:
     probability = float(placed_y.mean())
     if min(len(x), len(y)) < 2:
         return Superiority(probability, math.inf, math.inf)
-    part_x, part_y = float(placed_x.var(ddof=1)) / len(x), float(placed_y.var(ddof=1)) / len(y)
-    variance = part_x + part_y
-    weights = part_x**2 / (len(x) - 1) + part_y**2 / (len(y) - 1)
-    return Superiority(probability, math.sqrt(variance), variance**2 / weights if weights else math.inf)
+    parts = [float(one.var(ddof=1)) / len(one) for one in (placed_x, placed_y)]
+    return Superiority(probability, math.sqrt(sum(parts)), _freedom(parts, (len(x), len(y))))
+
+
+def _freedom(parts: Sequence[float], sizes: Sequence[int]) -> float:
+    """Welch's and Satterthwaite's, of the parts of a variance, by their shares: squares of them may be no doubles."""
+    variance = sum(parts)
+    if not variance or not math.isfinite(variance):
+        return math.inf
+    return 1 / sum((part / variance) ** 2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
 
 
 def _placements(among: Floats, values: Floats) -> Floats:
@@ -59,6 +66,8 @@ def superiority_interval(found: Superiority, smaller: int, trials: int, confiden
     if p in (0.0, 1.0):
         bound = (confidence.alpha / 2) ** (1 / smaller)
         return Interval(p, bound, 1.0) if p else Interval(p, 0.0, 1 - bound)
+    if not found.error and p != 0.5:  # of several strata, some with one arm above and some with the other
+        return Interval(p, None, None)
     reach = confidence.multiplier(trials, found.freedom) * found.error / (p * (1 - p))
     return Interval(p, float(expit(logit(p) - reach)), float(expit(logit(p) + reach)))
 
@@ -95,10 +104,8 @@ def shift_interval(x: Floats, y: Floats, found: Superiority, confidence: Confide
 
 
 def _middle(x: Floats, y: Floats, tried: list[Tried]) -> float:
-    """The median of all differences; of very many, the upper of the two middle ones, which are as good as one."""
+    """The median of all differences. Where values tie, the two middle ones may be far apart however many there are."""
     pairs = len(x) * len(y)
-    if pairs > FEW:
-        return select_differences(x, y, [pairs // 2], tried)[0]
     lower, upper = select_differences(x, y, [(pairs - 1) // 2, pairs // 2], tried)
     return lower + (upper - lower) / 2
 
@@ -119,7 +126,5 @@ def mean_difference(x: Floats, y: Floats, confidence: Confidence) -> Interval:
     if not math.isfinite(estimate) or min(len(x), len(y)) < FEWEST:
         return Interval(estimate if math.isfinite(estimate) else None, None, None)
     parts = [float(side.var(ddof=1)) / len(side) for side in (x, y)]
-    variance = sum(parts)
-    weights = sum(part**2 / (len(side) - 1) for part, side in zip(parts, (x, y), strict=True))
-    freedom = variance**2 / weights if weights else math.inf
-    return confidence.around(estimate, math.sqrt(variance), len(x) + len(y), freedom)
+    freedom = _freedom(parts, (len(x), len(y)))
+    return confidence.around(estimate, math.sqrt(sum(parts)), len(x) + len(y), freedom)

@@ -13,8 +13,8 @@ from processor.dashboard.statistics.intervals import Confidence
 from processor.dashboard.statistics.results import Interval, RateDifference
 
 
-def wilson(count: int, trials: int, confidence: Confidence) -> Interval:
-    """The share `count / trials`; all None where there are no trials."""
+def wilson(count: float, trials: float, confidence: Confidence) -> Interval:
+    """The share `count / trials`; all None where there are no trials. Neither need be whole (see `strata`)."""
     if not trials:
         return Interval(None, None, None)
     z2 = confidence.multiplier(trials) ** 2

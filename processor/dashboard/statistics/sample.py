@@ -14,6 +14,8 @@ Booleans = NDArray[np.bool_]
 
 #: how a trial ended, as codes of `Sample.ending`
 SUCCEEDED, FAILED, OTHER = 0, 1, 2
+#: codes of `Sample.arm` that are no arm: the trial lacks the parameter, or has a value that is too rare to be one
+LACKING, BEYOND = -1, -2
 ENDINGS: Mapping[str, int] = {"succeeded": SUCCEEDED, "failed": FAILED}
 
 
@@ -32,7 +34,7 @@ class Parameter(NamedTuple):
 class Sample(NamedTuple):
     """All trials that a filter holds, one entry of each array a trial, in no order.
 
-    `arm` are codes into `arms` (-1: the trial lacks the parameter), `run` codes into `runs`. `value` is the metric;
+    `arm` are codes into `arms` (or `LACKING`, `BEYOND`), `run` codes into `runs`. `value` is the metric;
     `has_value` says whether there is a number at all, a NaN or infinite one included. `order` is any number that grows
     with the time at which the trial ran. `defaulted`: the arm was never reported, it is a column's default.
     `looked`: the trials of which `parameters` tell, a random sample of them; None: of all.

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.dashboard.statistics.intervals import FEWEST, Confidence
+from processor.dashboard.statistics.ranks import Superiority, superiority_interval
+from processor.dashboard.statistics.rates import difference, wilson
 from processor.dashboard.statistics.results import Interval, Stratified
 from processor.dashboard.statistics.sample import Booleans, Floats, Integers, Parameter, Sample
 
@@ -37,12 +39,19 @@ class Strata:
 
 
 def _phases(run: Integers, order: Floats) -> Integers:
-    """Which fifth of its run a trial is in, by the order of its trials; coarser in small runs."""
+    """Which fifth of its run a trial is in, by the order of its trials; coarser in small runs.
+
+    Trials of one moment, as those of one batch are, go together to where the first of them belongs: nothing says which
+    of them ran before which.
+    """
     places = np.argsort(order, kind="stable")
     places = places[sort_by_group(run[places])]
     sizes = np.bincount(run) if len(run) else np.empty(0, dtype=np.int64)
     within = np.empty(len(run), dtype=np.int64)
-    within[places] = np.arange(len(run)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    starts = np.cumsum(sizes) - sizes
+    moment, of_run = order[places], run[places]
+    first = np.r_[True, (moment[1:] != moment[:-1]) | (of_run[1:] != of_run[:-1])][: len(run)]
+    within[places] = np.flatnonzero(first)[np.cumsum(first) - 1] - np.repeat(starts, sizes)
     phases = np.clip(sizes // TRIALS_OF_A_PHASE, 1, PHASES)
     return np.asarray(within * phases[run] // sizes[run])
 
@@ -127,6 +136,30 @@ def stratified_mean(codes: Integers, arm: Booleans, values: Floats, confidence: 
     return confidence.around(estimate, error, count, freedom)
 
 
+def stratified_rates(codes: Integers, arm: Booleans, event: Booleans, confidence: Confidence) -> Interval:
+    """Difference of shares within strata, in bounds that a difference of shares has.
+
+    Each arm's share is that of its strata, weighed as means are; Wilson's interval takes the number of trials that
+    would tell it as exactly, Newcombe's hybrid both (Yan and Su, Statistics in Biopharmaceutical Research 2, 2010).
+    All None where no stratum holds both arms.
+    """
+    strata = int(codes.max(initial=-1)) + 1
+    sizes = np.stack([np.bincount(codes[side], minlength=strata) for side in (~arm, arm)]).astype(float)
+    events = np.stack([np.bincount(codes[side & event], minlength=strata) for side in (~arm, arm)])
+    both = sizes.min(axis=0, initial=np.inf) > 0
+    if not both.any():
+        return _NONE
+    sizes, events = sizes[:, both], events[:, both]
+    weights = sizes[0] * sizes[1] / sizes.sum(axis=0)
+    weights /= weights.sum()
+    told = 1 / np.square(weights).dot((1 / sizes).T)
+    shares = (events / sizes) @ weights
+    sides = [
+        wilson(float(share * trials), float(trials), confidence) for share, trials in zip(shares, told, strict=True)
+    ]
+    return difference(*sides)
+
+
 def _stratified_superiority(codes: Integers, arm: Booleans, values: Floats, confidence: Confidence) -> Interval:
     """P(other > reference) for two trials of one stratum; spreads of placements are pooled over the strata by arm."""
     strata = int(codes.max(initial=-1)) + 1
@@ -146,6 +179,9 @@ def _stratified_superiority(codes: Integers, arm: Booleans, values: Floats, conf
             return Interval(estimate, None, None)
         spread = float(np.square(placed[side] - centre[side]).sum()) / freedom
         variance += spread * float((weights**2 / size).sum())
+    if not variance and (per != 0.5).any():  # arms that don't overlap in any stratum: as `ranks` has it
+        smaller = int(min(arm.sum(), (~arm).sum()))
+        return superiority_interval(Superiority(estimate, 0.0, math.inf), smaller, len(values), confidence)
     found = confidence.around(estimate, math.sqrt(variance), len(values))
     return Interval(estimate, max(0.0, found.low or 0.0), min(1.0, found.high if found.high is not None else 1.0))
 

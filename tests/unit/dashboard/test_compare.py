@@ -148,6 +148,9 @@ def test_a_direction_that_nobody_knows_leaves_better_unsaid() -> None:
         ("accuracy", "higher"), ("val_accuracy", "higher"), ("valAccuracy", "higher"), ("loss", "lower"),
         ("val/loss", "lower"), ("accuracy_loss", "lower"), ("neg_mean_squared_error", "higher"), ("RMSE", "lower"),
         ("false_positive_rate", "lower"), ("true_positive_rate", "higher"), ("f1", "higher"), ("r2_score", "higher"),
+        ("negative_class_accuracy", "higher"), ("non_negative_loss", "lower"), ("negative_log_likelihood", "lower"),
+        ("neg_brier_score", "higher"), ("mAP50", "higher"), ("ROCAUC", "higher"),
+        ("neg_root_mean_squared_error", "higher"),
         ("R2", "higher"), ("quux", "unknown"), ("", "unknown"), ("training time", "lower"), ("glossary", "unknown"),
     ],
 )  # fmt: skip
@@ -280,3 +283,75 @@ def test_arms_that_are_alike_are_stratified_by_all_trials() -> None:
     (found,) = compared(alike).contrasts
     assert found.stratified.by == ("run", "phase of the run")
     assert found.stratified.matched_reference + found.stratified.matched_other == int(trials.finite.sum())
+
+
+@pytest.mark.parametrize("scale", [1e-320, 1e-200, 1.0, 1e80, 1e160, 1e300])
+@pytest.mark.parametrize("validity", ["fixed", "always"])
+def test_one_value_that_exploded_takes_no_figure_of_the_others_away(scale: float, validity: Any) -> None:
+    """Squares of such values are no doubles; a diverged loss is what the page is for."""
+    random = np.random.default_rng(8)
+    value = random.normal(size=240)
+    value[7] = value[150] = scale
+    arm, run = random.random(240) < 0.5, np.repeat([0, 1, 2], 80)
+    trials = sample(arm, value, run=run)._replace(parameters=(Parameter("lr", numbers=value[::-1]),))
+    (found,) = compared(trials, validity=validity).contrasts
+    assert found.effect.shift.low is not None
+    assert found.effect.superiority.low is not None
+    assert found.per_run.pooled is not None
+    assert all(math.isfinite(one) for one in numbers(msgspec.to_builtins(found)))
+    scaled = sample(arm, np.clip(value * scale, -1e308, 1e308), run=run)
+    assert compared(scaled, validity=validity).contrasts[0].per_run.runs_with_both == 3
+
+
+def test_the_shift_is_the_median_of_all_differences_where_values_tie_however_many_there_are() -> None:
+    for count in (100, 300, 1000):
+        arm = np.repeat([0, 1], count)
+        value = np.concatenate([np.zeros(count), np.tile([0.0, 1.0], count // 2)])
+        shifts = [
+            compared(sample(arm, value), reference=one).contrasts[0].effect.shift.estimate for one in ("false", "true")
+        ]
+        assert shifts == [0.5, -0.5]
+
+
+def test_trials_of_one_moment_are_in_one_phase_in_whatever_order_they_are_read() -> None:
+    random = np.random.default_rng(9)
+    arm, value = random.random(200) < 0.5, random.normal(size=200)
+    order = np.repeat([1.0, 2.0, 2.0, 3.0], 50)
+    read = [random.permutation(200) for _ in range(5)]
+    found = [compared(sample(arm[one], value[one], order=order[one])).contrasts[0].stratified for one in read]
+    assert {one.strata for one in found} == {3}
+    assert len({f"{one.mean_difference.estimate:.9f}" for one in found if one.mean_difference}) == 1
+
+
+def test_arms_that_don_t_overlap_within_strata_are_no_surer_than_they_are_without() -> None:
+    arm = np.repeat([0, 1], 12)
+    (found,) = compared(sample(arm, np.arange(24.0) + 100 * arm, order=np.zeros(24))).contrasts
+    assert found.stratified.superiority == found.effect.superiority
+    assert found.effect.superiority.low == pytest.approx(0.025 ** (1 / 12))
+
+
+def test_a_difference_of_shares_within_strata_is_that_of_newcombe_and_stays_one() -> None:
+    arm = np.repeat([0, 1], [13, 13])
+    ending = np.r_[np.zeros(13), np.ones(12), 0].astype(np.int64)
+    (found,) = compared(sample(arm, np.arange(26.0), ending=ending, order=np.zeros(26))).contrasts
+    assert found.failures.stratified is not None
+    pairs = zip(
+        msgspec.structs.astuple(found.failures.stratified),
+        msgspec.structs.astuple(found.failures.difference),
+        strict=True,
+    )
+    assert all(mine == pytest.approx(raw) for mine, raw in pairs)
+    assert (found.failures.stratified.high or 2) <= 1
+    run = np.random.default_rng(1).integers(0, 3, 26)
+    (found,) = compared(sample(arm, np.arange(26.0), ending=np.array(arm), run=run)).contrasts
+    assert found.failures.stratified is not None
+    assert found.failures.stratified.low is not None
+    assert found.failures.stratified.low > 0
+    assert found.failures.stratified.high == 1
+
+
+def test_values_too_rare_to_be_an_arm_are_not_said_to_lack_the_parameter() -> None:
+    arm = np.array([0] * 20 + [1] * 20 + [-1] * 3 + [-2] * 5)
+    told = {one.why: one.count for one in compared(sample(arm, np.arange(48.0))).left_out}
+    assert told["the trial lacks the parameter"] == 3
+    assert told["its value is none of the most frequent 50"] == 5

@@ -125,7 +125,7 @@ def test_shares_differ_as_by_newcombe(reference: tuple[int, int], other: tuple[i
 def test_runs_are_pooled_as_by_statsmodels(seed: int) -> None:
     random = np.random.default_rng(seed)
     effects, variances = random.normal(0.3, 0.5, 9).tolist(), (random.random(9) * 0.1 + 0.01).tolist()
-    found, weights = pool(effects, variances, SURE, 900)
+    found, weights = pool(effects, np.sqrt(variances).tolist(), SURE, 900)
     assert found is not None
     oracle = combine_effects(np.array(effects), np.array(variances), method_re="dl")
     assert (found.shift.estimate, found.tau2, found.i2) == pytest.approx(

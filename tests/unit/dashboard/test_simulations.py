@@ -89,7 +89,7 @@ def test_runs_that_differ_among_each_other_are_pooled_with_enough_doubt() -> Non
     def pooled(random: Any) -> Interval:
         variances = random.uniform(0.01, 0.1, 8)
         effects = random.normal(0.3, np.sqrt(variances + 0.05))
-        found, _ = pool(effects.tolist(), variances.tolist(), SURE, 800)
+        found, _ = pool(effects.tolist(), np.sqrt(variances).tolist(), SURE, 800)
         assert found is not None
         return found.shift
 
@@ -192,3 +192,19 @@ def test_a_sampler_that_learns_misleads_the_raw_figure_and_phases_mend_most_of_i
     raw, adjusted = signs(found)
     assert raw > 0.1
     assert abs(adjusted) < raw / 5
+
+
+def test_looks_after_each_run_raise_the_alarm_at_most_one_time_in_twenty() -> None:
+    """Runs differ among each other, and nothing is better: the next run, not the next trial, is the next look."""
+
+    def alarmed(random: Any, confidence: Confidence) -> bool:
+        effects, errors = random.normal(0, np.sqrt(1 + 0.04), 30).tolist(), [0.2] * 30
+        looks = (pool(effects[:runs], errors[:runs], confidence, 100 * runs)[0] for runs in range(2, 31))
+        return any(one is not None and not holds(one.shift, 0) for one in looks)
+
+    def false_alarms(confidence: Confidence) -> float:
+        random = np.random.default_rng(2)
+        return float(np.mean([alarmed(random, confidence) for _ in range(300)]))
+
+    assert false_alarms(Confidence(validity="always")) <= 0.05
+    assert false_alarms(Confidence()) > 0.15
