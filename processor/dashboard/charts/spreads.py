@@ -31,12 +31,12 @@ class Spread(msgspec.Struct, frozen=True):
 
 
 def spreads(trials: Sequence[Sampled]) -> tuple[list[Spread], tuple[float, float] | None]:
-    """Of the arms, and the range that the bins share: from the 1st to the 99th percentile of both together."""
+    """Of the arms, and the range that the bins share: all values of both, but for some far beyond all others."""
     values = {arm: sorted(_finite(trials, arm)) for arm, _, _ in ARMS}
     together = sorted([*values[True], *values[False]])
     if not together:
         return [], None
-    low, high = quantile(together, 0.01), quantile(together, 0.99)
+    low, high = _range(together)
     found = []
     for arm, _, _ in ARMS:
         bins = [0] * BINS
@@ -50,6 +50,17 @@ def spreads(trials: Sequence[Sampled]) -> tuple[list[Spread], tuple[float, float
         size = sum(one.arm is arm for one in trials)
         found.append(Spread(arm, size, len(mine), shares, len(mine) - len(inside), tuple(bins)))
     return found, (low, high)
+
+
+def _range(together: Sequence[float]) -> tuple[float, float]:
+    """From the 1st to the 99th percentile, and to the end on a side that is no farther off than these are apart: the
+    best trial is there, and one that diverged leaves the others their room.
+    """
+    low, high = quantile(together, 0.01), quantile(together, 0.99)
+    half = high / 2 - low / 2
+    least = together[0] if not half or low / 2 - together[0] / 2 <= half else low
+    greatest = together[-1] if not half or together[-1] / 2 - high / 2 <= half else high
+    return least, greatest
 
 
 def _finite(trials: Sequence[Sampled], arm: bool) -> list[float]:

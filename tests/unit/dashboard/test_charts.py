@@ -6,6 +6,7 @@ import math
 import re
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -76,6 +77,20 @@ def test_bins_and_values_beyond_the_picture_are_all_finite_values(values: list[f
     assert sum(sum(one.bins) + one.outside for one in found) == sum(one.finite for one in found) == finite
     assert sum(one.trials for one in found) == (len(trials) if found else 0)
     assert_drawable(spread_picture(found, bounds, MARKUP))
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], [float(at) for at in range(100)], [1.0] * 200 + [5.0]])
+def test_the_least_and_the_greatest_value_are_drawn(values: list[float]) -> None:
+    found, bounds = spreads([trial(at, value) for at, value in enumerate(values)])
+    assert bounds == (min(values), max(values))
+    assert sum(one.outside for one in found) == 0
+
+
+def test_a_value_that_diverged_leaves_the_others_their_room() -> None:
+    found, bounds = spreads([trial(at, float(at % 50)) for at in range(300)] + [trial(300, 1e9)])
+    assert bounds is not None
+    assert bounds[1] < 100
+    assert sum(one.outside for one in found) == 1
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
