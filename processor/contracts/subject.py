@@ -97,12 +97,15 @@ class Subject:
             parsed = _parse_foreign(writer)
             refers = isinstance(writer, Mapping) and REFERENCES in writer  # which none of our versions does
             mark = b"" if refers else fingerprint(parsed)
+            read = compile_plain_reader(parsed, self._unwrapped)
         except BadSchema as error:
             why = "" if isinstance(error, Unparsed) else f": {error}"
             return Problem("", f"what the registry has is no Avro schema{why}", "unknown_schema")
+        except RecursionError:  # types that name each other nest deeper than the text of the schema
+            return Problem("", "what the registry has is a schema whose types nest too deep", "unknown_schema")
         known = self.by_fingerprint.get(mark)
         version = known.version if known else self.version_of(field_names(parsed))
-        return compile_plain_reader(parsed, self._unwrapped), version
+        return read, version
 
 
 def _parse_foreign(writer: Any) -> Parsed:

@@ -59,7 +59,7 @@ def parse(definition: Any, references: Iterable[Any] = ()) -> Parsed:
         _check(root, names, "", set())
     except KeyError as error:
         raise Unparsed(f"{error.args[0]!r} is missing") from None
-    except (SchemaParseException, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (SchemaParseException, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise Unparsed(f"{error}" or type(error).__name__) from None
     return parsed
 
@@ -144,6 +144,8 @@ def may_be_empty(type_: Type, names: Names, seen: set[str] | None = None) -> boo
 def _check(type_: Type, names: Names, path: str, seen: set[str]) -> None:
     """What the specification asks and fastavro lets pass. Raises `BadSchema`."""
     kind, definition = resolve(type_, names)
+    if kind in NAMED:
+        _check_aliases(definition, path or definition["name"])
     if kind == "union":
         _check_union(definition, names, path)
         for branch in definition:
@@ -160,7 +162,9 @@ def _check(type_: Type, names: Names, path: str, seen: set[str]) -> None:
         if unwraps(definition):
             _check_unwrapped(definition, names, path)
         for field in definition["fields"]:
-            _check(field["type"], names, f"{path}.{field['name']}".lstrip("."), seen)
+            place = f"{path}.{field['name']}".lstrip(".")
+            _check_aliases(field, place)
+            _check(field["type"], names, place, seen)
 
 
 def _check_names(record: Mapping[str, Any], path: str) -> None:
@@ -171,6 +175,13 @@ def _check_names(record: Mapping[str, Any], path: str) -> None:
             raise BadSchema(f"{path or record['name']}: {name!r} is no Avro name")
         if names.count(name) > 1:
             raise BadSchema(f"{path or record['name']}: has two fields {name}")
+
+
+def _check_aliases(owner: Mapping[str, Any], place: str) -> None:
+    """Of a named type or a field; they are looked up as names, so whatever else stands there is refused ("Aliases")."""
+    aliases = owner.get("aliases", [])
+    if not isinstance(aliases, list) or not all(isinstance(alias, str) for alias in aliases):
+        raise BadSchema(f"{place}: its aliases are no list of names")
 
 
 def _check_unwrapped(record: Mapping[str, Any], names: Names, path: str) -> None:

@@ -6,6 +6,7 @@ import io
 import json
 import time
 import tracemalloc
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -392,6 +393,104 @@ def test_a_writer_that_is_no_schema_is_an_unknown_one_in_our_own_words(writer: A
     assert problem.message.startswith("what the registry has is no Avro schema")
     assert "Error" not in problem.message
     assert "unhashable" not in problem.message
+
+
+EVERY_ATTRIBUTE: dict[str, Any] = {
+    "type": "record",
+    "name": "TrialReport",
+    "namespace": "a.b",
+    "doc": "d",
+    "aliases": ["Old"],
+    "references": [{"type": "enum", "name": "a.b.Far", "symbols": ["A", "B"]}],
+    "fields": [
+        {"name": "run_id", "type": "string", "doc": "x", "order": "ascending", "aliases": ["t"], "default": ""},
+        {"name": "e", "type": {"type": "enum", "name": "E", "symbols": ["A"], "default": "A", "aliases": ["EE"]}},
+        {
+            "name": "f",
+            "type": {
+                "type": "fixed",
+                "name": "F",
+                "size": 4,
+                "logicalType": "decimal",
+                "precision": 4,
+                "scale": 2,
+                "aliases": ["x.G"],
+            },
+        },
+        {"name": "u", "type": ["null", {"type": "map", "values": {"type": "array", "items": "int"}}], "default": None},
+        {"name": "n", "type": {"type": "record", "name": "N", "fields": [{"name": "value", "type": "Far"}]}},
+    ],
+}
+WRONG: list[Any] = [
+    None,
+    True,
+    -1,
+    2**70,
+    float("inf"),
+    "",
+    "\ud800",
+    "record",
+    [],
+    [None],
+    [[]],
+    [{}],
+    {},
+    {"type": []},
+]
+
+
+def places(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield place
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*place, key))
+
+
+def with_value(value: Any, place: tuple[Any, ...], wrong: Any) -> Any:
+    if not place:
+        return wrong
+    changed = dict(value) if isinstance(value, dict) else list(value)
+    changed[place[0]] = with_value(value[place[0]], place[1:], wrong)
+    return changed
+
+
+def read_as(writer: Any) -> Any:
+    return CATALOGUE.written_confluent(SUBJECT, b"\x00\x00\x00\x00\x09" + b"\x00" * 8, writer)
+
+
+def test_a_writers_schema_may_have_every_attribute() -> None:
+    datum = {"run_id": "", "e": "A", "f": Decimal(0), "u": None, "n": {"value": "A"}}
+    assert read_as(EVERY_ATTRIBUTE) == (datum, 1)
+
+
+@pytest.mark.parametrize("place", list(places(EVERY_ATTRIBUTE)), ids=str)
+def test_any_json_in_the_place_of_any_part_of_a_writers_schema_is_data_or_a_problem(place: tuple[Any, ...]) -> None:
+    for wrong in WRONG:
+        found = read_as(with_value(EVERY_ATTRIBUTE, place, wrong))
+        assert isinstance(found, Problem | tuple)
+
+
+@given(JSON, JSON, st.sampled_from(list(places(EVERY_ATTRIBUTE))))
+def test_any_json_as_a_writers_schema_is_data_or_a_problem(whole: Any, part: Any, place: tuple[Any, ...]) -> None:
+    assert isinstance(read_as(whole), Problem | tuple)
+    assert isinstance(read_as(with_value(EVERY_ATTRIBUTE, place, part)), Problem | tuple)
+
+
+@pytest.mark.parametrize("aliases", [None, "Old", [None], [3], [{}]])
+@pytest.mark.parametrize("place", [(), ("fields", 0), ("fields", 1, "type"), ("fields", 2, "type")], ids=str)
+def test_aliases_that_are_no_names_make_a_writer_an_unknown_one(place: tuple[Any, ...], aliases: Any) -> None:
+    problem = read_as(with_value(EVERY_ATTRIBUTE, (*place, "aliases"), aliases))
+    assert isinstance(problem, Problem)
+    assert problem.kind == "unknown_schema"
+
+
+def test_types_that_nest_by_their_names_beyond_the_stack_are_an_unknown_schema() -> None:
+    types: list[Any] = [{"type": "record", "name": "E0", "fields": []}]
+    for level in range(1, 3000):
+        types.append({"type": "record", "name": f"E{level}", "fields": [{"name": "a", "type": f"E{level - 1}"}]})
+    problem = read_as([*types, {"type": "array", "items": "E2999"}])
+    assert isinstance(problem, Problem)
+    assert problem.kind == "unknown_schema"
 
 
 def test_a_writers_array_of_nothing_cannot_make_us_loop() -> None:
