@@ -174,10 +174,9 @@ class _Compiler:
         return wire.fixed_reader(writer["size"])
 
     def _enum(self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str) -> Read:
-        table: list[str | None] = [
-            symbol if symbol in reader["symbols"] else reader.get("default") for symbol in writer["symbols"]
-        ]
-        lost = [symbol for symbol, known in zip(writer["symbols"], table, strict=True) if known is None]
+        known = frozenset(reader["symbols"])
+        table: list[str | None] = [symbol if symbol in known else reader.get("default") for symbol in writer["symbols"]]
+        lost = [symbol for symbol, read in zip(writer["symbols"], table, strict=True) if read is None]
         if lost:
             self.misfits.append(
                 Misfit(path, f"{', '.join(lost)} is no symbol of {reader['name']}, which has no default")

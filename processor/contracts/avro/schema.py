@@ -169,12 +169,14 @@ def _check(type_: Type, names: Names, path: str, seen: set[str]) -> None:
 
 def _check_names(record: Mapping[str, Any], path: str) -> None:
     """Fields have names of their own, in the letters that every language can use ("Names")."""
-    names = [field["name"] for field in record["fields"]]
-    for name in (record["name"], *names):
+    names: set[str] = set()
+    for name in (record["name"], *(field["name"] for field in record["fields"])):
         if not _NAME.fullmatch(name):
             raise BadSchema(f"{path or record['name']}: {name!r} is no Avro name")
-        if names.count(name) > 1:
-            raise BadSchema(f"{path or record['name']}: has two fields {name}")
+    for field in record["fields"]:
+        if field["name"] in names:
+            raise BadSchema(f"{path or record['name']}: has two fields {field['name']}")
+        names.add(field["name"])
 
 
 def _check_aliases(owner: Mapping[str, Any], place: str) -> None:

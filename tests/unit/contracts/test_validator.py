@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.contracts.avro.problem import Problem
-from processor.contracts.avro.reader import compile_reader
-from processor.contracts.avro.schema import may_be_empty, parse
+from processor.contracts.avro.reader import compile_plain_reader, compile_reader
+from processor.contracts.avro.schema import BadSchema, may_be_empty, parse
 from processor.contracts.avro.validator import compile_validator
 from processor.contracts.avro.writer import compile_writer
 from processor.contracts.catalogue import Catalogue
@@ -385,3 +385,34 @@ def test_a_record_that_holds_itself_may_be_empty_unless_a_part_needs_a_byte() ->
     assert may_be_empty("R", {"R": {"type": "record", "name": "R", "fields": [own]}})
     fields = [own, {"name": "text", "type": "string"}]
     assert not may_be_empty("R", {"R": {"type": "record", "name": "R", "fields": fields}})
+
+
+class CountedText(str):
+    """Text that counts how often it is compared."""
+
+    __slots__ = ()
+    compared = 0
+
+    def __eq__(self, other: object) -> bool:
+        CountedText.compared += 1
+        return super().__eq__(other)
+
+    __hash__ = str.__hash__
+
+
+@pytest.mark.parametrize("kind", ["record", "enum"])
+def test_the_names_of_a_writers_schema_are_not_each_compared_to_all_others(kind: str) -> None:
+    names = [CountedText(f"n{number}") for number in range(500)]
+    fields = [{"name": name, "type": "int"} for name in names]
+    parsed = parse({"type": kind, "name": "R", "fields": fields, "symbols": names})
+    CountedText.compared = 0
+    compile_plain_reader(parsed)
+    compile_reader(parsed, parsed)
+    parse({"type": "record", "name": "R", "fields": fields})
+    assert CountedText.compared < 20 * len(names)
+
+
+def test_a_record_with_two_fields_of_one_name_is_no_schema() -> None:
+    fields = [{"name": name, "type": "int"} for name in "aba"]
+    with pytest.raises(BadSchema, match="has two fields a"):
+        parse({"type": "record", "name": "R", "fields": fields})
