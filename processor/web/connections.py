@@ -13,10 +13,12 @@ import time
 from typing import Any, ClassVar, NamedTuple
 
 import structlog
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from processor.web.meters import Meters
 from processor.web.refusals import RETRY_SECONDS
+from processor.web.upgrades import new_parser, plain_head
 
 log = structlog.get_logger(__name__)
 
@@ -148,9 +150,25 @@ class BoundedProtocol(HttpToolsProtocol):
             self.head_since = time.monotonic()
         if self._in_head:
             self.head_bytes += len(data)
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            while data:
+                data = self._read(data)
+        except HttpParserError:
+            self.send_400_response("")
         if self._in_head and self.head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse_head()
+
+    def _read(self, data: bytes) -> bytes:
+        """What is left to read: behind a head that asks for another protocol, that head anew and all that follows."""
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as asked:
+            version = self.parser.get_http_version()
+            head = plain_head(self.parser.get_method(), self.url, version, self.headers)
+            self.parser = new_parser(self)
+            return head + data[asked.args[0] :]
+        return b""
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -177,6 +195,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._check_framing()
+        if self.parser.should_upgrade():
+            return  # see `_read`
         self._in_head, self.head_since, self.head_bytes = False, None, 0
         self.connections_open.work(self)
         super().on_headers_complete()
@@ -189,12 +209,16 @@ class BoundedProtocol(HttpToolsProtocol):
             self._fail(400, "bad_request", "a header is there twice of which there is one")
         if lengths > 1 or codings > 1 or (lengths and codings):
             self._fail(400, "bad_request", "the length of the body is said twice")
+        if self.parser.get_method() == b"CONNECT":
+            self._fail(400, "bad_request", "this is no proxy")
         if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
             self._fail(400, "bad_request", "there must be one Host")
         if any(name == b"transfer-encoding" and value.lower() != b"chunked" for name, value in self.headers):
             self._fail(400, "bad_request", "the only transfer coding is chunked")
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         self._in_head = True
         super().on_message_complete()
 

@@ -62,6 +62,49 @@ def test_what_two_readers_may_read_in_two_ways_is_refused(head: bytes) -> None:
     assert (answer.count(b"HTTP/1.1"), sender.sent) == (1, [])
 
 
+UPGRADES = [
+    b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n",
+    b"Connection: keep-alive\r\nconnection: upgrade\r\nupgrade: TLS/1.2\r\nUpgrade: websocket\r\n",
+]
+
+
+@pytest.mark.parametrize("asking", UPGRADES)
+def test_a_request_that_asks_for_another_protocol_is_read_in_this_one(asking: bytes) -> None:
+    """As `curl --http2` and Java's HttpClient ask, at any cut, and with others before and behind it."""
+    sender = Sender()
+    sized = HEAD + asking + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
+    chunked = HEAD + asking + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
+    plain = b"GET /live HTTP/1.1\r\nHost: gateway\r\n" + asking + b"\r\n"
+    with serving(sender) as served:
+        answer = served.ask(GOOD + sized + chunked + plain + sized + LAST)
+        assert answer.count(b"HTTP/1.1 202") == 5
+        assert answer.count(b"HTTP/1.1 200") == 1
+        with served.connect() as opened:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for byte in sized + LAST:
+                opened.sendall(bytes([byte]))
+            answer = read_all(opened)
+        assert answer.count(b"HTTP/1.1 202") == 2
+    assert [message.value for message in sender.sent] == [BODY] * 7
+
+
+@pytest.mark.parametrize("asking", UPGRADES)
+def test_asking_for_another_protocol_gets_past_no_bound(asking: bytes) -> None:
+    sender = Sender()
+    both = b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with serving(sender, Setup(times=Times(0.5, 5.0, 30.0))) as served:
+        for head in (both, b"Content-Length: 3\r\nHost: other\r\n\r\n", b"Content-Length: 3, 3\r\n\r\n"):
+            answer = served.ask(HEAD + asking + head + BODY + GOOD)
+            assert (status_of(answer), answer.count(b"HTTP/1.1")) == (400, 1)
+        assert status_of(served.ask(HEAD + asking + b"X: " + b"x" * MAX_HEAD_BYTES + b"\r\n\r\n")) == 431
+        assert status_of(served.ask(HEAD + asking + b"".join(b"X%d: y\r\n" % one for one in range(200)))) == 431
+        assert status_of(served.ask(HEAD + asking)) == 408
+        assert status_of(served.ask(b"CONNECT /v1/reports HTTP/1.1\r\nHost: gateway\r\n\r\n" + GOOD)) == 400
+        ahead = b"GET /live HTTP/1.1\r\nHost: gateway\r\n" + asking + b"\r\n"
+        assert served.ask(ahead * 2000).count(b"HTTP/1.1 200") < 100
+    assert sender.sent == []
+
+
 @pytest.mark.parametrize(
     "chunks",
     [b"5 \r\nhello\r\n0\r\n\r\n", b"-1\r\nx", b"5\nhello\n0\n\n", b"FFFFFFFFFFFFFFFFF\r\nx", b"3\r\nhello\r\n"],
