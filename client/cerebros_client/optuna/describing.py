@@ -11,6 +11,7 @@ from optuna import Study
 from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial, TrialState
 
+from cerebros_client import words
 from cerebros_client.optuna.attributes import ARTIFACT_URI, MLFLOW_RUN_ID, OURS, SPECTRAL_NORM, read_failure
 from cerebros_client.spectral import has_spectral_norm
 from cerebros_client.spectral.configurations import SWITCHES, plain
@@ -39,7 +40,7 @@ def describe(study: Study, trial: FrozenTrial) -> dict[str, Any]:
         "metrics": _metrics(study, trial, warnings),
         "parameters": trial.params,
         "spectral_norm": _spectral_norm(trial, warnings),
-        "mlflow_run_id": _text(trial.user_attrs.get(MLFLOW_RUN_ID)),
+        "mlflow_run_id": _mlflow_run_id(trial, warnings),
         "artifact_uri": _text(trial.user_attrs.get(ARTIFACT_URI)),
         "duration_ms": _duration_ms(trial),
     }
@@ -92,6 +93,15 @@ def _spectral_norm(trial: FrozenTrial, warnings: list[str]) -> bool:
     if had != suggested and _has_choice(trial):
         warnings.append(f"spectral_norm was suggested as {suggested}, the model says {had}")
     return had
+
+
+def _mlflow_run_id(trial: FrozenTrial, warnings: list[str]) -> str | None:
+    """What can't be an id is told, and costs the trial its link, not its row."""
+    try:
+        return words.mlflow_id(_text(trial.user_attrs.get(MLFLOW_RUN_ID)))
+    except ValueError as error:
+        warnings.append(f"left out: {error}")
+        return None
 
 
 def _has_choice(trial: FrozenTrial) -> bool:

@@ -17,6 +17,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
+from cerebros_client import words
 from cerebros_client.optuna.attributes import ORIGIN
 from cerebros_client.optuna.describing import FINISHED, describe, name_of
 from cerebros_client.optuna.watching import Objective, watch
@@ -65,7 +66,7 @@ def optimize(
     """`study.optimize(objective, **options)` that reports every trial; on the way out also those nobody reported.
 
     `run_id` is the study's name unless given. Raises what `study.optimize` raises, and `UndeliveredError` where the
-    last reports can't even be queued.
+    last reports can't even be queued. A trial that no report can be made of is logged, and stops no other.
     """
     report = callback(reporter, run_id=run_id)
     try:
@@ -87,22 +88,36 @@ def reconcile(study: Study, reporter: TrialReporter, *, run_id: str | None = Non
 
     Where the storage has a heartbeat, trials of workers that died are failed first, as Optuna does when the next
     trial starts. Without one, nobody can tell such a trial from a running one: `running` counts them.
-    Raises what the storage raises, and `UndeliveredError` as `report`.
+    A trial that no report can be made of is logged and not counted. Raises what the storage raises, `ValueError` for
+    a name that is no run's id, and `UndeliveredError` as `report`.
     """
     _fail_stale(study)
     trials = study.get_trials(deepcopy=False)
     finished = [trial for trial in trials if trial.state in FINISHED and ORIGIN not in trial.user_attrs]
-    for trial in finished:
-        _report(study, trial, reporter, run_id)
-    return Reconciled(len(finished), sum(trial.state == TrialState.RUNNING for trial in trials))
+    reported = _report_all(study, finished, reporter, run_id)
+    return Reconciled(reported, sum(trial.state == TrialState.RUNNING for trial in trials))
 
 
 def _report_rest(study: Study, reporter: TrialReporter, run_id: str | None) -> None:
     _fail_stale(study)
     sent = _sent.get(reporter, set())
-    for trial in study.get_trials(deepcopy=False, states=FINISHED):
-        if ORIGIN not in trial.user_attrs and _mark(study, trial, run_id) not in sent:
+    trials = study.get_trials(deepcopy=False, states=FINISHED)
+    left = [one for one in trials if ORIGIN not in one.user_attrs and _mark(study, one, run_id) not in sent]
+    _report_all(study, left, reporter, run_id)
+
+
+def _report_all(study: Study, trials: Iterable[FrozenTrial], reporter: TrialReporter, run_id: str | None) -> int:
+    """How many are reported. One that can't be, for a time that is to come or a value of its own, stops no other."""
+    words.identifier(run_id or name_of(study), "run_id")  # nor would any other be
+    reported = 0
+    for trial in trials:
+        try:
             _report(study, trial, reporter, run_id)
+        except (ValueError, TypeError) as error:
+            log.error("%s/%d can't be reported: %s", run_id or name_of(study), trial.number, error)
+        else:
+            reported += 1
+    return reported
 
 
 def _fail_stale(study: Study) -> None:

@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 import types
+from datetime import timedelta
 from typing import Any
 
 import optuna
@@ -15,6 +16,7 @@ from optuna.trial import TrialState
 
 from tests.support.sink import SinkReporter, as_reporter
 from tests.unit.client.optuna.conftest import check_rows
+from tests.unit.client.sending import recorded
 
 
 def objective(trial: optuna.Trial) -> float:
@@ -131,6 +133,40 @@ def test_a_report_that_fails_does_not_end_the_study_and_is_sent_at_its_end(
         optimize(study, objective, as_reporter(sink), n_trials=4)
     check_rows(sink, study)
     assert "digits/0 is not reported" in caplog.text
+
+
+@pytest.mark.parametrize("value", ["x" * 600, "a\x00b"])
+def test_an_mlflow_run_that_can_be_none_costs_a_trial_its_link_and_no_row(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    study.add_trial(optuna.trial.create_trial(value=1.0, user_attrs={"mlflow_run_id": value}))
+    reporter, recorder = recorded(monkeypatch)
+    optimize(study, objective, reporter, n_trials=2)
+    assert reconcile(study, reporter).reported == len(study.trials)
+    rows = {document["trial_id"]: document for document in recorder.documents}
+    assert sorted(rows) == [str(trial.number) for trial in study.trials]
+    for trial in study.trials:
+        told = [one for one in rows[str(trial.number)]["warnings"] if "left out: mlflow_run_id" in one]
+        assert len(told) == len(trial.user_attrs)
+
+
+def test_a_trial_that_can_not_be_reported_stops_none_behind_it(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its worker's clock was a day ahead."""
+    early = optuna.trial.create_trial(value=1.0)
+    assert early.datetime_complete
+    early.datetime_complete += timedelta(days=1)
+    study.add_trial(early)
+    reporter, recorder = recorded(monkeypatch)
+    optimize(study, objective, reporter, n_trials=1)
+    assert reconcile(study, reporter).reported == 1
+    study.add_trial(optuna.trial.create_trial(value=2.0))
+    optimize(study, objective, reporter, n_trials=1)
+    assert {document["trial_id"] for document in recorder.documents} == {"1", "2", "3"}
+    assert "digits/0 can't be reported: at lies in the future" in caplog.text
+    with pytest.raises(ValueError, match="run_id has 600 characters"):
+        reconcile(study, reporter, run_id="r" * 600)
 
 
 def test_what_the_objective_raised_is_raised_though_reports_fail(study: optuna.Study, sink: SinkReporter) -> None:
