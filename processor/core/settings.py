@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -103,6 +104,11 @@ class KafkaSettings(ProcessSettings):
     )
     group_id: str = Field("cerebros-processor", min_length=1, description="consumer group of ingest")
 
+    @field_validator("group_id")
+    @classmethod
+    def _is_a_group(cls, value: str) -> str:
+        return _line(value)
+
     @field_validator("kafka_bootstrap_servers")
     @classmethod
     def _host_and_port(cls, value: str) -> str:
@@ -159,6 +165,8 @@ class TopicSettings(KafkaSettings):
     def _reads_what_it_does_not_write(self) -> Self:
         if self.raw_topic in (self.events_topic, self.dead_letter_topic):
             raise ValueError(f"{PREFIX}RAW_TOPIC is a topic that is written to as well")
+        if self.events_topic == self.dead_letter_topic:
+            raise ValueError(f"{PREFIX}EVENTS_TOPIC and {PREFIX}DEAD_LETTER_TOPIC are one topic, they must be two")
         return self
 
     @property
@@ -309,6 +317,11 @@ class IngestSettings(PipelineSettings, HealthSettings):
         description="wait this long for a fuller batch; 0: write as soon as the database is free",
     )
 
+    @field_validator("group_instance_id")
+    @classmethod
+    def _is_a_name(cls, value: str | None) -> str | None:
+        return value if value is None else _line(value)
+
 
 class RelaySettings(TopicSettings, DatabaseSettings, HaltSettings, HealthSettings):
     """Of `processor relay`."""
@@ -326,6 +339,11 @@ class RelaySettings(TopicSettings, DatabaseSettings, HaltSettings, HealthSetting
         description="bytes in one Kafka transaction at the most (one packet always fits)",
     )
     event_source: str = Field("/cerebros/processor", min_length=1, description="ce_source of the events")
+
+    @field_validator("relay_id", "event_source")
+    @classmethod
+    def _is_a_line(cls, value: str | None) -> str | None:
+        return value if value is None else _line(value)
 
     @property
     def identity(self) -> Identity:
@@ -537,6 +555,15 @@ def _address(value: str) -> str:
     host, _, port = value.rpartition(":")
     if not host or not (port == "0" or _is_port(port)) or (":" in host and not re.fullmatch(r"\[[^\]]+\]", host)):
         raise ValueError("must be host:port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080")
+    return value
+
+
+def _line(value: str) -> str:
+    """What the client takes as a name: it aborts the process at one of blanks alone."""
+    if not value.strip():
+        raise ValueError("must be more than blanks")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+        raise ValueError("must be text of one line, without control characters")
     return value
 
 

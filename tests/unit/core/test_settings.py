@@ -136,6 +136,11 @@ WRONG = [
     ("RAW_TOPIC", "trials raw"),
     ("EVENTS_TOPIC", "a/b"),
     ("DEAD_LETTER_TOPIC", "x" * 250),
+    *[
+        (name, value)
+        for name in ("GROUP_ID", "GROUP_INSTANCE_ID", "RELAY_ID", "EVENT_SOURCE")
+        for value in (" ", "\t \u00a0", "a\nb", "a\r", "\x1b[2J", "a\x7f", "a\u0085b", "a\u2028b", "\udcff")
+    ],
     ("GROUP_PROTOCOL", "eager"),
     ("SESSION_TIMEOUT_MS", "5"),
     ("UNKNOWN_RUN", "maybe"),
@@ -190,6 +195,17 @@ def test_options_that_are_no_json_are_refused_with_what_they_should_be(monkeypat
 @pytest.mark.parametrize("other", ["EVENTS_TOPIC", "DEAD_LETTER_TOPIC"])
 def test_the_raw_topic_is_not_one_that_is_written_to(other: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "PROCESSOR_RAW_TOPIC" in refusal(monkeypatch, **{other: "cerebros.trials.raw"})
+
+
+def test_events_and_dead_letters_have_topics_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = refusal(monkeypatch, EVENTS_TOPIC="one", DEAD_LETTER_TOPIC="one")
+    assert "PROCESSOR_EVENTS_TOPIC and PROCESSOR_DEAD_LETTER_TOPIC are one topic" in said
+
+
+@pytest.mark.parametrize("name", ["GROUP_ID", "GROUP_INSTANCE_ID", "RELAY_ID", "EVENT_SOURCE"])
+def test_a_name_may_have_blanks_and_letters_of_any_language(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PREFIX + name, "поиск 搜索 3")
+    assert getattr(load_settings(Settings), name.lower()) == "поиск 搜索 3"
 
 
 @pytest.mark.parametrize(
