@@ -179,7 +179,14 @@ class Outlet:
         A producer that is given up may still commit later. That does no harm: the next one fences it first and only
         then asks what was published.
         """
-        return run_bounded(work, self._let_go, self._where)
+        try:
+            return run_bounded(work, self._let_go, self._where)
+        except SystemError as error:
+            # a client that is fenced raises in the midst of a call that goes on to tell what was not delivered, and
+            # Python then finds our callback at fault, with what was raised as its cause
+            if not isinstance(error.__cause__, KafkaException):
+                raise
+            raise self._broken(error.__cause__) from error
 
     def _let_go(self) -> None:
         """Frees the producer, which nobody uses any more."""

@@ -6,9 +6,10 @@ import itertools
 import threading
 import time
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from processor.core.errors import SetupError, TransientError, Unpublishable
 from processor.events.headers import cloud_event_headers
@@ -215,6 +216,35 @@ def test_a_defect_in_a_call_is_told_as_it_is(broker: Broker) -> None:
     outlet, producer, _ = make(broker)
     producer.flush = None  # type: ignore[method-assign, assignment]
     with pytest.raises(TypeError):
+        outlet.publish([letter(1)], ["id"])
+
+
+def fenced_in_a_callback(*_: Any) -> Any:
+    """What Python raises where the client set an exception and then told an answer: the callback is found at fault."""
+    fenced = KafkaException(KafkaError(KafkaError._FENCED, "another took over", fatal=True))
+    raise SystemError("<method 'append' of 'list' objects> returned a result with an exception set") from fenced
+
+
+@pytest.mark.parametrize(
+    ("work", "call"),
+    [
+        *[("publish", call) for call in ("poll", "flush", "send_offsets_to_transaction", "commit_transaction")],
+        *[("try_out", call) for call in ("poll", "flush", "abort_transaction")],
+    ],
+)
+def test_a_client_that_is_fenced_while_it_tells_answers_is_an_outage(broker: Broker, call: str, work: str) -> None:
+    outlet, producer, _ = make(broker)
+    broker.full = 1
+    setattr(producer, call, fenced_in_a_callback)
+    with pytest.raises(TransientError, match="another took over"):
+        outlet.publish([letter(1)], ["id"]) if work == "publish" else outlet.try_out([letter(1)])
+    assert broker.committed == []
+
+
+def test_a_system_error_of_another_cause_is_told_as_it_is(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    outlet, producer, _ = make(broker)
+    monkeypatch.setattr(producer, "flush", Mock(side_effect=SystemError("a defect")))
+    with pytest.raises(SystemError, match="a defect"):
         outlet.publish([letter(1)], ["id"])
 
 
