@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 import time
 from functools import partial
@@ -44,32 +45,44 @@ class Direct:
                 self._failed[sequence] = lost(report, trouble.reason)
 
     def flush(self, timeout_s: float) -> None:
-        """Waits for all that was accepted. Raises `UndeliveredError`, see `TrialReporter.flush`."""
-        self.wait(timeout_s)
-        if undelivered := self.undelivered():
+        """Waits for all that was accepted so far. Raises `UndeliveredError`, see `TrialReporter.flush`."""
+        last = self.last()
+        self.wait(timeout_s, last)
+        if undelivered := self.undelivered(last):
             raise UndeliveredError(undelivered)
 
-    def wait(self, timeout_s: float) -> None:
+    def last(self) -> int:
+        """The number of the latest that waits; other threads go on reporting."""
+        with self._lock:
+            return max(self._pending, default=-1)
+
+    def wait(self, timeout_s: float, last: int) -> None:
         deadline = time.monotonic() + timeout_s
-        while self._pending and (left := deadline - time.monotonic()) > 0:
+        while self._first() <= last and (left := deadline - time.monotonic()) > 0:
             self._transport.serve(min(_SERVE_S, left))
+
+    def _first(self) -> float:
+        with self._lock:
+            return min(self._pending, default=math.inf)
 
     @property
     def is_waiting(self) -> bool:
         return bool(self._pending)
 
-    def undelivered(self) -> list[Undelivered]:
-        """What failed since the last call, and what still waits."""
+    def undelivered(self, last: float = math.inf) -> list[Undelivered]:
+        """What failed since the last call, and what still waits up to that number."""
         with self._lock:
             failed, self._failed = self._failed, {}
             reason = "no confirmation yet" + (f" ({self._transport.said})" if self._transport.said else "")
-            waiting = [lost(report, reason) for report in self._pending.values()]
+            waiting = [lost(report, reason) for number, report in self._pending.items() if number <= last]
         return [*failed.values(), *waiting]
 
     def close(self, timeout_s: float) -> None:
         """Flushes, and ends the transport; what waits longer is dropped and named by the `UndeliveredError`."""
         try:
-            self.flush(timeout_s)
+            self.wait(timeout_s, self.last())
+            if undelivered := self.undelivered():
+                raise UndeliveredError(undelivered)
         finally:
             self._transport.close()
 

@@ -34,6 +34,8 @@ create table if not exists reports (
 );
 """
 _PAGE = 4096
+#: beyond every number of a report
+LAST = 2**63 - 1
 _INSERT = "insert into reports (run_id, trial_id, value, timestamp_ms, single) values (?, ?, ?, ?, ?)"
 _READ = "select seq, run_id, trial_id, value, timestamp_ms, single from reports where "
 _FOLLOWING = _READ + "seq > ? and refused is null order by seq limit ?"
@@ -87,6 +89,7 @@ class SpoolFile:
         self._asked: deque[_Asked] = deque()
         self._writer: int | None = None  # the thread that is in a transaction
         self.is_open = True
+        self.unsettled = 0  # written here, and neither confirmed nor refused
         self.cursor = 0  # of the sender: what is beyond it has not been handed over
 
     @classmethod
@@ -133,6 +136,7 @@ class SpoolFile:
             if not self.is_there():
                 raise FileNotFoundError(f"{self.path} was taken away")
             self._execute_all(_INSERT, [one.report for one in asked])
+            self.unsettled += len(asked)
         except (sqlite3.Error, OSError) as failed:
             error = failed
         for one in asked:
@@ -167,12 +171,18 @@ class SpoolFile:
         """The reports behind the cursor, in the order they came in; those refused are left out."""
         return self._read(_FOLLOWING, self.cursor, most)
 
-    def first(self, most: int) -> list[Kept]:
-        """The oldest reports that are not confirmed and not refused."""
-        return self._read(_FOLLOWING, 0, most)
+    def first(self, most: int, last: int = LAST) -> list[Kept]:
+        """The oldest reports that are not confirmed and not refused, up to that number."""
+        return [kept for kept in self._read(_FOLLOWING, 0, most) if kept.seq <= last]
 
-    def is_waiting(self) -> bool:
-        return bool(self.first(1))
+    def last(self) -> int:
+        """The number of the latest report."""
+        with _lock:
+            [found] = self._database.execute("select max(seq) from reports").fetchone()
+        return found or 0
+
+    def is_waiting(self, last: int = LAST) -> bool:
+        return bool(self.first(1, last))
 
     def _read(self, sql: str, number: int, most: int) -> list[Kept]:
         with _lock:
@@ -185,7 +195,8 @@ class SpoolFile:
         with _lock:
             self._database.execute("pragma synchronous = normal")
             try:
-                self._execute_all("delete from reports where seq = ?", [(seq,) for seq in seqs])
+                self._execute_all("delete from reports where seq = ?", rows := [(seq,) for seq in seqs])
+                self.unsettled -= len(rows)
             finally:
                 self._database.execute(f"pragma synchronous = {SYNCHRONOUS}")
         reach("forgotten")
@@ -194,6 +205,7 @@ class SpoolFile:
         """It will never be taken as it is; it stays, for a person to look at."""
         with _lock:
             self._database.execute("update reports set refused = ? where seq = ?", (reason, seq))
+            self.unsettled -= 1
             return self._read(_READ + "seq = ? limit ?", seq, 1)[0].report
 
     def offer_again(self) -> None:
@@ -209,6 +221,7 @@ class SpoolFile:
 
     def close(self) -> None:
         """Lets go of the file, and removes it where nothing is in it."""
+        self.is_open = False
         with _lock:
             with contextlib.suppress(sqlite3.Error, OSError):
                 empty = self.is_there() and sum(self.counts()) == 0

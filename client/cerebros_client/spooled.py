@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 from cerebros_client.direct import Direct, lost
 from cerebros_client.errors import Undelivered, UndeliveredError
 from cerebros_client.spool import is_damage, new_file, orphans
-from cerebros_client.spool_file import ReenteredError, SpoolFile
+from cerebros_client.spool_file import LAST, ReenteredError, SpoolFile
 from cerebros_client.spool_sender import LOOK_S, Sender
 from cerebros_client.transport import Report, Target, Transport
 
@@ -21,6 +23,10 @@ log = logging.getLogger("cerebros_client")
 
 _ASK_S = 0.02
 _NAMED = 1_000  # reports that `flush` hands back with their bytes
+
+
+#: a file, and the number of its last report that is waited for
+_Mark = tuple[SpoolFile, int]
 
 
 class Spooled:
@@ -42,6 +48,8 @@ class Spooled:
         self._direct = Direct(transport)
         self._lock = threading.RLock()
         self._own: SpoolFile | None = None
+        self._gone: list[SpoolFile] = []  # somebody took them away; the sender still reads them
+        self._damaged: deque[Undelivered] = deque()  # until somebody is told
         self._unusable_until, self._told = 0.0, False
         self.sender = Sender(transport, self._direct, lambda: self._own, self._left, self._disk_failed)
 
@@ -65,6 +73,7 @@ class Spooled:
                 gone, self._own = self._own, new_file(self._folder, self._target.name, self._max_mib)
                 if gone is not None:  # its name is; what is in it can still be read
                     self.sender.files.append(gone)
+                    self._gone = [*(file for file in self._gone if file.is_open), gone]
                 self._told = False
             return self._own
 
@@ -73,8 +82,11 @@ class Spooled:
         with self._lock:
             aside = ""
             if self._own and is_damage(error):
-                aside = f"; the file is kept as {self._own.set_aside()}"
+                unsettled = self._own.unsettled
+                aside = f"; the file is kept as {(path := self._own.set_aside())}"
                 self._own = None
+                if unsettled:
+                    self._damaged.append(_unreadable(path, f"damaged; not confirmed of what is in it: {unsettled}"))
             elif self._own is None and time.monotonic() >= self._unusable_until:
                 self._unusable_until = time.monotonic() + LOOK_S
             if not self._told or aside:
@@ -90,61 +102,89 @@ class Spooled:
             yield found
 
     def wait(self, timeout_s: float, *, adopted: bool = False) -> bool:
-        """Until every report of this process is settled, and with `adopted` those of dead ones; whether they are."""
+        """Until every report of this process so far is settled, and with `adopted` those of dead ones; whether so."""
+        return self._wait(timeout_s, self._marks(), self._direct.last(), adopted)
+
+    def _wait(self, timeout_s: float, marks: list[_Mark], last: int, adopted: bool = False) -> bool:
         deadline = time.monotonic() + timeout_s
-        while (waiting := self._is_waiting(adopted)) and (left := deadline - time.monotonic()) > 0:
+        while (waiting := self._is_waiting(marks, adopted)) and (left := deadline - time.monotonic()) > 0:
             self.sender.wake()
             time.sleep(min(_ASK_S, left))
-        self._direct.wait(max(0.0, deadline - time.monotonic()))
+        self._direct.wait(max(0.0, deadline - time.monotonic()), last)
         return not waiting
 
-    def _is_waiting(self, adopted: bool) -> bool:
+    def _marks(self) -> list[_Mark]:
+        """What is in the files of this process, also in those that were taken away; other threads go on reporting."""
+        with self._lock:
+            mine = [file for file in (*self._gone, self._own) if file is not None and file.is_open]
+        marks = []
+        for file in mine:
+            try:
+                marks.append((file, file.last()))
+            except (sqlite3.Error, OSError):
+                marks.append((file, LAST))
+        return marks
+
+    def _is_waiting(self, marks: list[_Mark], adopted: bool) -> bool:
         if adopted and (not self.sender.has_looked or self.sender.files):
             return True
+        return any(self._has_waiting(*mark) for mark in marks)
+
+    def _has_waiting(self, file: SpoolFile, last: int) -> bool:
+        """A file that can't be asked may hold some, unless the sender has closed it meanwhile, or it was set aside."""
         try:
-            return bool(self._own and self._own.is_there() and self._own.is_waiting())
+            return file.is_open and file.is_waiting(last)
         except (sqlite3.Error, OSError) as error:
-            self._disk_failed(error)
-            return False
+            if file.is_open:
+                self._disk_failed(error)
+            return file.is_open
 
     def flush(self, timeout_s: float) -> None:
         """Raises `UndeliveredError`, see `TrialReporter.flush`; what it says to be in the spool is safe there."""
-        self.wait(timeout_s)
-        undelivered = self._unsafe()
-        with self._lock:
-            if self._own and self._is_waiting(False):
-                kept = self._own.first(_NAMED)
-                undelivered += [lost(one.report, "no confirmation yet; it is in the spool") for one in kept]
-        if undelivered:
+        marks, last = self._marks(), self._direct.last()
+        self._wait(timeout_s, marks, last)
+        waiting = [one for file, until in marks for one in self._unconfirmed(file, until)]
+        if undelivered := [*self._unsafe(last), *waiting]:
             raise UndeliveredError(undelivered)
 
-    def _unsafe(self) -> list[Undelivered]:
-        """What was refused since the last call, and what the disk did not take and the network not yet."""
+    def _unconfirmed(self, file: SpoolFile, last: int = LAST) -> list[Undelivered]:
+        if not self._has_waiting(file, last):
+            return []
+        place = "it is in the spool" if file.is_there() else "its file in the spool was taken away"
+        try:
+            return [lost(one.report, f"no confirmation yet; {place}") for one in file.first(_NAMED, last)]
+        except (sqlite3.Error, OSError) as error:
+            return [_unreadable(file.path, str(error))] if file.is_open else []
+
+    def _unsafe(self, last: float = math.inf) -> list[Undelivered]:
+        """What was refused since the last call, what a damaged file held, what only memory has and is not sent."""
         refused = [self.sender.refused.popleft() for _ in range(len(self.sender.refused))]
-        return [*refused, *self._direct.undelivered()]
+        damaged = [self._damaged.popleft() for _ in range(len(self._damaged))]
+        return [*refused, *damaged, *self._direct.undelivered(last)]
 
     def close(self, timeout_s: float) -> None:
         """Sends for as long as that, then leaves the rest in the spool, told by a log line.
 
-        Raises `UndeliveredError` for what was refused, and for what was in memory only.
+        Raises `UndeliveredError` for what was refused, and for what is in no file that the next one finds.
         """
         try:
             self.wait(timeout_s)
         finally:
             self.sender.stop()
             self._transport.close()
-            unsafe = self._unsafe()
+            with contextlib.suppress(sqlite3.Error, OSError):
+                self.sender.settle_all()
+            gone = [file for file, _ in self._marks() if not file.is_there()]
+            unsafe = [*(one for file in gone for one in self._unconfirmed(file)), *self._unsafe()]
             self._leave()
         if unsafe:
             raise UndeliveredError(unsafe)
 
     def _leave(self) -> None:
-        with contextlib.suppress(sqlite3.Error, OSError):
-            self.sender.settle_all()
         waiting = 0
         for file in self._files():
             with contextlib.suppress(sqlite3.Error, OSError):
-                waiting += file.counts().waiting
+                waiting += file.counts().waiting if file.is_there() else 0
             file.close()
         if waiting:
             said = "spool: %d reports stay in %s; the next reporter there sends them, or: cerebros-client spool send"
@@ -158,3 +198,8 @@ class Spooled:
         for file in self._files():
             file.abandon()
         self._transport.abandon()
+
+
+def _unreadable(path: Path, why: str) -> Undelivered:
+    """Stands for the reports of a file that does not say which they are."""
+    return Undelivered("spool", path.name, why, b"")

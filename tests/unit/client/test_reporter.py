@@ -21,6 +21,7 @@ from processor.contracts.catalogue import Catalogue
 from processor.core.messages import RawRecord, TrialReport
 from processor.decode.decoder import Decoder
 from tests.support.patience import patient
+from tests.unit.client.sending import recorded
 
 MOCK = {"test.mock.num.brokers": 1}
 
@@ -251,3 +252,23 @@ def test_broker_errors_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     transport._note_error(KafkaError(KafkaError._ALL_BROKERS_DOWN))
     transport.close()
     assert "All broker connections are down" in caplog.text
+
+
+def test_flush_waits_for_what_was_reported_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it waits, another report comes for each that is confirmed."""
+    reporter, recorder = recorded(monkeypatch)
+    recorder.is_down = True
+    reporter.report("run", "mine")
+
+    def serve(timeout_s: float) -> None:
+        if recorder.is_down and timeout_s:
+            reporter.report("others", "next")
+            report, settled = recorder._held.popleft()
+            recorder.confirmed.append(report)
+            settled(None)
+
+    monkeypatch.setattr(recorder, "serve", serve)
+    reporter.flush(patient(5))
+    assert [report.run_id for report in recorder.confirmed] == ["run"]
+    recorder._held.popleft()[1](None)
+    reporter.close()

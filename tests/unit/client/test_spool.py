@@ -6,6 +6,7 @@ import contextlib
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -386,6 +387,74 @@ def test_a_spool_that_is_taken_away_is_made_anew(opened: Any, tmp_path: Path) ->
     assert [one.counts for one in listing(tmp_path / "spool")] == [(1, 0)]
     recorder.is_down = False
     until(lambda: len(recorder.reports) == 2)
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_what_is_in_a_file_that_was_taken_away_is_undelivered_until_it_is_confirmed(
+    opened: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, goes_on: bool
+) -> None:
+    reporter, recorder = opened(is_down=True)
+    reporter.report("run", 1)
+    shutil.rmtree(tmp_path / "spool")
+    if goes_on:
+        reporter.report("run", 2)
+    with pytest.raises(
+        UndeliveredError, match=r"run/1: no confirmation yet; its file in the spool was taken"
+    ) as caught:
+        reporter.flush(0.1)
+    assert [one.trial_id for one in caught.value.trials] == ["1", "2"][: 1 + goes_on]
+    recorder.is_down = False
+    reporter.flush(10)
+    recorder.is_down = True
+    reporter.report("run", 3)
+    shutil.rmtree(tmp_path / "spool")
+    with pytest.raises(UndeliveredError, match="run/3: no confirmation yet"):
+        reporter.close()
+    assert "reports stay in" not in caplog.text
+
+
+def test_what_was_not_confirmed_in_a_damaged_file_is_told(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody can say of all of it what it was; the file is kept."""
+    reporter, recorder = opened()
+    reporter.report("run", "confirmed")
+    reporter.flush(10)
+    recorder.is_down = True
+    for number in range(3):
+        reporter.report("run", number)
+
+    def fails(*_: Any) -> None:
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SpoolFile, "first", fails)
+        with pytest.raises(UndeliveredError, match=r"spool/.*\.damaged: damaged; not confirmed of what is in it: 3"):
+            reporter.flush(0.1)
+    recorder.is_down = False
+    reporter.report("run", 4)
+    reporter.flush(10)
+
+
+def test_flush_waits_for_what_was_reported_so_far(opened: Any) -> None:
+    """Another thread goes on."""
+    reporter, _ = opened()
+    stop = threading.Event()
+
+    def go_on() -> None:
+        number = 0
+        while not stop.is_set():
+            reporter.report("others", number := number + 1)
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        reporter.report("run", 1)
+        reporter.flush(patient(5))
+    finally:
+        stop.set()
+        thread.join()
+    reporter.flush(patient(20))
 
 
 def test_nobody_else_may_read_a_spool(opened: Any, tmp_path: Path) -> None:
