@@ -254,6 +254,11 @@ class Event(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="event")
         return f"{self.run_id}/{self.trial_id}" if self.trial_id else self.run_id
 
     @property
+    def owner(self) -> tuple[str, str]:
+        """Whose revisions it is one of; ids may hold a slash, so the subjects of two trials may be the same."""
+        return self.run_id, self.trial_id
+
+    @property
     def id(self) -> str:
         """Names it for people."""
         return f"{self.subject}#{self.revision}"

@@ -11,14 +11,14 @@ from processor.relay.ports import Outlet
 OMITTED = ("dead_letter_value", b"omitted: see the stored dead letter")
 
 
-def refusal(outlet: Outlet, message: Outgoing, behind: Mapping[str, int]) -> str | None:
-    """Why it can't be published now; `behind`: the first parked revision of its trial, by run_id/trial_id."""
-    if isinstance(message, Event) and message.revision > behind.get(message.subject, message.revision):
+def refusal(outlet: Outlet, message: Outgoing, behind: Mapping[tuple[str, str], int]) -> str | None:
+    """Why it can't be published now; `behind`: the first parked revision of its trial, by run and trial."""
+    if isinstance(message, Event) and message.revision > behind.get(message.owner, message.revision):
         return "behind a parked event of the same trial"
     return outlet.refuses(message)
 
 
-def known_refusals(outlet: Outlet, packet: Packet, behind: dict[str, int]) -> dict[int, str]:
+def known_refusals(outlet: Outlet, packet: Packet, behind: dict[tuple[str, str], int]) -> dict[int, str]:
     """By its place in the packet: why a message can't be published; adds to `behind` what has to be parked for it."""
     refused: dict[int, str] = {}
     for place, message in enumerate(packet.messages):
@@ -26,7 +26,7 @@ def known_refusals(outlet: Outlet, packet: Packet, behind: dict[str, int]) -> di
         if why is not None:
             refused[place] = why
             if isinstance(message, Event):
-                behind[message.subject] = min(message.revision, behind.get(message.subject, message.revision))
+                behind[message.owner] = min(message.revision, behind.get(message.owner, message.revision))
     return refused
 
 

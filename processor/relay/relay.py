@@ -209,11 +209,11 @@ class Relay:
         for destination, number in Counter([message.destination for message in messages]).items():
             metrics.PUBLISHED.labels(destination.value).inc(number)
 
-    def _parked_before(self, messages: Sequence[Outgoing]) -> dict[str, int]:
-        """Of the messages' trials those with a parked event, by run_id/trial_id: the lowest revision of them."""
+    def _parked_before(self, messages: Sequence[Outgoing]) -> dict[tuple[str, str], int]:
+        """Of the messages' trials those with a parked event, by run and trial: the lowest revision of them."""
         if not self._anything_parked:
             return {}
-        return dict(self._outbox.first_parked({one.subject for one in messages if isinstance(one, Event)}))
+        return dict(self._outbox.first_parked({one.owner for one in messages if isinstance(one, Event)}))
 
     def _measure_depth(self) -> None:
         if time.monotonic() > self._depth_at:

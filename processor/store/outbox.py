@@ -18,7 +18,7 @@ import asyncpg
 import msgspec
 
 from processor.core.errors import TransientError
-from processor.core.messages import RECORD_OVERHEAD, Identity, OutboxMessage, Outgoing, Packet, size_of
+from processor.core.messages import RECORD_OVERHEAD, Event, Identity, OutboxMessage, Outgoing, Packet, size_of
 from processor.core.parts import in_parts
 from processor.store.queries import load_queries
 from processor.store.session import Session
@@ -56,6 +56,11 @@ def _size_of(message: Outgoing) -> int:
     if type(message) is OutboxMessage:  # a dead letter, with the headers and the key of its record
         return size_of(message.key, message.value, message.headers)
     return len(message.value or b"") + RECORD_OVERHEAD
+
+
+def _beginning(run_id: str, trial_id: str) -> bytes:
+    """What every event of the trial begins with as it is parked, behind the byte that counts its fields."""
+    return b"".join(_encoder.encode(part) for part in ("event", run_id, trial_id))
 
 
 def _uuids(packet_ids: Sequence[str]) -> list[uuid.UUID]:
@@ -175,9 +180,12 @@ class Outbox:
 
         self._as_leader(work)
 
-    def first_parked(self, trials: Collection[str]) -> dict[str, int]:
-        """Of these trials (run_id/trial_id) those with a parked event, and the lowest revision that is parked."""
-        return {row["trial"]: row["revision"] for row in self._store.fetch("first_parked", list(trials))}
+    def first_parked(self, trials: Collection[tuple[str, str]]) -> dict[tuple[str, str], int]:
+        """Of these trials (run_id, trial_id) those with a parked event, and the lowest revision that is parked."""
+        events = {_beginning(*trial): Event(*trial, 0, "", 0, b"").subject for trial in trials}
+        rows = self._store.fetch("first_parked", list(events.values()), list(events))
+        asked = dict(zip(events, trials, strict=True))
+        return {asked[row["beginning"]]: row["revision"] for row in rows}
 
     def restore(self) -> int:
         """Puts parked messages that somebody wants back into the outbox, in front and in order; how many.

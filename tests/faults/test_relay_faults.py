@@ -115,12 +115,22 @@ def test_events_that_are_wanted_go_before_later_ones_of_their_trials_that_wait(s
     assert outbox.restore() == 0
     assert outbox.want_parked() == 3
     park(outbox, store, revision(7, "later"))
-    assert outbox.first_parked(["r/t", "r/u", "r/v"]) == {"r/t": 1, "r/u": 1}
+    assert outbox.first_parked([("r", "t"), ("r", "u"), ("r", "v")]) == {("r", "t"): 1, ("r", "u"): 1}
     assert outbox.restore() == 3
     found = waiting(outbox)
     assert (sorted(found[:3]), found[3:]) == (["r/t#1", "r/t#2", "r/u#1"], ["r/t#3"])
     assert found.index("r/t#1") < found.index("r/t#2")
     assert [row["name"] for row in outbox.parked()] == ["r/later#7"]
+
+
+def test_trials_that_share_a_name_do_not_share_what_is_parked(store: Session) -> None:
+    """Whatever the length of their ids: the first bytes of an event tell it too."""
+    outbox = lead(store)
+    long = "x" * 300
+    trials = [("team/a", "b"), ("team", "a/b"), ("team/a/b", ""), (f"{long}/я", "b"), (long, "я/b")]
+    for number in (0, 3):
+        park(outbox, store, Event(*trials[number], number + 1, "ml.trial.complete", 0, b"x"))
+    assert outbox.first_parked(trials) == {trials[0]: 1, trials[3]: 4}
 
 
 def test_many_wanted_events_come_back_in_parts_and_the_next_part_when_the_last_has_left(

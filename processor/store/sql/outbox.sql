@@ -24,11 +24,12 @@ update outbox set messages = $2, payload = $3 where id = $1
 insert into outbox_parked (message, name, destination, error) values ($1, $2, $3, $4)
 
 -- name: first_parked
--- Of these trials (run_id/trial_id) those with a parked event, and the lowest revision that is parked of each.
-select parked.trial, min(parked.revision) as revision
-from (select distinct unnest($1::text[]) as trial) as asked join outbox_parked parked on parked.trial = asked.trial
+-- Of these trials those with a parked event, and the lowest revision that is parked of each. Two trials may share a name, run_id/trial_id, but not what their events begin with (msgpack: behind the byte that counts the fields).
+select asked.beginning, min(parked.revision) as revision
+from unnest($1::text[], $2::bytea[]) as asked (trial, beginning) join outbox_parked parked
+     on parked.trial = asked.trial and substring(parked.message from 2 for octet_length(asked.beginning)) = asked.beginning
 where parked.revision is not null
-group by parked.trial
+group by asked.beginning
 
 -- name: parked_messages
 -- What is parked, for people.

@@ -149,10 +149,10 @@ class FakeOutbox:
             self._world.waiting[place : place + 1] = [Packet(packet_id, tuple(kept), size)] if kept else []
             self._world.parked += parked
 
-    def first_parked(self, trials: Collection[str]) -> Mapping[str, int]:
+    def first_parked(self, trials: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
         with self._world.step("first_parked"):
             events = [message for message, _ in self._world.parked if isinstance(message, Event)]
-            found = sorted(((one.subject, one.revision) for one in events if one.subject in trials), reverse=True)
+            found = sorted(((one.owner, one.revision) for one in events if one.owner in trials), reverse=True)
             return dict(found)
 
     def restore(self) -> int:
