@@ -38,13 +38,23 @@ class JsonLines:
                 if len(line) > MAX_LINE:
                     raise SourceError(f"{where}: more than {MAX_LINE // 2**20} MiB without an end of line")
                 if stripped := line.strip().removeprefix(b"\xef\xbb\xbf"):
-                    yield self._item(stripped, where)
+                    yield from self._items(stripped, where)
 
-    def _item(self, line: bytes, where: str) -> Item | Skipped:
+    def _items(self, line: bytes, where: str) -> Iterator[Item | Skipped]:
+        """One; of a list, as the raw topic takes it too, one each: its reports may be of several runs."""
         try:
             report = json.loads(line)
+            listed = [(one, json.dumps(one).encode()) for one in report] if isinstance(report, list) else None
         except (ValueError, RecursionError):
-            return Skipped(where, "no JSON")
+            yield Skipped(where, "no JSON")
+            return
+        if listed is None:
+            yield self._item(report, line, where)
+            return
+        for number, (one, value) in enumerate(listed, 1):
+            yield self._item(one, value, f"{where}, number {number}")
+
+    def _item(self, report: Any, line: bytes, where: str) -> Item | Skipped:
         if not isinstance(report, Mapping):
             return Skipped(where, "no JSON object")
         run_id = next((report[name] for name in _RUNS if report.get(name)), self._run_id)

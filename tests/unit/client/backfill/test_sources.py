@@ -57,6 +57,16 @@ def test_lines_are_reports_with_their_own_times(tmp_path: Path) -> None:
     assert [json.loads(one.value or b"") for one in items] == lines
 
 
+def test_a_line_that_is_a_list_is_its_reports(tmp_path: Path) -> None:
+    path = tmp_path / "reports.jsonl"
+    listed: list[Any] = [{"run_id": "r", "trial_id": "a", "ts": NOON}, {"trial_id": 2, "ts": NOON}, {"run_id": "s"}, 4]
+    path.write_text(json.dumps(listed) + "\n[]\n")
+    items, skipped = split(JsonLines(path, run_id="given"))
+    assert [(one.run_id, one.trial_id, one.at_ms) for one in items] == [("r", "a", NOON), ("given", "2", NOON)]
+    assert [json.loads(one.value or b"") for one in items] == [listed[0], {**listed[1], "run_id": "given"}]
+    assert skipped == ["no trial_id", "no JSON object"]
+
+
 def test_lines_that_are_no_report_are_told(tmp_path: Path) -> None:
     path = tmp_path / "reports.jsonl"
     path.write_text('{"run_id": "r"}\n{"trial_id": 1}\n[1]\n{"run_id": "r", "trial_id": 1\n' + "[" * 100_000 + "\n")
