@@ -136,6 +136,17 @@ def stratified_mean(codes: Integers, arm: Booleans, values: Floats, confidence: 
     return confidence.around(estimate, error, count, freedom)
 
 
+def _sizes(codes: Integers, arm: Booleans, strata: int) -> Floats:
+    """Trials of the reference and of the other arm, by stratum."""
+    return np.stack([np.bincount(codes[side], minlength=strata) for side in (~arm, arm)]).astype(float)
+
+
+def _weights(sizes: Floats) -> Floats:
+    """n1 * n2 / (n1 + n2) of each stratum, which come to one."""
+    weights = sizes[0] * sizes[1] / sizes.sum(axis=0)
+    return np.asarray(weights / weights.sum())
+
+
 def stratified_rates(codes: Integers, arm: Booleans, event: Booleans, confidence: Confidence) -> Interval:
     """Difference of shares within strata, in bounds that a difference of shares has.
 
@@ -144,14 +155,13 @@ def stratified_rates(codes: Integers, arm: Booleans, event: Booleans, confidence
     All None where no stratum holds both arms.
     """
     strata = int(codes.max(initial=-1)) + 1
-    sizes = np.stack([np.bincount(codes[side], minlength=strata) for side in (~arm, arm)]).astype(float)
+    sizes = _sizes(codes, arm, strata)
     events = np.stack([np.bincount(codes[side & event], minlength=strata) for side in (~arm, arm)])
     both = sizes.min(axis=0, initial=np.inf) > 0
     if not both.any():
         return _NONE
     sizes, events = sizes[:, both], events[:, both]
-    weights = sizes[0] * sizes[1] / sizes.sum(axis=0)
-    weights /= weights.sum()
+    weights = _weights(sizes)
     told = 1 / np.square(weights).dot((1 / sizes).T)
     shares = (events / sizes) @ weights
     sides = [
@@ -163,13 +173,12 @@ def stratified_rates(codes: Integers, arm: Booleans, event: Booleans, confidence
 def _stratified_superiority(codes: Integers, arm: Booleans, values: Floats, confidence: Confidence) -> Interval:
     """P(other > reference) for two trials of one stratum; spreads of placements are pooled over the strata by arm."""
     strata = int(codes.max(initial=-1)) + 1
-    sizes = np.stack([np.bincount(codes[side], minlength=strata) for side in (~arm, arm)]).astype(float)
+    sizes = _sizes(codes, arm, strata)
     order = np.argsort(values)
     placed = midranks(codes, values, order) - midranks(2 * codes + arm, values, order)
     placed /= sizes[(~arm).astype(np.int64), codes]
     per = np.bincount(codes[arm], placed[arm], strata) / sizes[1]
-    weights = sizes[0] * sizes[1] / sizes.sum(axis=0)
-    weights /= weights.sum()
+    weights = _weights(sizes)
     estimate = float(weights @ per)
     centre = np.where(arm, per[codes], 1 - per[codes])
     variance = 0.0
