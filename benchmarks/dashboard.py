@@ -63,7 +63,7 @@ SECONDARY = {
 #: those of migration 0008: a run's newest; all runs' newest and adoption
 NEWEST = {
     "cerebros_model_trials_newest_of_run": "(model_run_id, inserted_at, id)",
-    "cerebros_model_trials_newest": "(inserted_at, id) include (spectral_norm, schema_version)",
+    "cerebros_model_trials_newest": "(inserted_at, id) include (schema_version, spectral_norm, spectral_norm_reported)",
 }
 LARGE = "large run"
 #: further runs of sizes of their own

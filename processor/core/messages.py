@@ -119,6 +119,8 @@ class TrialReport(_Placed, frozen=True, gc=False):
     What the report held beyond that is in `extra`, and what its envelope held in `envelope`.
     `schema_version` is the version the report was written with (JSON: the oldest version that has all its fields).
     `bent` names the fields that normalisation had to change.
+    `spectral_norm_reported`: whether the report said spectral_norm in a form that could be read; where it did not, the
+    schema's default stands in `content`. None: not known.
     `digest` (32 hexadecimal digits) is of what it was made from (JSON's bytes, Avro's fields) and of the rules it was
     made by: two reports of one trial with the same digest are equal in content. "" tells nothing.
     """
@@ -130,6 +132,7 @@ class TrialReport(_Placed, frozen=True, gc=False):
     envelope: Mapping[str, Any] | None = None
     bent: tuple[str, ...] = ()
     digest: str = ""
+    spectral_norm_reported: bool | None = None
 
     @property
     def values(self) -> dict[str, Any]:

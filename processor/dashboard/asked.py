@@ -2,7 +2,7 @@
 
 q        a filter (docs/reference/filters.md)        sort     a column, metric or parameter; - before it: downwards
 columns  names, separated by commas                  after    the place where the page before ended
-metric, parameter, reference, better, validity       of a comparison; `defaulted=out` leaves out who could not say
+metric, parameter, reference, better, validity       of a comparison; `defaulted=out` leaves out who did not say
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ MOST_KEYS = 2000
 FIXED = (
     "run_id", "trial_id", "status", "spectral_norm", "duration_ms", "rank", "mlflow_run_id", "artifact_uri",
     "candidate_id", "pulse_id", "error_message", "error_type", "stacktrace", "warnings", "schema_version", "revision",
-    "inserted_at", "updated_at", "mlflow_state",
+    "inserted_at", "updated_at", "mlflow_state", "spectral_norm_reported",
 )  # fmt: skip
 #: what a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -179,7 +179,7 @@ class Decoder:
 
     def _made(self, record: RawRecord, index: int, decoded: Decoded, envelope: Envelope) -> Outcome:
         """The report that was read; its run's id may stand elsewhere."""
-        content, version = decoded
+        content, version, reported = decoded
         run_id: Any = content["run_id"]
         bent: tuple[str, ...] = ()
         if run_id is msgspec.UNSET:
@@ -192,7 +192,8 @@ class Decoder:
         rest = envelope.rest(run_id) if envelope.kept else None
         whole = envelope.digest
         digest = self._digests.of_part(whole, index) if whole else self._digests.of(record.value or b"")
-        return TrialReport(record, index, run_id, content["trial_id"], content, version, None, rest, bent, digest)
+        trial_id = content["trial_id"]
+        return TrialReport(record, index, run_id, trial_id, content, version, None, rest, bent, digest, reported)
 
 
 def _needs_none(_value: bytes) -> bool:

@@ -18,8 +18,9 @@ from processor.core.numbers import read_exactly
 from processor.decode.rawjson import UNREADABLE
 from processor.decode.rules import RULES, Rule
 
-#: (content as in `TrialReport`, schema version); its `run_id` is `msgspec.UNSET` where the report itself names none
-Decoded = tuple[dict[str, Any], int]
+#: (content as in `TrialReport`, schema version, whether spectral_norm was reported); its `run_id` is `msgspec.UNSET`
+#: where the report itself names none
+Decoded = tuple[dict[str, Any], int, bool]
 _UNSET: Any = msgspec.UNSET
 _BRACE = ord("{")
 _as_dict = msgspec.structs.asdict
@@ -71,6 +72,7 @@ class FastReader:
             if name not in ("run_id", "status"):
                 default = columns[name] if name in columns else schema_defaults.get(name, _UNSET)
                 self._telling.append((1 << len(self._telling), name, default, name in columns))
+        self._spectral_norm = sum(bit for bit, name, *_ in self._telling if name == "spectral_norm")
         self._versions: dict[int, int] = {}
         report = msgspec.defstruct("FastReport", fields if usable else [], forbid_unknown_fields=True, gc=False)
         self._read = msgspec.json.Decoder(report).decode
@@ -103,7 +105,8 @@ class FastReader:
                 content[name] = default
             else:  # a default that everybody has is not worth storing
                 del content[name]
-        return content, self._versions.get(present) or self._version(present)
+        version = self._versions.get(present) or self._version(present)
+        return content, version, present & self._spectral_norm != 0
 
     def _version(self, present: int) -> int:
         names = [name for bit, name, _, _ in self._telling if present & bit]

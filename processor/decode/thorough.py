@@ -17,6 +17,7 @@ from processor.core.fields import TRIAL
 from processor.core.messages import Outcome, RawRecord, Reason, Rejection, TrialReport
 from processor.core.numbers import to_json
 from processor.core.text import brief, kind_of
+from processor.decode.boxes import unboxed
 from processor.decode.digest import Digests
 from processor.decode.envelope import COPIES, NO_ENVELOPE, Envelope, stored_bytes
 from processor.decode.identity import find_run_id, find_trial_id, number_in_study
@@ -223,4 +224,5 @@ class ThoroughReader:
         run_id, trial_id = content["run_id"], content["trial_id"]
         extra, rest = self._normalise.extra(fields, normal), envelope.rest(run_id)
         version, digest = source_of(fields)
-        return TrialReport(record, index, run_id, trial_id, content, version, extra, rest, bent, digest)
+        reported = unboxed(fields.get("spectral_norm")) is not None and "spectral_norm" not in normal.kept
+        return TrialReport(record, index, run_id, trial_id, content, version, extra, rest, bent, digest, reported)

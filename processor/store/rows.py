@@ -24,13 +24,14 @@ COPY_PIECE_BYTES = 192 * 1024
 CONTENT_COLUMNS = (*NAMES, "bridge_payload")
 COPY_COLUMNS = (
     "id", "model_run_id", "trial_id", *CONTENT_COLUMNS, "schema_version", "revision", "source_topic",
-    "source_partition", "source_offset", "source_index", "source_timestamp", "source_digest",
+    "source_partition", "source_offset", "source_index", "source_timestamp", "source_digest", "spectral_norm_reported",
 )  # fmt: skip
 _NAMED = frozenset((*NAMES, *ID_NAMES))
 _fields = itemgetter(*NAMES)
 #: stands for null until the text is whole: no content holds a NUL
 _NONE = "\0"
 _NULL = "\\N"
+_TOLD = {True: "t", False: "f", None: _NONE}
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 
@@ -97,11 +98,14 @@ def copy_pieces(
 
 
 def source_text(report: TrialReport) -> str:
-    """schema_version, revision 1, and where the report came from (the name of a topic needs no escape)."""
+    """schema_version, revision 1, and what else is known of where the report came from.
+
+    The name of a topic needs no escape.
+    """
     record = report.record
     return (
         f"{report.schema_version}\t1\t{record.topic}\t{record.partition}\t{record.offset}\t{report.index}\t"
-        f"{timestamp_text(record.timestamp_ms)}\t{report.digest or _NONE}"
+        f"{timestamp_text(record.timestamp_ms)}\t{report.digest or _NONE}\t{_TOLD[report.spectral_norm_reported]}"
     )
 
 
@@ -146,6 +150,7 @@ def row_json(report: TrialReport) -> bytes:
             "source_index": report.index,
             "source_timestamp_ms": record.timestamp_ms,
             "source_digest": report.digest or None,
+            "spectral_norm_reported": report.spectral_norm_reported,
         }
     )
 

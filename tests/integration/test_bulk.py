@@ -34,7 +34,8 @@ ROWS = """
 select run.run_id, trial.trial_id, trial.status, trial.metrics::text, trial.parameters::text, trial.spectral_norm,
        trial.mlflow_run_id, trial.artifact_uri, trial.duration_ms, trial.rank, trial.warnings, trial.candidate_id,
        trial.pulse_id, trial.bridge_payload::text, trial.source_digest, trial.schema_version, trial.revision,
-       trial.source_topic, trial.source_partition, trial.source_offset, trial.source_index, trial.source_timestamp
+       trial.source_topic, trial.source_partition, trial.source_offset, trial.source_index, trial.source_timestamp,
+       trial.spectral_norm_reported
 from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
 order by run.run_id, trial.trial_id
 """
@@ -62,6 +63,7 @@ def history(seed: int) -> list[RawRecord]:
             "artifact_uri": rng.choice([text, None, 7]),
             "mlflow_run_id": rng.choice([text, None]),
             "rank": rng.choice([None, 0, 2**62, "3"]),
+            "spectral_norm": rng.choice([True, False, None, "maybe", "yes"]),
         }
         if rng.random() < 0.3:
             fields["own"] = text
@@ -187,6 +189,26 @@ def test_rows_that_earlier_rules_made_are_compared_by_content(store: Session, mo
     written = sink.write(Batch(reports, [], {}))
     assert (written.unchanged, written.events) == (60, 0)
     assert looks_settle(store, reports) == 60
+
+
+@pytest.mark.parametrize("count", [3, 60], ids=["judged", "looked at"])
+def test_a_replay_says_of_rows_from_before_whether_they_reported_spectral_norm(
+    count: int, store: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Migration 0011 leaves them null. Nothing else changes, and nobody is told anew."""
+    told = "select spectral_norm_reported, count(*) from cerebros_model_trials group by 1 order by 1"
+    records = [record({**report(trial_id=f"t{number}"), "spectral_norm": None}) for number in range(count)]
+    sink = TrialStore(store, EventWriter())
+    monkeypatch.setattr(digest, "RULES_VERSION", digest.RULES_VERSION - 1)
+    before = Decoder(Catalogue.load())
+    monkeypatch.undo()
+    sink.write(Batch([one for each in records for one in before(each) if isinstance(one, TrialReport)], [], {}))
+    store.run(lambda connection: connection.execute("update cerebros_model_trials set spectral_norm_reported = null"))
+    [batch] = batches(records, count)
+    for _ in range(2):
+        written = sink.write(batch)
+        assert (written.unchanged, written.events) == (count, 0)
+        assert query(store, told) == [(False, count)]
 
 
 def test_a_trial_that_another_program_inserts_meanwhile_is_judged_not_refused(

@@ -25,10 +25,12 @@ from tests.support.settle import wait_settled
 RUNS = 3
 INSERT = (
     "insert into cerebros_model_trials (id, model_run_id, trial_id, status, spectral_norm, schema_version, "
-    "duration_ms, inserted_at, updated_at) select gen_random_uuid(), run.id, given.trial_id, given.status, given.norm, "
-    "given.version, given.ms, timestamptz '2026-11-01' + given.minutes * interval '1 minute', now() "
+    "spectral_norm_reported, duration_ms, inserted_at, updated_at) "
+    "select gen_random_uuid(), run.id, given.trial_id, given.status, given.norm, given.version, given.told, given.ms, "
+    "timestamptz '2026-11-01' + given.minutes * interval '1 minute', now() "
     "from jsonb_to_recordset($1::text::jsonb) as given (run_id text, trial_id text, status text, norm boolean, "
-    "version integer, ms bigint, minutes integer) join cerebros_model_runs run on run.run_id = given.run_id"
+    "version integer, told boolean, ms bigint, minutes integer) "
+    "join cerebros_model_runs run on run.run_id = given.run_id"
 )
 
 
@@ -57,6 +59,7 @@ def made(draw: random.Random, number: int, first: int) -> str:
         f'{{"run_id": "run-{draw.randrange(RUNS)}", "trial_id": "t{first + place}", '
         f'"status": "{draw.choice(["succeeded", "failed", "skipped", "cancelled"])}", '
         f'"norm": {draw.choice(["true", "false"])}, "version": {draw.choice(["null", "1", "3"])}, '
+        f'"told": {draw.choice(["null", "true", "false"])}, '
         f'"ms": {draw.choice(["null", "7", "9000000000000000000"])}, "minutes": {draw.randrange(300)}}}'
         for place in range(number)
     ]
@@ -68,6 +71,8 @@ CHANGES = (
     "update cerebros_model_trials set status = 'failed' where random() < {share}",
     "update cerebros_model_trials set spectral_norm = not spectral_norm where random() < {share}",
     "update cerebros_model_trials set duration_ms = 11, schema_version = 2 where random() < {share}",
+    "update cerebros_model_trials set spectral_norm_reported = not spectral_norm_reported where random() < {share}",
+    "update cerebros_model_trials set spectral_norm_reported = null where random() < {share}",
     "update cerebros_model_trials set inserted_at = inserted_at - interval '1 hour' where random() < {share}",
     "update cerebros_model_trials set rank = 1, source_offset = 5 where random() < {share}",
     "update cerebros_model_trials set model_run_id = (select id from cerebros_model_runs where run_id = 'run-0') "

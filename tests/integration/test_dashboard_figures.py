@@ -7,7 +7,8 @@ import csv
 import io
 import json
 import os
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -15,7 +16,9 @@ import asyncpg
 import numpy as np
 import pytest
 
+from processor.contracts.catalogue import Catalogue
 from processor.core.errors import TransientError, UsageError
+from processor.core.messages import Batch, TrialReport
 from processor.dashboard.comparing import compare_arms
 from processor.dashboard.exports import export_csv, export_jsonl
 from processor.dashboard.filters.parser import parse
@@ -30,12 +33,18 @@ from processor.dashboard.queries.samples import read_sample
 from processor.dashboard.queries.sorting import read_sort
 from processor.dashboard.queries.trials import trial_page, trial_with_all
 from processor.dashboard.statistics.compare import compare
+from processor.decode.decoder import Decoder
+from processor.events.bodies import EventWriter
 from processor.store.pool import Pool
+from processor.store.session import Session
+from processor.store.trials import TrialStore
 from tests.conftest import execute
+from tests.factories import record
 from tests.support.backends import Servers
 from tests.support.pages import fill, report
 from tests.support.trials import INSERT, START, ask, fill_tables, trials
 
+DECODE = Decoder(Catalogue.load())
 GRANTS = FilePath(__file__).parents[2] / "deploy" / "grants-dashboard.sql"
 
 
@@ -237,6 +246,47 @@ def made(place: int, **parameters: Any) -> dict[str, Any]:
 def balance_of(url: str, **asked: Any) -> dict[str, Any]:
     found = ask(url, lambda pool: compare_arms(pool, Scope("r"), metric="accuracy", **asked))
     return {one.parameter: one for contrast in found.contrasts for one in contrast.balance} | {"notes": found.notes}
+
+
+def write(url: str, *reports: dict[str, Any]) -> None:
+    """As ingest does it."""
+    decoded = [DECODE(record(json.dumps(one).encode(), offset=place))[0] for place, one in enumerate(reports)]
+    with Session(url) as store:
+        TrialStore(store, EventWriter()).write(Batch([one for one in decoded if isinstance(one, TrialReport)], [], {}))
+
+
+def test_what_was_never_reported_is_left_out_whatever_else_its_report_says(database_url: str) -> None:
+    """An error or an MLflow run belongs to a later schema; a third of everybody's trials fail, and stay a third."""
+
+    def said(name: str, place: int, **more: Any) -> dict[str, Any]:
+        failed: dict[str, Any] = {"status": "failed", "metrics": {}, "error_message": "CUDA out of memory"}
+        one = {"run_id": "r", "trial_id": f"{name}{place}", "status": "succeeded", "metrics": {"score": place}, **more}
+        return {**one, **failed} if place % 3 == 0 else one
+
+    old = [said("old", place, **({"mlflow_run_id": "m"} if place % 2 else {})) for place in range(30)]
+    odd = [said("odd", place, spectral_norm=None if place % 2 else "maybe") for place in range(30)]
+    new = [said("new", place, spectral_norm=place % 2 == 0) for place in range(60)]
+    write(database_url, *old, *odd, *new)
+    found = ask(database_url, lambda pool: compare_arms(pool, Scope("r"), metric="score", leave_out_defaulted=True))
+    assert {one.arm: (one.trials, one.failed) for one in found.arms} == {"false": (30, 10), "true": (30, 10)}
+    assert [one.count for one in found.left_out if "never reported" in one.why] == [60]
+    now = datetime.now(UTC)
+    for seconds in (60, 3600):  # of the rows, and of what is counted
+        work = partial(adoption, since=now - timedelta(hours=1), until=now, seconds=seconds)
+        spans = ask(database_url, work)
+        assert sum(one.trials for one in spans) == 120
+        assert sum(one.adopted for one in spans) == 30
+        assert sum(one.defaulted for one in spans) == 60
+    page = ask(
+        database_url, lambda pool: trial_page(pool, Scope(None, parse("spectral_norm_reported = false")), limit=100)
+    )
+    assert len(page.rows) == 60
+    lines = ask(database_url, exported)
+    assert sum(not one["spectral_norm_reported"] for one in lines) == 60
+
+
+async def exported(pool: Pool) -> list[dict[str, Any]]:
+    return [json.loads(line) async for part in export_jsonl(pool, Scope()) for line in part.splitlines()]
 
 
 def test_a_null_or_a_text_among_numbers_makes_them_no_choice(database_url: str) -> None:

@@ -5,15 +5,20 @@ from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.
 
 -- name: ledger_counts
 -- Counts of trials that are not what the rows come to: none.
-with run_counts as (
+with rows as (
+    select to_timestamp(floor(extract(epoch from inserted_at) / 1800) * 1800)::text as at, spectral_norm,
+           case when spectral_norm_reported is null then schema_version is null or schema_version = 1
+                else not spectral_norm_reported end as defaulted
+    from cerebros_model_trials
+), run_counts as (
     select model_run_id, status, spectral_norm, trials, duration_ms from cerebros_run_counts
     union all
     select model_run_id, status, spectral_norm, trials, duration_ms from cerebros_count_changes
     where model_run_id is not null
 ), time_counts as (
-    select at, spectral_norm, trials from cerebros_time_counts
+    select at, spectral_norm, defaulted, trials from cerebros_time_counts
     union all
-    select at, spectral_norm, trials from cerebros_count_changes where at is not null
+    select at, spectral_norm, defaulted, trials from cerebros_count_changes where at is not null
 )
 (select model_run_id::text as what, status, spectral_norm, count(*) as trials, sum(coalesce(duration_ms, 0)) as ms
  from cerebros_model_trials group by 1, 2, 3
@@ -25,14 +30,12 @@ union all
  except select model_run_id::text, status, spectral_norm, count(*), sum(coalesce(duration_ms, 0))
  from cerebros_model_trials group by 1, 2, 3)
 union all
-(select to_timestamp(floor(extract(epoch from inserted_at) / 1800) * 1800)::text, null, spectral_norm, count(*), 0
- from cerebros_model_trials group by 1, 2, 3
- except select at::text, null, spectral_norm, sum(trials), 0 from time_counts group by 1, 2, 3)
+(select at, defaulted::text, spectral_norm, count(*), 0 from rows group by 1, 2, 3
+ except select at::text, defaulted::text, spectral_norm, sum(trials), 0 from time_counts group by 1, 2, 3)
 union all
-(select at::text, null, spectral_norm, sum(trials), 0
+(select at::text, defaulted::text, spectral_norm, sum(trials), 0
  from time_counts group by 1, 2, 3 having sum(trials) <> 0
- except select to_timestamp(floor(extract(epoch from inserted_at) / 1800) * 1800)::text, null, spectral_norm, count(*), 0
- from cerebros_model_trials group by 1, 2, 3)
+ except select at, defaulted::text, spectral_norm, count(*), 0 from rows group by 1, 2, 3)
 
 -- name: ledger_dead_letters
 -- How many rejections are stored.

@@ -126,7 +126,7 @@ def over_time(spans: Sequence[Adoption], window: Window, until: datetime) -> Mar
 
 
 def _bars(one: Adoption, counts: Scale, left: float, wide: float) -> list[Markup]:
-    """With it, without it, and those that could not say, on top of each other."""
+    """With it, without it, and those that did not say, on top of each other."""
     parts, below = [], 0
     for cls, size in (
         ("with", one.adopted),

@@ -30,6 +30,7 @@ SLOW_SECONDS = 1.0
 OPTIONAL = (
     "duration_ms", "rank", "inserted_at", "updated_at", "error_message", "error_type", "warnings", "mlflow_state",
     "mlflow_run_id", "artifact_uri", "candidate_id", "pulse_id", "revision", "schema_version",
+    "spectral_norm_reported",
 )  # fmt: skip
 WORDS = {
     "duration_ms": "Duration", "rank": "Rank", "inserted_at": "First seen", "updated_at": "Changed",
@@ -37,7 +38,7 @@ WORDS = {
     "mlflow_state": "In MLflow",
     "artifact_uri": "Artifact", "candidate_id": "Candidate", "pulse_id": "Pulse", "revision": "Revision",
     "schema_version": "Schema", "run_id": "Run", "trial_id": "Trial", "status": "Status",
-    "spectral_norm": "Spectral norm",
+    "spectral_norm": "Spectral norm", "spectral_norm_reported": "Spectral norm reported",
 }  # fmt: skip
 
 
@@ -212,8 +213,8 @@ def value_at(row: Mapping[str, Any], path: Path) -> Any:
 
 
 def was_defaulted(row: Mapping[str, Any]) -> bool:
-    """Whether the report came by a schema that could not say spectral_norm."""
-    return row["schema_version"] is None or row["schema_version"] < 2
+    """Whether the report did not say spectral_norm in a form that could be read: a default stands there."""
+    return not row["spectral_norm_reported"]
 
 
 def kept(reading: Reading, but: Sequence[str]) -> list[tuple[str, str]]:

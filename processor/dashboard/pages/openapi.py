@@ -30,7 +30,7 @@ _COMPARED = {
     "reference": ("the arm that others are held to; default: false, else the largest", _TEXT),
     "better": ("which values are; default: guessed from the name", {**_TEXT, "enum": ["higher", "lower"]}),
     "validity": ("of the intervals: for one look, or for every one", {**_TEXT, "enum": ["fixed", "always"]}),
-    "defaulted": ("trials whose report could not say", {**_TEXT, "enum": ["in", "out"]}),
+    "defaulted": ("trials whose report did not say", {**_TEXT, "enum": ["in", "out"]}),
 }
 PARAMETERS: Mapping[str, Mapping[str, tuple[str, Schema]]] = {
     "runs": {

@@ -20,7 +20,7 @@ COUNTED_SECONDS = 1800
 class Adoption(msgspec.Struct, frozen=True):
     """One span of time: trials, how many with spectral_norm, the share with its interval.
 
-    `defaulted` of the others come from a schema without the field: they could not have said so.
+    `defaulted` of the others did not say it: a default stands there.
     """
 
     at: datetime

@@ -33,7 +33,7 @@ GONE = "a run that is no longer there"
 #: how a trial ended (of 3), whether its arm is a column's default (of 2) and its arm, in one number
 _CODE = (
     "((case trial.status when 'succeeded' then 0 when 'failed' then 1 else 2 end) + "
-    "(case when trial.schema_version is null or trial.schema_version < 2 then 3 else 0 end) + 6 * {arm})::smallint"
+    f"(case when {COLUMNS['spectral_norm_reported'].sql} then 0 else 3 end) + 6 * {{arm}})::smallint"
 )
 
 
@@ -137,7 +137,7 @@ def _sampled(assembly: Assembly, of: int) -> str | None:
 def _sample(
     found: Columns, levels: list[str], runs: list[str], run: Integers, parameters: list[tuple[str, bool]], told: bool
 ) -> Sample:
-    """`told`: the arm is a column that older trials could not say."""
+    """`told`: the arm is a column, whose default stands where a report did not say."""
     code, value = found.arrays["code"], found.arrays["value"]
     arm = code // 6 - 1
     arm[arm == len(levels)] = BEYOND

@@ -3,10 +3,10 @@
 rows from (jsonb_to_recordset($1::jsonb) as (
          run_id text, trial_id text, {fields: %name %type}, bridge_payload jsonb, source_digest uuid,
          schema_version integer, source_topic text, source_partition integer, source_offset bigint,
-         source_index integer, source_timestamp_ms bigint)
+         source_index integer, source_timestamp_ms bigint, spectral_norm_reported boolean)
      ) with ordinality as incoming (
          run_id, trial_id, {fields: %name}, bridge_payload, source_digest, schema_version, source_topic,
-         source_partition, source_offset, source_index, source_timestamp_ms, place)
+         source_partition, source_offset, source_index, source_timestamp_ms, spectral_norm_reported, place)
 
 -- fragment: trial_held
 -- The row of an incoming report's trial, looked up by its key. As a plain join Postgres may look it up by the run alone, through all trials of that: it takes those for cached, and in a table that was not analysed yet for few. OFFSET 0 keeps the lookup what it is.

@@ -82,5 +82,5 @@ where held.attrelid in (to_regclass('cerebros_model_runs'), to_regclass('cerebro
       'search_space_version', 'max_params', 'requested_trials', 'completed_trials', 'metadata', 'bridge_result',
       'id', 'run_id', 'state', 'started_at', 'inserted_at', 'updated_at', 'model_run_id', 'trial_id', {fields: '%name'},
       'bridge_payload', 'source_digest', 'schema_version', 'revision', 'source_topic', 'source_partition',
-      'source_offset', 'source_index', 'source_timestamp'])
+      'source_offset', 'source_index', 'source_timestamp', 'spectral_norm_reported'])
 order by 1

@@ -53,9 +53,11 @@ with judged as materialized (
 inserted as (
     insert into cerebros_model_trials (
         model_run_id, trial_id, {fields: %name}, bridge_payload, source_digest, schema_version, revision,
-        source_topic, source_partition, source_offset, source_index, source_timestamp, inserted_at, updated_at)
+        source_topic, source_partition, source_offset, source_index, source_timestamp, spectral_norm_reported,
+        inserted_at, updated_at)
     select model_run_id, trial_id, {fields: %name}, bridge_payload, source_digest, schema_version, 1,
-           source_topic, source_partition, source_offset, source_index, source_timestamp, now(), now()
+           source_topic, source_partition, source_offset, source_index, source_timestamp, spectral_norm_reported,
+           now(), now()
     from judged where verdict = 0
 ),
 changed as (
@@ -64,20 +66,22 @@ changed as (
         bridge_payload = judged.payload, source_digest = judged.source_digest, schema_version = judged.schema_version,
         revision = held.revision + 1, source_topic = judged.source_topic, source_partition = judged.source_partition,
         source_offset = judged.source_offset, source_index = judged.source_index,
-        source_timestamp = judged.source_timestamp, updated_at = now()
+        source_timestamp = judged.source_timestamp, spectral_norm_reported = judged.spectral_norm_reported,
+        updated_at = now()
     from judged where judged.verdict = 1 and held.id = judged.held_id
 ),
 touched as (
     update cerebros_model_trials held
     set source_digest = judged.source_digest, source_topic = judged.source_topic,
         source_partition = judged.source_partition, source_offset = judged.source_offset,
-        source_index = judged.source_index, source_timestamp = judged.source_timestamp
+        source_index = judged.source_index, source_timestamp = judged.source_timestamp,
+        spectral_norm_reported = judged.spectral_norm_reported
     from judged where judged.verdict = 2 and held.id = judged.held_id
 ),
 -- nothing changed but the rules that the row was made by (or somebody's hand, to and fro): the next look settles it
 recognised as (
     update cerebros_model_trials held
-    set source_digest = judged.source_digest
+    set source_digest = judged.source_digest, spectral_norm_reported = judged.spectral_norm_reported
     from judged where judged.verdict = 3 and held.id = judged.held_id
         and judged.source_digest is not null and held.source_digest is distinct from judged.source_digest
 )

@@ -30,6 +30,7 @@ MADE = {
     1: "2ce837f6aea5b72c1d868d872414e543794cf8e282c3e237264f5edf27750e0f",
     2: "8aea1c7f8199a98bad3a060712aa7f93b8bb77fb2678ac8c7249103cf2ab836f",
     3: "4e81ecafba1ae345dc61159bf4862a58ac59d204551fb6d6ef07a3c3ee37fab6",
+    4: "02d136e24d40b656584282dec7da8abb1600c8282f3f11fc23cb2af12ed7e785",
 }
 
 
@@ -175,7 +176,7 @@ def test_no_rule_is_changed_without_a_new_version_of_the_rules() -> None:
     `processor.decode.digest.RULES_VERSION`, and add the new version's hash to `MADE`.
     """
     made = [
-        (one.run_id, one.trial_id, one.values, one.extra, one.envelope)
+        (one.run_id, one.trial_id, one.values, one.extra, one.envelope, one.spectral_norm_reported)
         for value in everything()
         for one in DECODE(record(value, key=b"key"))
         if isinstance(one, TrialReport)

@@ -161,6 +161,36 @@ def test_the_version_is_the_oldest_that_has_all_fields() -> None:
         )
 
 
+#: what is said of spectral_norm (... : nothing), and whether that reports it
+SAID: list[tuple[Any, bool]] = [
+    (..., False), (None, False), ([None], False), ("maybe", False), (2, False), ({}, False), ([], False),
+    (False, True), (True, True), (0, True), ("no", True), ([True], True), ("1.0", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "reported"), SAID)
+@pytest.mark.parametrize("more", [{}, {"error_message": "out of memory"}, {"mlflow_run_id": "m"}, {"own": 1}])
+def test_whether_spectral_norm_was_reported_goes_by_what_is_said_of_it(
+    said: Any, reported: bool, more: dict[str, Any]
+) -> None:
+    """Not by the schema's version: a report without it has a later one for its error or for its MLflow run."""
+    made = {**report(), **more}
+    made.pop("spectral_norm")
+    if said is not ...:
+        made["spectral_norm"] = said
+    for value in (made, {"trials": [made]}):
+        [one] = DECODE(record(value))
+        assert isinstance(one, TrialReport)
+        assert one.spectral_norm_reported is reported
+
+
+@pytest.mark.parametrize(("version", "reported"), [(1, False), (2, True), (3, True)])
+def test_a_schema_without_spectral_norm_does_not_report_it(version: int, reported: bool) -> None:
+    [one] = DECODE(record(CATALOGUE.single_object(SUBJECT, report(), version)))
+    assert isinstance(one, TrialReport)
+    assert one.spectral_norm_reported is reported
+
+
 def test_one_bad_report_of_an_envelope_leaves_its_neighbours_on_the_short_way() -> None:
     reports = [report(trial_id="a", run_id=None), {"trial_id": 7, "status": "nonsense"}, report(trial_id="c"), 3]
     outcomes = DECODE(record({"run_id": 12, "trials": reports}))

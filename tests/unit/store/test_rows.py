@@ -101,6 +101,7 @@ def test_a_row_holds_the_content_the_position_and_what_the_schema_does_not_know(
         "source_index": 1,
         "source_timestamp_ms": 1234,
         "source_digest": row.digest,
+        "spectral_norm_reported": True,
     }
     assert expected == json.loads(row_json(row))
 

@@ -16,7 +16,8 @@ limit 2001
 
 -- name: export_page
 -- The next trials of a filter behind an id, with all that is theirs.
-select run.run_id, trial.*, trial.id::text as id, link.state as mlflow_state
+select run.run_id, trial.*, trial.id::text as id, link.state as mlflow_state,
+       {spectral_norm_reported} as spectral_norm_reported
 from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
 {newest_link}
 where /*filter*/ true and /*after*/ true

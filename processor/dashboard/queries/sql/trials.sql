@@ -11,6 +11,7 @@ select run.run_id, trial.id::text as id, trial.trial_id, trial.status, trial.spe
        trial.parameters, trial.duration_ms, trial.rank, trial.mlflow_run_id, trial.artifact_uri, trial.candidate_id,
        trial.pulse_id, cardinality(trial.warnings) as warnings, left(trial.error_message, 200) as error_message,
        trial.error_type, trial.revision, trial.schema_version, trial.inserted_at, trial.updated_at,
+       {spectral_norm_reported} as spectral_norm_reported,
        link.state as mlflow_state, link.mlflow_run_id as mirrored_run_id, link.experiment_id as mlflow_experiment_id
 from unnest($1::text[]::uuid[]) with ordinality as wanted (id, place)
 join cerebros_model_trials trial on trial.id = wanted.id
@@ -20,7 +21,8 @@ order by wanted.place
 
 -- name: trial_by_name
 -- All of the trial $2 of the run $1.
-select run.run_id, run.state as run_state, trial.*, trial.id::text as id, trial.model_run_id::text as model_run_id
+select run.run_id, run.state as run_state, trial.*, trial.id::text as id, trial.model_run_id::text as model_run_id,
+       {spectral_norm_reported} as spectral_norm_reported
 from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
 where run.run_id = $1 and trial.trial_id = $2
 

@@ -29,12 +29,16 @@ select id::text as id, run_id from cerebros_model_runs where run_id = any($1::te
 -- The runs with the hashes $1, by which packed values tell them.
 select run_id, uuid_hash_extended(id, 0) as code from cerebros_model_runs where uuid_hash_extended(id, 0) = any($1::bigint[])
 
+-- fragment: spectral_norm_reported
+-- Whether a report said spectral_norm; of rows from before that was kept, whether the version of its schema has it. As `filters.fields` has it.
+coalesce(trial.spectral_norm_reported, trial.schema_version >= 2, false)
+
 -- name: adoption
--- Trials by time in buckets of $1 seconds since $2: with spectral_norm, without, and those that could not say.
+-- Trials by time in buckets of $1 seconds since $2: with spectral_norm, without, and those that did not say.
 select date_bin(make_interval(secs => $1), inserted_at, timestamptz 'epoch') as at, count(*) as trials,
        count(*) filter (where spectral_norm) as adopted,
-       count(*) filter (where schema_version is null or schema_version < 2) as defaulted
-from cerebros_model_trials
+       count(*) filter (where not {spectral_norm_reported}) as defaulted
+from cerebros_model_trials trial
 where inserted_at >= $2
 group by 1
 order by 1
