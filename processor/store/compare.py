@@ -12,6 +12,7 @@ from processor.core.parts import Halves
 from processor.core.verdict import Verdict
 from processor.store.errors import ReportError
 from processor.store.queries import load_queries
+from processor.store.rejections import Places
 from processor.store.session import Session
 
 
@@ -78,17 +79,23 @@ class Comparison:
     def letters(self, records: Sequence[RawRecord]) -> dict[Letter, bool]:
         """The dead letters of these records of one topic; True where one is not resolved."""
         spans: dict[int, tuple[int, int]] = {}
+        given: dict[tuple[int, int, int], RawRecord] = {}
         for record in records:
+            given[record.partition, record.offset, record.timestamp_ms] = record
             first, after = spans.get(record.partition, (record.offset, record.offset))
             spans[record.partition] = min(first, record.offset), max(after, record.offset + 1)
         if not spans:
             return {}
         firsts, nexts = zip(*spans.values(), strict=True)
         found = self._fetch("dead_letters_between", records[0].topic, list(spans), firsts, nexts)
-        return {
-            Letter(row["partition"], row["offset"], row["timestamp_ms"], row["report_index"]): row["open"]
-            for row in found
-        }
+        letters: dict[Letter, bool] = {}
+        place_of = Places()
+        for row in found:
+            where = row["partition"], row["offset"], row["timestamp_ms"]
+            # another record that stood there before the topic was made anew is none of these
+            if where in given and place_of(given[where]).digest == row["digest"]:
+                letters[Letter(*where, row["report_index"])] = row["open"]
+        return letters
 
     def _fetch(self, name: str, *args: Any) -> list[Any]:
         async def work(connection: asyncpg.Connection) -> list[Any]:

@@ -15,7 +15,7 @@ from processor.core.text import storable
 from processor.store.applying import EventOf
 from processor.store.dead_letters import DeadLetter
 from processor.store.queries import load_queries
-from processor.store.rejections import place_of, resolve_written
+from processor.store.rejections import Places, resolve_written
 from processor.store.session import Session
 from processor.store.trials import TrialStore
 
@@ -74,6 +74,7 @@ class RedriveStore(TrialStore):
 
 def failures(letters: Sequence[DeadLetter], rejections: Sequence[Rejection]) -> list[tuple[DeadLetter, Rejection]]:
     """The dead letters that are rejected again, each with its new rejection."""
+    place_of = Places()
     found = {(place_of(one.record), one.index): one for one in rejections}
     pairs = ((letter, found.get((place_of(letter.record), letter.index))) for letter in letters)
     return [(letter, rejection) for letter, rejection in pairs if rejection is not None]

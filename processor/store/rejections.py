@@ -5,6 +5,7 @@ a replay or a redrive brings a report that can be written after all.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -22,8 +23,42 @@ MAX_SUSPECTS = 1000
 #: copies them twice, and Postgres holds them once more
 STATEMENT_BYTES, STATEMENT_LETTERS = 4 * 1024 * 1024, 1000
 
-#: topic, partition, offset, timestamp: which record
-Place = tuple[str, int, int, int]
+
+class Place(NamedTuple):
+    """Which record: a topic that was made anew may have another one at the same offset, of the same timestamp."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    digest: bytes
+
+
+class Places:
+    """The place of a record; its bytes, which many rejections may share, are gone through once.
+
+    Records are told by the object: use it for those of one batch, while they are held.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[int, Place] = {}
+
+    def __call__(self, record: RawRecord) -> Place:
+        place = self._known.get(id(record))
+        if place is None:
+            where = record.topic, record.partition, record.offset, record.timestamp_ms
+            place = self._known[id(record)] = Place(*where, digest_of(record))
+        return place
+
+
+def digest_of(record: RawRecord) -> bytes:
+    """SHA-256 of key and value; the fragment `record_digest` is its twin in SQL."""
+    digest = sha256()
+    for part in (record.key, record.value):
+        digest.update((-1 if part is None else len(part)).to_bytes(4, "big", signed=True))
+    for part in (record.key, record.value):
+        digest.update(part or b"")
+    return digest.digest()
 
 
 class StoredLetter(NamedTuple):
@@ -56,35 +91,33 @@ async def store_rejections(connection: asyncpg.Connection, rejections: Sequence[
 
     A record may be twice in a batch, when reading was reset meanwhile: its rejection is stored and published once.
     """
+    place_of = Places()
     rejections = list({(place_of(one.record), one.index): one for one in rejections}.values())
     records = {place_of(rejection.record): rejection.record for rejection in rejections}
-    columns = ((*place, record.key, record.value, headers_json(record.headers)) for place, record in records.items())
+    columns = ((*place[:4], one.key, one.value, headers_json(one.headers)) for place, one in records.items())
     for part in in_parts(columns, lambda row: sum(len(bytes_ or b"") for bytes_ in row[4:]), STATEMENT_BYTES):
         await connection.execute(load_queries()["insert_dead_letter_records"], *zip(*part, strict=True))
-    ids: dict[tuple[str, int, int, int], int] = {}
+    stored: list[StoredLetter] = []
+    first_ids: dict[Place, int] = {}
     for some in in_parts(rejections, lambda _: 0, STATEMENT_BYTES, STATEMENT_LETTERS):
         letters = [
             (*place_of(one.record), one.index, one.reason.value, storable(one.detail), storable(one.path))
             for one in some
         ]
         rows = await connection.fetch(load_queries()["insert_dead_letters"], *zip(*letters, strict=True))
-        ids |= {(row["topic"], row["partition"], row["offset"], row["report_index"]): row["id"] for row in rows}
-    first_ids: dict[Place, int] = {}
-    return [
-        StoredLetter(one, ids[key], first_ids.setdefault(place_of(one.record), ids[key]))
-        for one in rejections
-        if (key := (one.record.topic, one.record.partition, one.record.offset, one.index)) in ids
-    ]
+        ids = {row["place"]: row["id"] for row in rows}
+        stored += [
+            StoredLetter(one, ids[at], first_ids.setdefault(place_of(one.record), ids[at]))
+            for at, one in enumerate(some)
+            if at in ids
+        ]
+    return stored
 
 
 def letter_messages(letters: Sequence[StoredLetter]) -> Iterator[OutboxMessage]:
     """The messages for the dead letter topic, one by one: together their headers are larger than the record."""
     for one in letters:
         yield dead_letter_message(one.rejection, one.id, one.first_id)
-
-
-def place_of(record: RawRecord) -> Place:
-    return (record.topic, record.partition, record.offset, record.timestamp_ms)
 
 
 def spans_of(batch: Batch) -> tuple[list[str], list[int], list[int], list[int]]:
@@ -104,20 +137,23 @@ def settled_places(
     suspects: Collection[tuple[Any, ...]] | None,
     *,
     whole_records: bool = True,
-) -> list[tuple[str, int, int, int, int]]:
-    """(topic, partition, offset, timestamp, index) of what was written, index -1 for a record that is readable now.
+) -> list[tuple[str, int, int, int, bytes, int]]:
+    """The place of a record, and which of its reports was written; index -1 for a record that is readable now.
 
     A record that is rejected at -1 once more is not, whatever else it brings: that rejection stands beside reports
     that are valid. Only of records whose (topic, partition, offset) is among the `suspects`; None: of all.
     """
+    place_of = Places()
     not_written = {(place_of(one.record), one.index) for one in refused}
     unreadable = {place_of(one.record) for one in batch.rejections if one.index < 0}
     outcomes: list[Outcome] = [*batch.reports, *batch.rejections]
-    settled: dict[tuple[str, int, int, int, int], None] = {}
+    settled: dict[tuple[str, int, int, int, bytes, int], None] = {}
     for outcome in outcomes:
-        place = place_of(outcome.record)
-        if outcome.index < 0 or (suspects is not None and place[:3] not in suspects):
+        record = outcome.record
+        suspected = suspects is None or (record.topic, record.partition, record.offset) in suspects
+        if outcome.index < 0 or not suspected:
             continue
+        place = place_of(record)
         if whole_records and place not in unreadable:
             settled[*place, -1] = None
         if type(outcome) is not Rejection and (place, outcome.index) not in not_written:

@@ -37,6 +37,7 @@ from processor.events.bodies import EventWriter
 from processor.kafka.topics import read_topic
 from processor.replay.redrive import Tally, redrive
 from processor.store import rejections
+from processor.store.compare import Comparison
 from processor.store.dead_letters import DeadLetters, Selection
 from processor.store.queries import load_queries
 from processor.store.redrive import RedriveStore
@@ -445,6 +446,35 @@ def test_a_report_that_is_written_resolves_its_own_dead_letter_and_no_other(stor
     assert [
         (int(row["record_timestamp"].timestamp() * 1000), row["offset"], row["report_index"]) for row in places
     ] == [(made_anew.timestamp_ms, of.offset, 1)]
+
+
+#: each stands at the same place, with the same timestamp: the topic was made anew, and its senders set the times
+SAME_PLACE = [
+    (b"key", b"no JSON"), (b"key", b"no json"), (None, b"no JSON"), (b"", b"no JSON"), (b"keyn", b"o JSON"),
+    (b"key", None), (b"key", b""), (None, None),
+]  # fmt: skip
+
+
+def test_records_at_one_place_are_told_by_their_bytes(store: Session, decode: Decoder) -> None:
+    """Each is kept, published once, told by verify, and resolved by itself alone."""
+    made = decode(record(report()))[0]
+    records = [
+        msgspec.structs.replace(record(offset=3, timestamp_ms=5), key=key, value=value) for key, value in SAME_PLACE
+    ]
+    for number, one in enumerate(records):
+        write(store, rejecting(), one)
+        write(store, rejecting(), one)
+        assert sent(store) == {"dead_letters": number + 1}
+        found = [Comparison(store).letters([other]) for other in records]
+        assert [bool(letters) for letters in found] == [True] * (number + 1) + [False] * (len(records) - number - 1)
+    write(store, rejecting(), *reversed(records))
+    assert sent(store) == {"dead_letters": len(records)}
+    digests = query(store, load_queries()["dead_letters_between"], "raw", [0], [0], [9])
+    assert {row["digest"] for row in digests} == {rejections.digest_of(one) for one in records}
+    for number, one in enumerate(records):
+        assert unresolved(store) == len(records) - number
+        write(store, lambda one: [msgspec.structs.replace(made, record=one)], one)
+    assert unresolved(store) == 0
 
 
 def test_a_record_that_can_be_read_now_resolves_its_dead_letter_even_if_all_its_reports_are_rejected(

@@ -179,7 +179,7 @@ async def trial_with_all(pool: Pool, run_id: str, trial_id: str) -> dict[str, An
     (trial,) = rows
     letters: list[dict[str, Any]] = []
     if trial["source_topic"] is not None:
-        position = trial["source_topic"], trial["source_partition"], trial["source_offset"]
+        position = [trial[f"source_{name}"] for name in ("topic", "partition", "offset", "timestamp")]
         letters = await pool.fetch("letters_of_record", *position)
     return {"trial": trial, "event": _event(trial), "letters": letters}
 

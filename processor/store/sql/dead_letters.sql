@@ -17,12 +17,12 @@ update dead_letters
 set resolved_at = now()
 where id = any (array(
     select letter.id
-    from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::integer[])
-         as x (topic, "partition", "offset", ms, report_index)
+    from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bytea[], $6::integer[])
+         as x (topic, "partition", "offset", ms, digest, report_index)
     cross join lateral (
-        select r.id from dead_letter_records r
-        where (r.topic, r."partition", r."offset") = (x.topic, x."partition", x."offset")
-          and r.record_timestamp = {moment: x.ms}
+        select record.id from dead_letter_records record
+        where (record.topic, record."partition", record."offset") = (x.topic, x."partition", x."offset")
+          and record.record_timestamp = {moment: x.ms} and {record_digest} = x.digest
         limit 1
     ) as record
     cross join lateral (

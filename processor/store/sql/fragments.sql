@@ -35,6 +35,11 @@ case
     else 3 -- unchanged
 end
 
+-- fragment: record_digest
+-- What tells a rejected record from another at the same place; `store.rejections.digest_of` is its twin in Python.
+sha256(int4send(coalesce(length(record.key), -1)) || int4send(coalesce(length(record.value), -1))
+       || coalesce(record.key, '') || coalesce(record.value, ''))
+
 -- fragment: selected
 -- The conditions of a `store.dead_letters.Selection`, $1 to $5.
 ($1::text is null or reason = $1)

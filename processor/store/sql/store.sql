@@ -91,32 +91,36 @@ select coalesce(array_agg(place - 1) filter (where verdict <> 0), '{}') as place
 from judged
 
 -- name: insert_dead_letter_records
--- Keeps the original bytes of rejected records, once each.
+-- Keeps the original bytes of rejected records, once each: a record is the same that has the same bytes at the same place.
 insert into dead_letter_records (topic, "partition", "offset", record_timestamp, key, value, headers)
 select topic, "partition", "offset", {moment: ms}, key, value, headers
 from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[], $7::jsonb[])
      as x (topic, "partition", "offset", ms, key, value, headers)
-order by topic, "partition", "offset"
+order by topic, "partition", "offset", ms, value
 on conflict do nothing
 
 -- name: insert_dead_letters
--- Stores rejections that are not stored yet; returns those, so that each leaves for the dead letter topic once. One that was resolved and is rejected once more is unresolved again: what resolved it no longer holds.
-with stored as (
-    insert into dead_letters as letter (record_id, report_index, reason, detail, path)
-    select record.id, x.report_index, x.reason, x.detail, x.path
-    from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::text[], $8::text[])
-         as x (topic, "partition", "offset", ms, report_index, reason, detail, path)
+-- Stores rejections that are not stored yet; returns those by their place, so that each leaves for the dead letter topic once. One that was resolved and is rejected once more is unresolved again: what resolved it no longer holds.
+with given as materialized (
+    select x.place, record.id as record_id, x.report_index, x.reason, x.detail, x.path
+    from unnest($1::text[], $2::integer[], $3::bigint[], $4::bigint[], $5::bytea[], $6::integer[], $7::text[],
+                $8::text[], $9::text[]) with ordinality
+         as x (topic, "partition", "offset", ms, digest, report_index, reason, detail, path, place)
     join dead_letter_records record
         on (record.topic, record."partition", record."offset") = (x.topic, x."partition", x."offset")
-       and record.record_timestamp = {moment: x.ms}
-    order by record.id, x.report_index
+       and record.record_timestamp = {moment: x.ms} and {record_digest} = x.digest
+),
+stored as (
+    insert into dead_letters as letter (record_id, report_index, reason, detail, path)
+    select record_id, report_index, reason, detail, path from given
+    order by record_id, report_index
     on conflict (record_id, report_index) do update
         set resolved_at = null, attempts = letter.attempts + 1, last_seen = now(), last_detail = excluded.detail
         where letter.resolved_at is not null
     returning id, record_id, report_index, attempts
 )
-select stored.id, stored.report_index, record.topic, record."partition", record."offset"
-from stored join dead_letter_records record on record.id = stored.record_id
+select stored.id, given.place - 1 as place
+from stored join given using (record_id, report_index)
 where stored.attempts = 1
 
 -- name: insert_outbox

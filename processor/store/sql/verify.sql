@@ -21,7 +21,7 @@ order by incoming.place
 -- name: dead_letters_between
 -- The dead letters of topic $1 from the offsets $3 to before $4 of the partitions $2; `open` are those not yet resolved.
 select record."partition", record."offset",
-       {milliseconds: record.record_timestamp} as timestamp_ms,
+       {milliseconds: record.record_timestamp} as timestamp_ms, {record_digest} as digest,
        letter.report_index, letter.resolved_at is null as open
 from unnest($2::integer[], $3::bigint[], $4::bigint[]) as span (partition, first, next)
 join dead_letter_records record
