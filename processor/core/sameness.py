@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from processor.core.messages import TrialReport
 from processor.core.numbers import LONG_MAX, LONG_MIN
 
 DIGEST_BYTES = 16
@@ -21,6 +22,11 @@ _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 def digest_of(value: Any) -> bytes:
     """16 bytes that are equal exactly where the values are."""
     return blake2b(msgspec.json.encode(_canonical(value), order="deterministic"), digest_size=DIGEST_BYTES).digest()
+
+
+def content_digest(report: TrialReport) -> bytes:
+    """16 bytes that are equal exactly where Postgres finds the content of two reports of one trial equal."""
+    return digest_of([report.content, dict(report.extra or {}), dict(report.envelope or {})])
 
 
 def _canonical(value: Any) -> Any:

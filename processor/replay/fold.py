@@ -18,7 +18,7 @@ import msgspec
 
 from processor.core.messages import Order, TrialReport
 from processor.core.parts import in_parts
-from processor.core.sameness import DIGEST_BYTES, digest_of
+from processor.core.sameness import DIGEST_BYTES, content_digest
 from processor.core.verdict import Verdict, judge
 
 #: what SQLite keeps of its file in memory, in KiB
@@ -71,11 +71,6 @@ def succeed(held: Trial | None, report: TrialReport) -> tuple[Verdict, Trial]:
         return verdict, held._replace(ordered=ordered)
     versions = held.versions + (verdict is Verdict.CHANGED)
     return verdict, Trial(order, digest, versions, ordered, b"" if verdict is Verdict.CHANGED else held.row)
-
-
-def content_digest(report: TrialReport) -> bytes:
-    """16 bytes that are equal exactly where the content is."""
-    return digest_of([report.content, dict(report.extra or {}), dict(report.envelope or {})])
 
 
 class Fold:

@@ -20,9 +20,10 @@ import msgspec
 
 from processor.core.messages import Outcome, RawRecord, Rejection, Report, TrialReport
 from processor.core.parts import in_parts
+from processor.core.sameness import content_digest
 from processor.core.verdict import Verdict
 from processor.decode.decoder import Decode
-from processor.replay.fold import Fold, Trial, content_digest, succeed
+from processor.replay.fold import Fold, Trial, succeed
 from processor.replay.forecast_life import LifeForecaster
 from processor.replay.letters import letters_of
 from processor.replay.life import LifeFold

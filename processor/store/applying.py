@@ -5,75 +5,38 @@ Trial reports are judged here, the others by `life` and `progress`: none of them
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 import asyncpg
-import msgspec
 
 from processor.core.errors import TransientError, Trouble
-from processor.core.messages import Event, Outgoing, Progress, Rejection, Report, RunReport, TrialReport
-from processor.core.parts import Halves
-from processor.core.verdict import Verdict, judge
+from processor.core.messages import Progress, Report, RunReport, TrialReport
+from processor.core.parts import Halves, in_parts
+from processor.core.verdict import Position, Verdict, judge
+from processor.store.applied import Applied, EventOf, Runs
+from processor.store.chains import MOST_WAVES, Chain, apart, chain_of
 from processor.store.errors import ReportError, sort_error
 from processor.store.life import LifeApplier
 from processor.store.progress import ProgressApplier
 from processor.store.queries import load_queries
 from processor.store.refused import Refused
-from processor.store.rejections import refused_by_database
-from processor.store.rows import COPY_COLUMNS, copy_pieces, split_by_size, split_into_waves
+from processor.store.rows import (
+    COPY_COLUMNS,
+    MAX_STATEMENT_BYTES,
+    copy_pieces,
+    row_json,
+    split_by_size,
+    split_into_waves,
+)
 
 #: as many reports are worth two more round trips, which spare Postgres half of its work
 BULK_LEAST = 24
 
-#: locked: id (text of uuid) by the run id that Cerebros sent
-Runs = Mapping[str, str]
 #: verdicts by place in the reports; None: the content has to be compared
 Looked = dict[int, Verdict | None]
 #: from this one on position and digest are enough
 _CERTAIN = Verdict.UNCHANGED
 _ONLY_TRIALS = {TrialReport}
-
-
-class EventOf(Protocol):
-    """Makes the events of new revisions."""
-
-    def __call__(self, report: TrialReport, revision: int) -> Event | None: ...
-
-    def of_run(self, report: RunReport, revision: int, state: str) -> Event:
-        """`state`: what the run is in by now."""
-
-
-class Applied(msgspec.Struct):
-    """What became of a batch's reports so far; `set_aside` are those of runs that somebody else holds locked.
-
-    `by_constraint` of the rejections come from a constraint or trigger, of the whole batch's `total` reports.
-    """
-
-    total: int = 0
-
-    counts: Counter[Verdict] = msgspec.field(default_factory=Counter)
-    messages: list[Outgoing] = msgspec.field(default_factory=list)
-    rejections: list[Rejection] = msgspec.field(default_factory=list)
-    set_aside: list[Report] = msgspec.field(default_factory=list)
-    by_constraint: int = 0
-
-    def add(self, more: Applied) -> None:
-        self.counts += more.counts
-        self.messages += more.messages
-        self.rejections += more.rejections
-        self.set_aside += more.set_aside
-        self.by_constraint += more.by_constraint
-
-    def without_rejected(self, reports: Iterable[Report], runs: Runs) -> list[Report]:
-        """Those that have a run and were not rejected so far."""
-        rejected = {(id(one.record), one.index) for one in self.rejections}
-        return [one for one in reports if one.run_id in runs and (id(one.record), one.index) not in rejected]
-
-    def refuse(self, report: Report, refusal: ReportError) -> None:
-        self.rejections.append(refused_by_database(report, str(refusal)))
-        self.by_constraint += refusal.by_constraint
 
 
 class Applier:
@@ -88,12 +51,25 @@ class Applier:
     async def apply(
         self, connection: asyncpg.Connection, reports: Sequence[Report], runs: Runs, applied: Applied
     ) -> None:
-        """Applies in waves, each with at most one report a trial, so that later ones meet what earlier ones left."""
+        """Applies in waves, each with at most one report a trial, so that later ones meet what earlier ones left.
+
+        Of trials with more reports than waves are worth only the first and what the last leaves are applied.
+        """
         # one pass in C, 15 ns a report: most batches hold nothing else
         if reports and set(map(type, reports)) != _ONLY_TRIALS:
             await self._apply_life(connection, reports, runs, applied)
             reports = [one for one in reports if type(one) is TrialReport]
-        for wave in split_into_waves(reports):  # type: ignore[arg-type]
+        waves = split_into_waves(reports)  # type: ignore[arg-type]
+        if len(waves) > MOST_WAVES:
+            few, many = apart(reports)  # type: ignore[arg-type]
+            waves = split_into_waves(few)
+            await self._apply_chains(connection, many, runs, applied)
+        await self._apply_waves(connection, waves, runs, applied)
+
+    async def _apply_waves(
+        self, connection: asyncpg.Connection, waves: Sequence[Sequence[TrialReport]], runs: Runs, applied: Applied
+    ) -> None:
+        for wave in waves:
             if len(wave) >= BULK_LEAST:
                 wave = await self._apply_bulk(connection, wave, runs, applied)
             for part in split_by_size(wave):
@@ -135,8 +111,46 @@ class Applier:
             yield text
             self._add_events(((report, 1) for report in reports), applied)
 
-    async def _look(self, connection: asyncpg.Connection, reports: Sequence[TrialReport], runs: Runs) -> Looked:
-        """By place, those whose trial has a row: the verdict where it is certain."""
+    async def _apply_chains(
+        self, connection: asyncpg.Connection, many: Sequence[list[TrialReport]], runs: Runs, applied: Applied
+    ) -> None:
+        """Applies reports of a few trials, many each: in two statements, however many they are."""
+        held = await self._held(connection, [reports[0] for reports in many], runs)
+        chains = [chain_of(reports, *held.get(place, (None, None))) for place, reports in enumerate(many)]
+        await self._apply_judged(connection, [one.first for one in chains if one.first is not None], applied)
+        leaps = ((one, row_json(one.last)) for one in chains if one.changes and one.last is not None)
+        for part in in_parts(leaps, lambda one: len(one[1]), MAX_STATEMENT_BYTES):
+            await self._leap(connection, part, applied)
+        # what was only touched again has the content that the row has
+        touching = [one.last for one in chains if one.last is not None and not one.changes]
+        await self._apply_judged(connection, touching, applied)
+        applied.counts[Verdict.TOUCHED] -= len(touching)  # these are counted twice
+        for one in chains:
+            applied.counts.update(one.counts)
+
+    async def _apply_judged(
+        self, connection: asyncpg.Connection, reports: Sequence[TrialReport], applied: Applied
+    ) -> None:
+        for part in split_by_size(reports):
+            await self._apply_part(connection, part, applied)
+
+    async def _leap(
+        self, connection: asyncpg.Connection, part: Sequence[tuple[Chain, bytes]], applied: Applied
+    ) -> None:
+        document = b"[" + b",".join(row for _, row in part) + b"]"
+        steps = [len(chain.changes) for chain, _ in part]
+        found = await connection.fetch(self._queries["leap_reports"], document, steps)
+        if len(found) < len(part):
+            raise TransientError(f"somebody deleted a trial from {self._where} while its reports were applied")
+        for row in found:
+            changes = part[row["place"]][0].changes
+            first = row["revision"] - len(changes) + 1
+            self._add_events(((report, first + number) for number, report in enumerate(changes)), applied)
+
+    async def _held(
+        self, connection: asyncpg.Connection, reports: Sequence[TrialReport], runs: Runs
+    ) -> dict[int, tuple[Position | None, str | None]]:
+        """By place, those whose trial has a row: the position and the digest of the report that it holds."""
         model_run_ids = [runs[report.run_id] for report in reports]
         trial_ids = [report.trial_id for report in reports]
         places, digests, *position = await connection.fetchrow(
@@ -144,9 +158,14 @@ class Applier:
         )
         held = zip(*position, strict=True)
         return {
-            place: settle(reports[place], order, digest)
+            place: (order if order[0] is not None else None, digest)
             for place, order, digest in zip(places, held, digests, strict=True)
         }
+
+    async def _look(self, connection: asyncpg.Connection, reports: Sequence[TrialReport], runs: Runs) -> Looked:
+        """By place, those whose trial has a row: the verdict where it is certain."""
+        held = await self._held(connection, reports, runs)
+        return {place: settle(reports[place], order, digest) for place, (order, digest) in held.items()}
 
     async def _apply_part(
         self, connection: asyncpg.Connection, part: Sequence[tuple[TrialReport, bytes]], applied: Applied
@@ -202,11 +221,11 @@ class Applier:
             )
 
 
-def settle(report: TrialReport, held: tuple[int | None, int, int, int], digest: str | None) -> Verdict | None:
+def settle(report: TrialReport, held: Position | None, digest: str | None) -> Verdict | None:
     """The verdict where a look at position and digest is enough for it; None where the content has to be compared."""
-    if held[0] is None:  # the row is from before this processor
+    if held is None:  # the row is from before this processor
         return None
     record = report.record
     order = (record.timestamp_ms, record.partition, record.offset, report.index)  # `report.order`, in half of the time
-    verdict = judge(order, held, report.digest == digest)  # type: ignore[arg-type]
+    verdict = judge(order, held, report.digest == digest)
     return verdict if verdict >= _CERTAIN else None

@@ -12,7 +12,7 @@ import asyncpg
 
 from processor.core.messages import Batch, Rejection, Written
 from processor.core.text import storable
-from processor.store.applying import EventOf
+from processor.store.applied import EventOf
 from processor.store.dead_letters import DeadLetter
 from processor.store.queries import load_queries
 from processor.store.rejections import Places, resolve_written

@@ -12,7 +12,7 @@ import asyncpg
 
 from processor.core.errors import TransientError, Trouble
 from processor.core.messages import Reason, Rejection, Report, RunReport
-from processor.store.applying import Applied, Runs
+from processor.store.applied import Applied, Runs
 from processor.store.errors import ReportError, sort_error
 from processor.store.queries import load_queries
 

@@ -18,7 +18,8 @@ from processor.core.messages import Batch, Rejection, Report, Written
 from processor.core.parts import Halves
 from processor.core.times import Seldom
 from processor.core.verdict import Verdict
-from processor.store.applying import Applied, Applier, EventOf, Runs
+from processor.store.applied import Applied, EventOf, Runs
+from processor.store.applying import Applier
 from processor.store.errors import ReportError, sort_error
 from processor.store.outbox import seal_packets
 from processor.store.queries import load_queries

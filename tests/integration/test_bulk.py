@@ -133,6 +133,55 @@ def test_the_quick_way_and_the_thorough_way_write_the_same(
     assert query(store, "select count(*) from outbox") == [(0,)]
 
 
+def long_history(seed: int) -> list[RawRecord]:
+    """Very many reports of a few trials: some older than their row, some equal, some twice."""
+    rng = random.Random(seed)
+    records: list[RawRecord] = []
+    for number in range(600):
+        if rng.random() < 0.05 and records:
+            records.append(rng.choice(records))  # reading was reset
+            continue
+        trial = rng.choice([0, 0, 0, 0, 1, 1, 2, 3, 4, 5, 6])
+        metrics = rng.choice(['{"a": 1}', '{"a": 1.0}', '{"a": 2}', '{"a": NaN}', "{}"])
+        status = rng.choice(["succeeded", "succeeded", "failed", "skipped"])
+        more = rng.choice(["", '"own": 1,', '"spectral_norm": true,', '"spectral_norm": false,'])
+        reports = [f'{{{more} "trial_id": "t{trial}", "run_id": "r", "status": "{status}", "metrics": {metrics}}}']
+        value = f'{{"trials": [{", ".join(reports * rng.choice([1, 1, 3]))}]}}'.encode()
+        moment = 1_700_000_000_000 + number // 3 - rng.choice([0, 0, 0, 0, 30])
+        records.append(record(value, partition=0, offset=number, timestamp_ms=moment))
+    return records
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_reports_of_one_trial_come_to_the_same_in_two_statements_and_in_one_each(
+    seed: int, store: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = long_history(seed)
+    monkeypatch.setattr(store_applying, "MOST_WAVES", NEVER)
+    for most in (600, 90):
+        expected = written(store, records, most)
+        with monkeypatch.context() as here:
+            here.setattr(store_applying, "MOST_WAVES", 16)
+            assert written(store, records, most) == expected
+            again = [TrialStore(store, EventWriter()).write(batch) for batch in batches(records, most)]
+            assert sum(one.inserted + one.changed + one.touched + one.events for one in again) == 0
+            assert query(store, ROWS) == expected[0]
+
+
+def test_a_report_among_many_of_its_trial_costs_no_statement_of_its_own(store: Session) -> None:
+    """28,000 in a record of 1 MB took minutes: each looked through all that the row had been."""
+    reports = [f'{{"trial_id": "t", "duration_ms": {number}}}' for number in range(5000)]
+    value = f'{{"run_id": "r", "trials": [{", ".join(reports)}]}}'.encode()
+    [batch] = batches([record(value)], 1)
+    done = TrialStore(store, EventWriter()).write(batch)
+    assert (done.inserted, done.changed, done.events) == (1, 4999, 5000)
+    assert query(store, "select revision, duration_ms from cerebros_model_trials") == [(5000, 4999)]
+    assert TrialStore(store, EventWriter()).write(batch).stale == 4999
+    updates = "select n_tup_upd from pg_stat_user_tables where relname = 'cerebros_model_trials'"
+    query(store, "select pg_stat_force_next_flush()")
+    assert query(store, updates)[0][0] <= 2
+
+
 def one_batch(count: int = 60, run: str = "run-1") -> Batch:
     reports = [DECODE(record(report(trial_id=f"t{number}", run_id=run)))[0] for number in range(count)]
     return Batch([one for one in reports if isinstance(one, TrialReport)], [], {})

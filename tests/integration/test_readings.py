@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from processor.contracts.catalogue import Catalogue, Problem
 from processor.core.messages import TrialReport
 from processor.core.numbers import to_json
+from processor.core.sameness import content_digest
 from processor.core.settings import Settings
 from processor.decode.decoder import Decoder
-from processor.replay.fold import content_digest
 from processor.store.session import Session
 from tests.factories import produce, record
 from tests.integration.test_verify import kinds

@@ -90,6 +90,23 @@ select coalesce(array_agg(place - 1) filter (where verdict <> 0), '{}') as place
        coalesce(array_agg(held_revision + 1) filter (where verdict <> 0), '{}') as revisions
 from judged
 
+-- name: leap_reports
+-- Gives rows what the last of many reports of their trial leaves, $2 revisions further on; returns the revision that each row has now. A row that somebody has deleted meanwhile is not among them.
+update cerebros_model_trials held
+set {fields: %name = incoming.%name},
+    bridge_payload = (coalesce(held.bridge_payload, '{}') - 'extra' - 'envelope') || incoming.bridge_payload,
+    source_digest = incoming.source_digest, schema_version = incoming.schema_version,
+    revision = held.revision + leap.revisions, source_topic = incoming.source_topic,
+    source_partition = incoming.source_partition, source_offset = incoming.source_offset,
+    source_index = incoming.source_index, source_timestamp = {moment: incoming.source_timestamp_ms},
+    spectral_norm_reported = incoming.spectral_norm_reported, updated_at = now()
+from {incoming}
+join unnest($2::integer[]) with ordinality as leap (revisions, place) on leap.place = incoming.place
+join cerebros_model_runs run on run.run_id = incoming.run_id
+cross join lateral ({trial_held}) found
+where held.id = found.id
+returning incoming.place - 1 as place, held.revision
+
 -- name: insert_dead_letter_records
 -- Keeps the original bytes of rejected records, once each: a record is the same that has the same bytes at the same place.
 insert into dead_letter_records (topic, "partition", "offset", record_timestamp, key, value, headers)

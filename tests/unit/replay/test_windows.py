@@ -10,9 +10,10 @@ from processor.cli.output import Lines, meter
 from processor.contracts.catalogue import Catalogue
 from processor.core.errors import UsageError
 from processor.core.messages import TrialReport
+from processor.core.sameness import content_digest
 from processor.decode.decoder import Decoder
 from processor.kafka.ranges import Edge, clamp_range
-from processor.replay.fold import Fold, Trial, content_digest, succeed
+from processor.replay.fold import Fold, Trial, succeed
 from processor.replay.windows import parse_window
 from tests.factories import record, report
 
