@@ -11,12 +11,16 @@ from typing import Any
 import asyncpg
 import pytest
 
+from processor.core.messages import Batch, Reason, Rejection
 from processor.core.settings import Settings
+from processor.events.bodies import EventWriter
 from processor.store.counts import counts_missed, recount
 from processor.store.migrations import migrate
+from processor.store.queries import migrations
 from processor.store.session import Session
+from processor.store.trials import TrialStore
 from tests.conftest import execute, settings_of
-from tests.factories import produce, report
+from tests.factories import produce, record, report
 from tests.support.ledger import ledger_session
 from tests.support.legacy import LEGACY
 from tests.support.processes import Process, run_command
@@ -171,6 +175,38 @@ def test_rows_that_were_there_before_are_counted_and_so_are_those_that_come_mean
     )
     with Session(empty_database_url) as store:
         assert counts_missed(store) == []
+
+
+def test_a_database_of_an_earlier_version_keeps_its_counts_and_its_dead_letters(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Migrations 0011 and 0012 change what is counted as defaulted, and how a rejected record is told."""
+    earlier = [one for one in migrations() if one[0] < "0011"]
+    insert = INSERT.replace("spectral_norm_reported, ", "").replace("given.told, ", "")
+    letter = (
+        'with record as (insert into dead_letter_records (topic, partition, "offset", record_timestamp, key, value) '
+        "values ('raw', 0, 3, timestamptz 'epoch' + interval '5 ms', null, 'no JSON') returning id) "
+        "insert into dead_letters (record_id, report_index, reason, detail) select id, -1, 'not_json', 'no' from record"
+    )
+
+    async def fill(connection: asyncpg.Connection) -> None:
+        await connection.execute(insert, made(random.Random(3), 200, 0))
+
+    with Session(empty_database_url) as store:
+        with monkeypatch.context() as here:
+            here.setattr("processor.store.migrations.migrations", lambda: earlier)
+            migrate(store)
+        run = (
+            "insert into cerebros_model_runs (run_id, state) select 'run-' || n, 'running' from generate_series(0, 2) n"
+        )
+        execute(empty_database_url, run, letter)
+        alone(empty_database_url, fill)
+        assert migrate(store) == ["0011_reported", "0012_same_place"]
+        assert counts_missed(store) == []
+        one = record(b"no JSON", topic="raw", partition=0, offset=3, timestamp_ms=5)
+        again = TrialStore(store, EventWriter()).write(Batch([], [Rejection(one, -1, Reason.NOT_JSON, "no")], {}))
+        assert again.dead_letters == 0
+    assert wrong(empty_database_url) == []
 
 
 def test_counting_anew_while_others_write_counts_each_trial_once(counted: str) -> None:
