@@ -32,6 +32,7 @@ _PROBLEM_REASONS = {
     "unknown_schema": Reason.AVRO_UNKNOWN_SCHEMA,
     "unreadable": Reason.AVRO_UNREADABLE,
     "too_deep": Reason.TOO_DEEP,
+    "too_large": Reason.TOO_LARGE,
 }
 
 

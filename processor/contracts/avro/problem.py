@@ -11,7 +11,7 @@ class Problem(NamedTuple):
 
     `path` names the place (`metrics.layers[3]`), "" where there is none to name. `kind` is `invalid` (the value
     breaks the schema), `unreadable` (the bytes are not what their schema says), `too_deep` (they nest beyond
-    all use) or `unknown_schema`.
+    all use), `too_large` (they come to far more than they are) or `unknown_schema`.
     """
 
     path: str

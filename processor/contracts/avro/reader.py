@@ -1,8 +1,8 @@
 """(writer's schema, reader's schema) -> a function that reads bytes; "Schema Resolution" done once.
 
-The bytes may be hostile. Every item of an array or a map costs at least a byte, so time and memory are linear in
-the length of the value; nesting is counted, not left to the stack. What is read is the plain form: a record that
-the reader's schema marks `unwrap` is read as its value.
+The bytes may be hostile. Every item of an array or a map costs at least a byte, and what the schema adds to the bytes
+is metered, so time and memory are linear in the length of the value; nesting is counted, not left to the stack. What is
+read is the plain form: a record that the reader's schema marks `unwrap` is read as its value.
 
 Reports are read by their writer's schema alone (`compile_plain_reader`): what their fields come to is for the rules of
 decode to say, as in JSON. Resolution says which versions stay compatible.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from processor.contracts.avro import wire
@@ -26,12 +27,13 @@ from processor.contracts.avro.schema import (
     Parsed,
     Type,
     default_maker,
+    empty_records,
     may_be_empty,
     named,
     resolve,
     unwraps,
 )
-from processor.contracts.avro.wire import MAX_DEPTH, Read, TooDeep, Unfit, Unreadable
+from processor.contracts.avro.wire import MAX_DEPTH, Metered, Read, TooDeep, TooMuch, Unfit, Unreadable
 
 #: "Schema Resolution": what a writer's type may be read as, beside itself
 PROMOTIONS: dict[str, dict[str, Callable[[Any], Any]]] = {
@@ -72,7 +74,8 @@ def compile_plain_reader(writer: Parsed, unwrapped: Collection[str] = ()) -> Cal
 def _reading(read: Read) -> Callable[[bytes, int], Any]:
     def read_all(value: bytes, offset: int) -> Any:
         try:
-            datum, end = read(value, offset, MAX_DEPTH + 1)  # the report itself is no level of nesting
+            # the report itself is no level of nesting
+            datum, end = read(Metered.of(value), offset, MAX_DEPTH + 1)
         except (IndexError, struct.error):
             return Problem("", f"Avro ends too early: {len(value)} bytes are not all of it", "unreadable")
         except UnicodeDecodeError:
@@ -81,6 +84,9 @@ def _reading(read: Read) -> Callable[[bytes, int], Any]:
             return Problem(error.path, error.why)
         except Unreadable as error:
             return Problem("", f"Avro cannot be read: {error}", "unreadable")
+        except TooMuch:
+            message = f"{len(value)} bytes of Avro come to far more than they are, by the names of their schema"
+            return Problem("", message, "too_large")
         except (TooDeep, RecursionError):
             return Problem("", f"Avro is nested deeper than {MAX_DEPTH} levels", "too_deep")
         if end != len(value):
@@ -98,6 +104,15 @@ class _Compiler:
         self._unwrapped = unwrapped
         self._known: dict[tuple[int, int], Read] = {}
         self.misfits: list[Misfit] = []
+
+    @cached_property
+    def _empty(self) -> frozenset[str]:
+        return empty_records(self._writer_names)
+
+    @cached_property
+    def _skipping(self) -> _Compiler:
+        """One for all that is skipped: fields share types, and each type is compiled once."""
+        return _Compiler(self._writer_names, self._writer_names)
 
     def reader(self, writer: Type, reader: Type, path: str) -> Read:
         """The function that reads what `writer` wrote as `reader` wants it, at this place in the data."""
@@ -157,7 +172,7 @@ class _Compiler:
         return read
 
     def _array(self, key: tuple[int, int], writer: Mapping[str, Any], reader: Mapping[str, Any], path: str) -> Read:
-        if may_be_empty(writer["items"], self._writer_names):
+        if may_be_empty(writer["items"], self._writer_names, self._empty):
             return self._misfit(path, "an array of items that take no bytes can claim any length")
         item: list[Read] = []
         read = self._known[key] = wire.array_reader(item)
@@ -190,7 +205,8 @@ class _Compiler:
             return self.reader(writer["fields"][0]["type"], reader["fields"][0]["type"], path)
         steps: list[tuple[str | None, Read]] = []
         defaults: list[tuple[str, Callable[[], Any]]] = []
-        read = wire.record_reader(steps, defaults)
+        cost: list[int] = []
+        read = wire.record_reader(steps, defaults, cost)
         read = self._known[key] = wire.converted(read, lambda record: record["value"]) if plain else read
         wanted = {field["name"]: field for field in reader["fields"]}
         written = {field["name"] for field in writer["fields"]}
@@ -212,6 +228,7 @@ class _Compiler:
                 defaults.append((name, default_maker(field["type"], field["default"], self._reader_names)))
             else:
                 steps.append((name, self._misfit(prefix + name, "is not in the data and has no default")))
+        cost.append(sum(wire.FIELD_COST + len(name or "") for name, _ in steps))
         return read
 
     def _is_unwrapped(self, record: Mapping[str, Any]) -> bool:
@@ -220,9 +237,9 @@ class _Compiler:
 
     def _skip(self, type_: Type, path: str) -> Read:
         """What the reader does not want is read as the writer has it, and dropped."""
-        compiler = _Compiler(self._writer_names, self._writer_names)
-        read = compiler.reader(type_, type_, path)
-        self.misfits += compiler.misfits
+        known = len(self._skipping.misfits)
+        read = self._skipping.reader(type_, type_, path)
+        self.misfits += self._skipping.misfits[known:]
         return read
 
 

@@ -125,20 +125,41 @@ def default_maker(type_: Type, default: Any, names: Names) -> Callable[[], Any]:
     return lambda: value
 
 
-def may_be_empty(type_: Type, names: Names, seen: set[str] | None = None) -> bool:
-    """Whether a value of the type can take no bytes at all: an array of such is as long as it claims to be."""
-    seen = set() if seen is None else seen
+def empty_records(names: Names) -> frozenset[str]:
+    """The records whose values can take no bytes at all; each field is looked at once.
+
+    One part that needs a byte decides for the whole, and a record that contains itself without end has no value at all,
+    so it never needs one.
+    """
+    records = {name: one for name, one in names.items() if resolve(one, names)[0] == "record"}
+    holders: dict[str, list[str]] = {}
+    filled: list[str] = []
+    for name, record in records.items():
+        for field in record["fields"]:
+            kind, definition = resolve(field["type"], names)
+            if kind == "record":
+                holders.setdefault(definition["name"], []).append(name)
+            elif not may_be_empty(field["type"], names, frozenset()):
+                filled.append(name)
+                break
+    need_bytes: set[str] = set()
+    while filled:
+        name = filled.pop()
+        if name not in need_bytes:
+            need_bytes.add(name)
+            filled += holders.get(name, ())
+    return frozenset(records) - need_bytes
+
+
+def may_be_empty(type_: Type, names: Names, empty: frozenset[str]) -> bool:
+    """Whether a value of the type can take no bytes at all: an array of such is as long as it claims to be.
+
+    `empty` are the `empty_records`.
+    """
     kind, definition = resolve(type_, names)
     if kind == "fixed":
         return bool(definition["size"] == 0)
-    if kind != "record":
-        return kind == "null"
-    # Looked at once: one part that needs a byte decides for the whole, and a record that contains itself without
-    # end has no value at all, so it never needs one.
-    if definition["name"] in seen:
-        return True
-    seen.add(definition["name"])
-    return all(may_be_empty(field["type"], names, seen) for field in definition["fields"])
+    return definition["name"] in empty if kind == "record" else kind == "null"
 
 
 def _check(type_: Type, names: Names, path: str, seen: set[str]) -> None:

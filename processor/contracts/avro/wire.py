@@ -2,6 +2,9 @@
 
 A `Read` takes the bytes, the offset to read at and the levels of nesting still allowed; it returns the value and
 the offset behind it. Past the end, indexing raises IndexError by itself; slices do not, so those are measured.
+
+What is in the schema and not in the bytes (names of fields, symbols, fields that take no bytes) is metered: an item of
+one byte may be a record of a thousand fields.
 """
 
 from __future__ import annotations
@@ -15,7 +18,31 @@ from processor.contracts.avro.schema import INT_MAX, INT_MIN
 #: a guard for the Python stack (two frames a level), above what decode allows in any report (200)
 MAX_DEPTH = 256
 
-Read = Callable[[bytes, int, int], tuple[Any, int]]
+#: what the bytes of one datum may come to beside themselves: so much, and so much for each of them
+METERED_LEAST, METERED_A_BYTE = 8 * 1024 * 1024, 16
+#: what a field costs beside its name
+FIELD_COST = 32
+
+
+class Metered(bytes):
+    """Bytes with what may still be made of them. One is made for each reading, so that threads may share a reader."""
+
+    left: int
+
+    @classmethod
+    def of(cls, value: bytes) -> Metered:
+        metered = cls(value)
+        metered.left = METERED_LEAST + METERED_A_BYTE * len(value)
+        return metered
+
+    def spend(self, cost: int) -> None:
+        """Raises `TooMuch`."""
+        self.left -= cost
+        if self.left < 0:
+            raise TooMuch
+
+
+Read = Callable[[Metered, int, int], tuple[Any, int]]
 _read_double = struct.Struct("<d").unpack_from
 _read_float = struct.Struct("<f").unpack_from
 
@@ -32,29 +59,33 @@ class Unfit(Exception):  # noqa: N818 - as above
         self.path, self.why = path, why
 
 
+class TooMuch(Exception):  # noqa: N818 - as above
+    """The bytes come to far more than they are."""
+
+
 class TooDeep(Exception):  # noqa: N818 - as above
     """The bytes nest deeper than `MAX_DEPTH`."""
 
 
-def read_null(value: bytes, at: int, depth: int) -> tuple[None, int]:
+def read_null(value: Metered, at: int, depth: int) -> tuple[None, int]:
     return None, at
 
 
-def read_boolean(value: bytes, at: int, depth: int) -> tuple[bool, int]:
+def read_boolean(value: Metered, at: int, depth: int) -> tuple[bool, int]:
     byte = value[at]
     if byte > 1:
         raise Unreadable(f"byte {at} is {byte}, no boolean")
     return byte == 1, at + 1
 
 
-def read_long(value: bytes, at: int, depth: int) -> tuple[int, int]:
+def read_long(value: Metered, at: int, depth: int) -> tuple[int, int]:
     byte = value[at]
     if byte < 0x80:
         return (byte >> 1) ^ -(byte & 1), at + 1
     return _read_varint(value, at)
 
 
-def read_int(value: bytes, at: int, depth: int) -> tuple[int, int]:
+def read_int(value: Metered, at: int, depth: int) -> tuple[int, int]:
     number, end = read_long(value, at, depth)
     if not INT_MIN <= number <= INT_MAX:
         raise Unreadable(f"byte {at} begins {number}, no 32-bit integer")
@@ -73,15 +104,15 @@ def _read_varint(value: bytes, at: int) -> tuple[int, int]:
     raise Unreadable(f"byte {at} begins an integer of more than 64 bits")
 
 
-def read_float(value: bytes, at: int, depth: int) -> tuple[float, int]:
+def read_float(value: Metered, at: int, depth: int) -> tuple[float, int]:
     return _read_float(value, at)[0], at + 4
 
 
-def read_double(value: bytes, at: int, depth: int) -> tuple[float, int]:
+def read_double(value: Metered, at: int, depth: int) -> tuple[float, int]:
     return _read_double(value, at)[0], at + 8
 
 
-def read_bytes(value: bytes, at: int, depth: int) -> tuple[bytes, int]:
+def read_bytes(value: Metered, at: int, depth: int) -> tuple[bytes, int]:
     size, start = read_long(value, at, depth)
     end = start + size
     if size < 0 or end > len(value):
@@ -89,7 +120,7 @@ def read_bytes(value: bytes, at: int, depth: int) -> tuple[bytes, int]:
     return value[start:end], end
 
 
-def read_string(value: bytes, at: int, depth: int) -> tuple[str, int]:
+def read_string(value: Metered, at: int, depth: int) -> tuple[str, int]:
     size = value[at]
     if size >= 0x80 or size & 1:
         data, end = read_bytes(value, at, depth)
@@ -114,7 +145,7 @@ PRIMITIVES: dict[str, Read] = {
 
 
 def converted(read: Read, convert: Callable[[Any], Any]) -> Read:
-    def read_converted(value: bytes, at: int, depth: int) -> tuple[Any, int]:
+    def read_converted(value: Metered, at: int, depth: int) -> tuple[Any, int]:
         datum, at = read(value, at, depth)
         return convert(datum), at
 
@@ -122,14 +153,14 @@ def converted(read: Read, convert: Callable[[Any], Any]) -> Read:
 
 
 def refusing(path: str, why: str) -> Read:
-    def refuse(value: bytes, at: int, depth: int) -> tuple[Any, int]:
+    def refuse(value: Metered, at: int, depth: int) -> tuple[Any, int]:
         raise Unfit(path, why)
 
     return refuse
 
 
 def fixed_reader(size: int) -> Read:
-    def read_fixed(value: bytes, at: int, depth: int) -> tuple[bytes, int]:
+    def read_fixed(value: Metered, at: int, depth: int) -> tuple[bytes, int]:
         if at + size > len(value):
             raise Unreadable(f"{size} bytes are due at byte {at}, {len(value) - at} are left")
         return value[at : at + size], at + size
@@ -140,13 +171,14 @@ def fixed_reader(size: int) -> Read:
 def enum_reader(symbols: Sequence[str], table: Sequence[str | None]) -> Read:
     """`table` holds what each of the writer's `symbols` is to the reader, None where it is nothing."""
 
-    def read_enum(value: bytes, at: int, depth: int) -> tuple[str, int]:
+    def read_enum(value: Metered, at: int, depth: int) -> tuple[str, int]:
         index, end = read_long(value, at, depth)
         if not 0 <= index < len(table):
             raise Unreadable(f"byte {at} begins the number {index} of an enum that has {len(table)} symbols")
         symbol = table[index]
         if symbol is None:
             raise Unreadable(f"{symbols[index]} is a symbol that the latest schema does not know")
+        value.spend(len(symbol))
         return symbol, end
 
     return read_enum
@@ -155,7 +187,7 @@ def enum_reader(symbols: Sequence[str], table: Sequence[str | None]) -> Read:
 def union_reader(branches: Mapping[int, Read]) -> Read:
     """`branches` is by index times two; it is filled later, for types that contain themselves."""
 
-    def read_union(value: bytes, at: int, depth: int) -> tuple[Any, int]:
+    def read_union(value: Metered, at: int, depth: int) -> tuple[Any, int]:
         branch = branches.get(value[at])
         if branch is not None:
             return branch(value, at + 1, depth)
@@ -168,7 +200,7 @@ def union_reader(branches: Mapping[int, Read]) -> Read:
     return read_union
 
 
-def _block(value: bytes, at: int) -> tuple[int, int]:
+def _block(value: Metered, at: int) -> tuple[int, int]:
     """The number of items in the block at the offset; behind a negative one stands the block's size in bytes."""
     count, end = read_long(value, at, 0)
     if count < 0:
@@ -182,7 +214,7 @@ def _block(value: bytes, at: int) -> tuple[int, int]:
 def array_reader(item: Sequence[Read]) -> Read:
     """`item` holds one function, put there later; an item takes at least a byte."""
 
-    def read_array(value: bytes, at: int, depth: int) -> tuple[list[Any], int]:
+    def read_array(value: Metered, at: int, depth: int) -> tuple[list[Any], int]:
         if depth <= 0:
             raise TooDeep
         read = item[0]
@@ -201,7 +233,7 @@ def array_reader(item: Sequence[Read]) -> Read:
 def map_reader(item: Sequence[Read]) -> Read:
     """As `array_reader`; a name that comes twice counts as it came last."""
 
-    def read_map(value: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
+    def read_map(value: Metered, at: int, depth: int) -> tuple[dict[str, Any], int]:
         if depth <= 0:
             raise TooDeep
         read = item[0]
@@ -217,12 +249,20 @@ def map_reader(item: Sequence[Read]) -> Read:
     return read_map
 
 
-def record_reader(steps: Sequence[tuple[str | None, Read]], defaults: Sequence[tuple[str, Callable[[], Any]]]) -> Read:
-    """`steps` are the writer's fields in order, each with the reader's name for it, None to leave it out."""
+def record_reader(
+    steps: Sequence[tuple[str | None, Read]],
+    defaults: Sequence[tuple[str, Callable[[], Any]]],
+    cost: Sequence[int],
+) -> Read:
+    """`steps` are the writer's fields in order, each with the reader's name for it, None to leave it out.
 
-    def read_record(value: bytes, at: int, depth: int) -> tuple[dict[str, Any], int]:
+    `cost` holds one number, put there later: what one record spends.
+    """
+
+    def read_record(value: Metered, at: int, depth: int) -> tuple[dict[str, Any], int]:
         if depth <= 0:
             raise TooDeep
+        value.spend(cost[0])
         record: dict[str, Any] = {}
         for name, read in steps:
             datum, at = read(value, at, depth - 1)

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processor.contracts.avro import reader as reading
 from processor.contracts.avro.problem import Problem
 from processor.contracts.avro.reader import compile_plain_reader, compile_reader
-from processor.contracts.avro.schema import BadSchema, may_be_empty, parse
+from processor.contracts.avro.schema import BadSchema, empty_records, may_be_empty, parse, resolve
 from processor.contracts.avro.validator import compile_validator
 from processor.contracts.avro.writer import compile_writer
 from processor.contracts.catalogue import Catalogue
@@ -376,15 +377,27 @@ def test_a_record_that_many_records_hold_is_looked_at_once_for_each_that_holds_i
     for level in range(1, depth + 1):
         fields = [{"name": name, "type": f"E{level - 1}"} for name in "ab"]
         names[f"E{level}"] = {"type": "record", "name": f"E{level}", "fields": fields}
-    assert may_be_empty(f"E{depth}", names)
+    assert empty_records(names) == set(names)
     assert names.lookups <= 4 * (depth + 1)
 
 
 def test_a_record_that_holds_itself_may_be_empty_unless_a_part_needs_a_byte() -> None:
     own = {"name": "own", "type": "R"}
-    assert may_be_empty("R", {"R": {"type": "record", "name": "R", "fields": [own]}})
+    assert empty_records({"R": {"type": "record", "name": "R", "fields": [own]}}) == {"R"}
     fields = [own, {"name": "text", "type": "string"}]
-    assert not may_be_empty("R", {"R": {"type": "record", "name": "R", "fields": fields}})
+    assert empty_records({"R": {"type": "record", "name": "R", "fields": fields}}) == set()
+
+
+def test_a_record_that_many_arrays_hold_is_looked_at_once_for_all_of_them() -> None:
+    nulls = [{"name": f"f{number}", "type": "null"} for number in range(300)]
+    names = CountedNames(R={"type": "record", "name": "R", "fields": nulls})
+    names["A"] = {"type": "record", "name": "A", "fields": [{"name": "r", "type": "R"}, {"name": "x", "type": "int"}]}
+    empty = empty_records(names)
+    lookups = names.lookups
+    for _ in range(300):
+        assert may_be_empty("R", names, empty)
+        assert not may_be_empty("A", names, empty)
+    assert names.lookups - lookups <= 600
 
 
 class CountedText(str):
@@ -416,3 +429,22 @@ def test_a_record_with_two_fields_of_one_name_is_no_schema() -> None:
     fields = [{"name": name, "type": "int"} for name in "aba"]
     with pytest.raises(BadSchema, match="has two fields a"):
         parse({"type": "record", "name": "R", "fields": fields})
+
+
+def test_a_type_that_many_skipped_fields_have_is_compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = [{"name": f"f{number}", "type": "int"} for number in range(200)]
+    skipped = [{"name": f"s{number}", "type": "R"} for number in range(200)]
+    first = {"name": "r", "type": {"type": "record", "name": "R", "fields": inside}}
+    writer = parse({"type": "record", "name": "W", "fields": [first, *skipped]})
+    reader = parse({"type": "record", "name": "W", "fields": [{"name": "x", "type": "int", "default": 1}]})
+    asked: list[Any] = []
+
+    def counted(type_: Any, names: Any) -> Any:
+        asked.append(type_)
+        return resolve(type_, names)
+
+    monkeypatch.setattr(reading, "resolve", counted)
+    read, misfits = compile_reader(writer, reader)
+    assert misfits == []
+    assert len(asked) < 10 * (len(inside) + len(skipped))
+    assert read(b"\0" * 201 * 200, 0) == {"x": 1}

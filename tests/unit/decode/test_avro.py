@@ -280,3 +280,36 @@ def test_avro_that_begins_and_ends_like_json_is_avro() -> None:
     [report] = Decoder(CATALOGUE, writer_schemas=lambda _: schema)(record(confluent(9, b"{\2s}")))
     assert isinstance(report, TrialReport)
     assert (report.run_id, report.trial_id, report.extra) == ("s", "-62", {"study_name": "s", "z": -63})
+
+
+LONG = "n" * 20_000
+#: items of one byte that their schema makes much of
+LARGE_ITEMS: dict[str, Any] = {
+    "fields without bytes": {
+        "type": "record",
+        "name": "R",
+        "fields": [*({"name": f"f{n}", "type": "null"} for n in range(1000)), {"name": "x", "type": "int"}],
+    },
+    "a long name": {"type": "record", "name": "R", "fields": [{"name": LONG, "type": "int"}]},
+    "a long symbol": {"type": "enum", "name": "E", "symbols": [LONG]},
+}
+
+
+@pytest.mark.parametrize("items", LARGE_ITEMS)
+@pytest.mark.parametrize("kind", ["array", "map"])
+def test_bytes_that_come_to_far_more_by_the_names_of_their_schema_are_refused(kind: str, items: str) -> None:
+    """A few kilobytes would be hundreds of megabytes, in memory and in the database; a few of them are none."""
+    own = {"type": kind, "items": LARGE_ITEMS[items], "values": LARGE_ITEMS[items]}
+    fields = [
+        {"name": "trial_id", "type": "string"},
+        {"name": "run_id", "type": "string"},
+        {"name": "own", "type": own},
+    ]
+    decode = Decoder(CATALOGUE, writer_schemas=lambda _: {"type": "record", "name": "report", "fields": fields})
+    for number, fits in ((50, True), (2000, False)):
+        item = b"\0\0" if kind == "map" else b"\0"
+        count = bytes([number << 1 & 127 | 128, number >> 6])
+        [one] = decode(record(confluent(9, b"\2t\2r" + count + item * number + b"\0")))
+        assert isinstance(one, TrialReport) is fits
+        if isinstance(one, Rejection):
+            assert one.reason is Reason.TOO_LARGE
