@@ -21,7 +21,7 @@ UNSEEN = (
     "whether the arms are alike in {names} is not looked at: what is nested has no value to compare, and of the others "
     "the most frequent are taken"
 )
-LOOKED = "which other parameters vary is told by {trials} of these trials"
+LOOKED = "which other parameters vary is told by {trials} of these trials, the newest among them"
 #: names that a note says; of the rest, how many
 _SAID = 10
 
@@ -93,5 +93,5 @@ def _told(keys: Sequence[Key], unseen: Sequence[str]) -> list[str]:
         rest = f" and {len(unseen) - _SAID} more" if len(unseen) > _SAID else ""
         notes.append(UNSEEN.replace("{names}", ", ".join(unseen[:_SAID]) + rest))
     if keys and keys[0].looked >= LOOKED_AT:
-        notes.append(LOOKED.replace("{trials}", f"{LOOKED_AT:,}"))
+        notes.append(LOOKED.replace("{trials}", f"{keys[0].looked:,}"))
     return notes

@@ -144,11 +144,32 @@ def test_columns_that_vary_are_told_from_those_that_don_t(filled: str) -> None:
     assert keys["optimizer"].values == 2
 
 
+@pytest.mark.parametrize("scope", [Scope(), Scope("r0"), Scope(None, parse("run_id in (r0, r1)"))], ids=str)
+def test_what_a_search_varies_only_later_varies(database_url: str, scope: Scope) -> None:
+    """The first trials that a filter holds are mostly the oldest: a thousand of them had one learning rate."""
+    reports = [
+        report(f"r{place % 2}", f"t{place:05}", place, parameters={"lr": 0.1 if place < 2450 else place})
+        for place in range(2500)
+    ]
+    fill(database_url, reports)
+    keys = {key.key: key for key in ask(database_url, lambda pool: trial_keys(pool, scope))}
+    assert keys["lr"].varies
+    assert keys["lr"].looked <= 1500
+    few = scope._replace(filter=parse("run_id = r0 trial_id contains t000"))
+    assert {key.looked for key in ask(database_url, lambda pool: trial_keys(pool, few))} == {50}
+
+
 def test_one_trial_comes_with_what_else_of_its_record_was_rejected(filled: str) -> None:
     async def work(pool: Pool) -> tuple[Any, Any, Any]:
         found = await trial_with_all(pool, "run-2", "t005"), await trial_with_all(pool, "run-1", "t001")
         return *found, await trial_with_all(pool, "run-1", "none")
 
+    execute(  # of a topic that was made anew
+        filled,
+        'with record as (insert into dead_letter_records (topic, partition, "offset", record_timestamp) '
+        "values ('raw', 0, 5, now()) returning id) insert into dead_letters (record_id, report_index, reason, detail) "
+        "select id, 7, 'not_a_map', 'another record' from record",
+    )
     rejected, other, none = ask(filled, work)
     assert rejected["trial"]["trial_id"] == "t005"
     assert [letter["report_index"] for letter in rejected["letters"]] == [1, 2, 3]

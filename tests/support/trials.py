@@ -22,9 +22,10 @@ VALUES: tuple[Any, ...] = (
 )  # fmt: skip
 INSERT = """
 insert into cerebros_model_trials (model_run_id, trial_id, status, metrics, parameters, spectral_norm, duration_ms,
-    schema_version, revision, inserted_at, updated_at, source_topic, source_partition, source_offset)
+    schema_version, revision, inserted_at, updated_at, source_topic, source_partition, source_offset, source_timestamp)
 select run.id, given.trial_id, given.status, given.metrics, given.parameters, given.spectral_norm, given.duration_ms,
-    given.schema_version, 1, $2::timestamptz + given.place * interval '1 minute', now(), 'raw', 0, given.place
+    given.schema_version, 1, $2::timestamptz + given.place * interval '1 minute', now(), 'raw', 0, given.place,
+    $2::timestamptz + given.place * interval '1 minute'
 from jsonb_to_recordset($1::jsonb) as given (run_id text, trial_id text, status text, metrics jsonb, parameters jsonb,
     spectral_norm boolean, duration_ms bigint, schema_version integer, place integer)
 join cerebros_model_runs run on run.run_id = given.run_id
@@ -60,7 +61,8 @@ def fill_tables(url: str) -> None:
         await connection.execute(INSERT, to_json(trials()), START)
         await connection.execute(
             'with record as (insert into dead_letter_records (topic, partition, "offset", record_timestamp) '
-            "values ('raw', 0, 5, now()) returning id) "
+            f"values ('raw', 0, 5, '{START.isoformat()}'::timestamptz + interval '5 minutes') "
+            "returning id) "
             "insert into dead_letters (record_id, report_index, reason, detail) "
             "select id, n, 'not_a_map', 'metrics is no object' from record, generate_series(1, 3) as n"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from processor.core.fields import COMPLETE, FAILED
 from processor.core.text import storable
 from processor.dashboard.filters.tree import EVERYTHING, Path
 from processor.dashboard.queries.assembling import Assembly, Scope, fetch
+from processor.dashboard.queries.columns import known_runs
 from processor.dashboard.queries.sorting import (
     NEWEST,
     PLAIN,
@@ -36,6 +38,13 @@ SAMPLED = 2500
 WALK_MS, WALKED = 200, {"enable_sort": "off"}
 #: trials that are looked at to choose columns
 LOOKED_AT = 1000
+#: and so many of the newest of the runs, of so many runs
+NEWEST_TOO, NEWEST_OF = 500, 50
+_NEWEST = "select one.* from cerebros_model_trials one order by one.inserted_at desc, one.id desc limit {limit}"
+_NEWEST_OF_EACH = (
+    "select each.* from unnest({runs}) as wanted (id), lateral (select one.* from cerebros_model_trials one "
+    "where one.model_run_id = wanted.id order by one.inserted_at desc, one.id desc limit {limit}) as each"
+)
 #: any so many will do: a bitmap would gather all trials of a run before the first of them
 STREAMED = {"enable_bitmapscan": "off"}
 
@@ -160,10 +169,21 @@ async def _estimate(pool: Pool, scope: Scope) -> int:
 
 
 async def trial_keys(pool: Pool, scope: Scope) -> list[Key]:
-    """The metrics and parameters of the filter's first trials, the most frequent first; at most 500."""
+    """The metrics and parameters of some of the filter's trials, the most frequent first; at most 500."""
+    scope, _ = await known_runs(pool, scope)
     assembly = Assembly("trial_keys", scope)
     assembly.put("limit", assembly.given(LOOKED_AT, "integer"), "1")
+    assembly.put("newest", _newest(assembly, (scope.runs or ())[:NEWEST_OF]), "select * from cerebros_model_trials")
+    assembly.put("again", assembly.condition(scope), "true")
     return [Key(**row) for row in await fetch(pool, assembly.query(), settings=STREAMED)]
+
+
+def _newest(assembly: Assembly, runs: Sequence[str]) -> str:
+    """The newest trials of each of these runs, or of all: as many rows are read, whatever a filter holds of them."""
+    limit = assembly.given(max(1, NEWEST_TOO // max(1, len(runs))), "integer")
+    if not runs:
+        return _NEWEST.format(limit=limit)
+    return _NEWEST_OF_EACH.format(runs=assembly.given(list(runs), "uuid[]"), limit=limit)
 
 
 async def trial_with_all(pool: Pool, run_id: str, trial_id: str) -> dict[str, Any] | None:

@@ -92,12 +92,19 @@ from (
 join cerebros_model_runs run on run.id = trial.model_run_id
 
 -- name: trial_keys
--- Which metrics and parameters the first trials of a filter have: in how many, with how many values, how many numbers.
-with looked as materialized (
-    select trial.metrics, trial.parameters
+-- Which metrics and parameters some trials of a filter have, and of the newest of its runs those that it holds: in how many, with how many values, how many numbers. What comes first are the oldest mostly, and a search may vary something only later.
+with taken as materialized (
+    select trial.id, trial.metrics, trial.parameters
     from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
     where /*filter*/ true
     limit /*limit*/ 1
+), looked as materialized (
+    select metrics, parameters from taken
+    union all
+    select trial.metrics, trial.parameters
+    from (/*newest*/ select * from cerebros_model_trials) as trial
+    join cerebros_model_runs run on run.id = trial.model_run_id
+    where /*again*/ true and trial.id not in (select id from taken)
 ), each as (
     select 'metrics' as place, entry.key, entry.value from looked cross join lateral jsonb_each(metrics) as entry
     union all
