@@ -8,37 +8,29 @@ that looks takes the file over.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from cerebros_client.checkpoints import reach
 from cerebros_client.kafka import leak
+from cerebros_client.spool_paths import put_aside, remove, sync_folder, take_lock
+from cerebros_client.spool_room import Reserve, is_full
+from cerebros_client.spool_schema import set_up
 from cerebros_client.transport import Report
 
-SUFFIX, DAMAGED = ".db", ".damaged"
 #: a commit has reached the disk, so that a power cut loses nothing either; normal would survive a kill only
 SYNCHRONOUS = "full"
-_SET_UP = """
-pragma journal_mode = wal;
-pragma busy_timeout = 5000;
-create table if not exists target (name text not null);
-create table if not exists reports (
-    seq integer primary key autoincrement, run_id text not null, trial_id text not null, timestamp_ms integer not null,
-    single integer not null, value blob not null, refused text
-);
-"""
-_PAGE = 4096
 #: beyond every number of a report
 LAST = 2**63 - 1
 _INSERT = "insert into reports (run_id, trial_id, value, timestamp_ms, single) values (?, ?, ?, ?, ?)"
 _READ = "select seq, run_id, trial_id, value, timestamp_ms, single from reports where "
 _FOLLOWING = _READ + "seq > ? and refused is null order by seq limit ?"
+_T = TypeVar("_T")
 #: all SQLite of this process, so that a fork finds it at rest: a lock inside it that another thread holds at that
 #: moment would never be given back in the child
 _lock = threading.RLock()
@@ -77,15 +69,15 @@ class SpoolFile:
         with contextlib.suppress(FileExistsError):
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         self._inode = os.stat(path).st_ino
+        self._reserve, self._was_full = Reserve(path), False
         with _lock:
             self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=16)
-            self._database.executescript(_SET_UP)
-            self._database.execute(f"pragma synchronous = {SYNCHRONOUS}")
-            self._database.execute(f"pragma max_page_count = {max(64, max_bytes // _PAGE)}")
-            row = self._database.execute("select name from target").fetchone()
-            if row is None:
-                self._database.execute("insert into target values (?)", (target,))
-        self.target: str = row[0] if row else target
+            try:
+                self.target = self._with_room(lambda: set_up(self._database, target, max_bytes))
+                self._database.execute(f"pragma synchronous = {SYNCHRONOUS}")
+            except BaseException:
+                self._database.close()
+                raise
         self._asked: deque[_Asked] = deque()
         self._writer: int | None = None  # the thread that is in a transaction
         self.is_open = True
@@ -101,8 +93,10 @@ class SpoolFile:
             raise FileExistsError(f"{path} is another process's")
         try:
             made = cls(path, lock, target, max_bytes)
+            made._reserve.hold()
             sync_folder(path.parent)
         except BaseException:
+            remove(path)
             os.close(lock)
             raise
         return made
@@ -135,6 +129,7 @@ class SpoolFile:
         try:
             if not self.is_there():
                 raise FileNotFoundError(f"{self.path} was taken away")
+            self._hold_reserve()
             self._execute_all(_INSERT, [one.report for one in asked])
             self.unsettled += len(asked)
         except (sqlite3.Error, OSError) as failed:
@@ -181,8 +176,13 @@ class SpoolFile:
             [found] = self._database.execute("select max(seq) from reports").fetchone()
         return found or 0
 
-    def is_waiting(self, last: int = LAST) -> bool:
-        return bool(self.first(1, last))
+    def is_waiting(self, last: int = LAST, besides: Collection[int] = ()) -> bool:
+        """`besides`: those that are confirmed, and that the disk can't forget now."""
+        if not besides:
+            return bool(self.first(1, last))
+        with _lock:
+            rows = self._database.execute("select seq from reports where seq <= ? and refused is null", (last,))
+            return any(seq not in besides for [seq] in rows.fetchall())
 
     def _read(self, sql: str, number: int, most: int) -> list[Kept]:
         with _lock:
@@ -192,26 +192,62 @@ class SpoolFile:
     def forget(self, seqs: Iterable[int]) -> None:
         """They are confirmed. This need not reach the disk: what a power cut brings back is sent once more."""
         reach("confirmed")
+        rows = [(seq,) for seq in seqs]
         with _lock:
             self._database.execute("pragma synchronous = normal")
             try:
-                self._execute_all("delete from reports where seq = ?", rows := [(seq,) for seq in seqs])
+                self._with_room(lambda: self._execute_all("delete from reports where seq = ?", rows))
                 self.unsettled -= len(rows)
+                self._shrink()
             finally:
                 self._database.execute(f"pragma synchronous = {SYNCHRONOUS}")
         reach("forgotten")
 
+    def _with_room(self, call: Callable[[], _T]) -> _T:
+        """On a full disk once more, in the room that was kept for that."""
+        try:
+            return call()
+        except sqlite3.Error as error:
+            if not is_full(error):
+                raise
+        self._was_full = True
+        self._reserve.release()
+        self.checkpoint()
+        return call()
+
+    def checkpoint(self) -> None:
+        """Moves the log into the database, and gives its room back."""
+        with _lock:
+            self._database.execute("pragma wal_checkpoint(truncate)").fetchone()
+
+    def _hold_reserve(self) -> None:
+        """The log of what was forgotten may have taken of its room."""
+        try:
+            self._reserve.hold()
+        except OSError:
+            self.checkpoint()
+            self._reserve.hold()
+
+    def _shrink(self) -> None:
+        """A file that has filled its disk gives the room back once nothing in it waits."""
+        if self._was_full and not self.is_waiting():
+            with contextlib.suppress(sqlite3.Error):
+                self._database.execute("vacuum")
+                self.checkpoint()
+                self._was_full = False
+
     def refuse(self, seq: int, reason: str) -> Report:
         """It will never be taken as it is; it stays, for a person to look at."""
         with _lock:
-            self._database.execute("update reports set refused = ? where seq = ?", (reason, seq))
+            update = "update reports set refused = ? where seq = ?"
+            self._with_room(lambda: self._database.execute(update, (reason, seq)))
             self.unsettled -= 1
             return self._read(_READ + "seq = ? limit ?", seq, 1)[0].report
 
     def offer_again(self) -> None:
         """What was refused is to be sent once more."""
         with _lock:
-            self._database.execute("update reports set refused = null")
+            self._with_room(lambda: self._database.execute("update reports set refused = null"))
         self.cursor = 0
 
     def counts(self) -> Counts:
@@ -227,48 +263,20 @@ class SpoolFile:
                 empty = self.is_there() and sum(self.counts()) == 0
                 self._database.close()
                 if empty:
-                    self._remove()
+                    remove(self.path)
             os.close(self._lock_file)
 
     def set_aside(self) -> Path:
         """It is damaged: under another name nobody takes it for a spool, and nothing of it is lost."""
-        self.is_open, aside = False, self.path.with_suffix(DAMAGED)
+        self.is_open = False
         with _lock:
             with contextlib.suppress(sqlite3.Error):
                 self._database.close()
-            with contextlib.suppress(OSError):
-                self.path.rename(aside)
+            aside = put_aside(self.path)
             os.close(self._lock_file)
         return aside
-
-    def _remove(self) -> None:
-        for end in (f"{SUFFIX}-wal", f"{SUFFIX}-shm", SUFFIX, ".lock"):
-            self.path.with_suffix(end).unlink(missing_ok=True)
 
     def abandon(self) -> None:
         """In a child after a fork: the parent goes on with it. The lock is not given back, only this copy of it."""
         leak(self._database)
         os.close(self._lock_file)
-
-
-def take_lock(path: Path) -> int | None:
-    """The descriptor that holds the file's lock; None where another process has it, or has just removed the file."""
-    place = path.with_suffix(".lock")
-    lock = os.open(place, os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if place.exists() and os.fstat(lock).st_ino == os.stat(place).st_ino:
-            return lock
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(lock)
-    return None
-
-
-def sync_folder(folder: Path) -> None:
-    """Its new name is on disk too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

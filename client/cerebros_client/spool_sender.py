@@ -43,9 +43,9 @@ class Sender:
         direct: Direct,
         own: Callable[[], SpoolFile | None],
         find: Callable[[], Iterable[SpoolFile]],
-        failed: Callable[[Exception], None],
+        failed: Callable[[Exception, SpoolFile | None], None],
     ) -> None:
-        """`find` finds what dead processes left, `failed` is told what a disk does not do.
+        """`find` finds what dead processes left, `failed` is told what a disk does not do, and for which file.
 
         Reports of `direct` are confirmed in this thread too.
         """
@@ -78,7 +78,7 @@ class Sender:
             try:
                 self._turn()
             except (sqlite3.Error, OSError) as error:
-                self._failed(error)
+                self._failed(error, None)
                 self._wake.wait(1.0)
             except Exception:
                 log.exception("spool: sending goes on in a second")
@@ -102,42 +102,58 @@ class Sender:
         self._look_at = time.monotonic() + LOOK_S
         for found in self._find():
             reach("adopted")
-            log.info("spool: sends %d reports that another process left in %s", found.counts().waiting, found.path)
             self.files.append(found)
+            self._asked(found, _tell)
         self.has_looked = True
 
     def settle_all(self) -> None:
         """Forgets what is confirmed, marks what was refused, and takes back what may be accepted later."""
-        while self._settled:
+        for _ in range(len(self._settled)):
             file, seq, trouble = self._settled.popleft()
+            if trouble is not None and trouble.final and not self._asked(file, partial(self._refuse, seq, trouble)):
+                self._settled.append((file, seq, trouble))  # until its disk takes the mark
+                continue
             self._bytes -= self._in_flight.pop((file, seq), 0)
             if trouble is None:
                 self.sent += 1
                 self._confirmed.setdefault(file, []).append(seq)
-            elif trouble.final:
-                self._refuse(file, seq, trouble)
-            else:
+            elif not trouble.final:
                 self._take_back(file, seq, trouble)
-        self._forget()
+        for file in list(self._confirmed):
+            if self._asked(file, self._forget):
+                del self._confirmed[file]
         for file in [one for one in self.files if not self._is_busy(one)]:
             self.files.remove(file)
-            file.close()
+            if file.is_open:
+                file.close()
 
-    def _forget(self) -> None:
-        """A disk that does not take it stops nothing: it is tried again, and else the reports are sent once more."""
-        for file in list(self._confirmed):
-            try:
-                if file.is_open:
-                    file.forget(self._confirmed[file])
-            except (sqlite3.Error, OSError) as error:
-                self._failed(error)
-            else:
-                del self._confirmed[file]
+    def _asked(self, file: SpoolFile, ask: Callable[[SpoolFile], object]) -> bool:
+        """Whether its disk has done it. One that does not stops no other file: it is told, and asked again."""
+        try:
+            if file.is_open:
+                ask(file)
+        except (sqlite3.Error, OSError) as error:
+            self._failed(error, file)
+            return not file.is_open
+        return True
+
+    def _forget(self, file: SpoolFile) -> None:
+        file.forget(self._confirmed[file])
+
+    def unforgotten(self, file: SpoolFile) -> frozenset[int]:
+        """What is confirmed, and still in the file."""
+        return frozenset(self._confirmed.get(file, ()))
 
     def _is_busy(self, file: SpoolFile) -> bool:
-        return any(place[0] is file for place in self._in_flight) or file.is_waiting()
+        if not file.is_open:
+            return False
+        try:
+            return any(place[0] is file for place in self._in_flight) or file.is_waiting()
+        except (sqlite3.Error, OSError) as error:
+            self._failed(error, file)
+            return file.is_open
 
-    def _refuse(self, file: SpoolFile, seq: int, trouble: Trouble) -> None:
+    def _refuse(self, seq: int, trouble: Trouble, file: SpoolFile) -> None:
         report = file.refuse(seq, trouble.reason)
         self.refusals += 1
         self.refused.append(lost(report, trouble.reason))
@@ -157,12 +173,18 @@ class Sender:
             return 0
         own = self._own()
         for file in [*self.files, *([own] if own else [])]:
-            for kept in file.following(min(_BATCH, _IN_FLIGHT - len(self._in_flight))):
+            for kept in self._following(file):
                 if self._bytes > _IN_FLIGHT_BYTES or not self._offer(file, kept):
                     return handed
                 handed += 1
                 file.cursor = kept.seq
         return handed
+
+    def _following(self, file: SpoolFile) -> list[Kept]:
+        found: list[Kept] = []
+        most = min(_BATCH, _IN_FLIGHT - len(self._in_flight))
+        self._asked(file, lambda one: found.extend(one.following(most)))
+        return found
 
     def _offer(self, file: SpoolFile, kept: Kept) -> bool:
         place = (file, kept.seq)
@@ -178,3 +200,7 @@ class Sender:
 
     def _settle(self, file: SpoolFile, seq: int, trouble: Trouble | None) -> None:
         self._settled.append((file, seq, trouble))
+
+
+def _tell(file: SpoolFile) -> None:
+    log.info("spool: sends %d reports that another process left in %s", file.counts().waiting, file.path)

@@ -8,6 +8,7 @@ import math
 import sqlite3
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,8 @@ class Spooled:
         self._gone: list[SpoolFile] = []  # somebody took them away; the sender still reads them
         self._damaged: deque[Undelivered] = deque()  # until somebody is told
         self._unusable_until, self._told = 0.0, False
+        self.in_part: set[Path] = set()  # of dead processes: not all of them can be sent
+        self._failing: weakref.WeakSet[SpoolFile] = weakref.WeakSet()  # told
         self.sender = Sender(transport, self._direct, lambda: self._own, self._left, self._disk_failed)
 
     def accept(self, report: Report) -> None:
@@ -77,8 +80,11 @@ class Spooled:
                 self._told = False
             return self._own
 
-    def _disk_failed(self, error: Exception) -> None:
-        """Told once for each outage of the disk, and the search goes on."""
+    def _disk_failed(self, error: Exception, file: SpoolFile | None = None) -> None:
+        """Told once for each outage of the disk, and the search goes on. `file`: None where it is this process's."""
+        if file is not None and file is not self._own:
+            self._other_failed(error, file)
+            return
         with self._lock:
             aside = ""
             if self._own and is_damage(error):
@@ -94,12 +100,29 @@ class Spooled:
                 log.error(said, self._folder, error, aside)
             self._told = True
 
+    def _other_failed(self, error: Exception, file: SpoolFile) -> None:
+        """A file of a dead process, or one that was taken away from this one."""
+        self.in_part.add(file.path)
+        aside = ""
+        if is_damage(error):
+            aside = f"; it is kept as {(path := file.set_aside())}"
+            if file.unsettled > 0:
+                self._damaged.append(_unreadable(path, f"damaged; not confirmed of what is in it: {file.unsettled}"))
+        if aside or file not in self._failing:
+            self._failing.add(file)
+            log.error("spool: %s can't be used (%s)%s", file.path, error, aside)
+
     def _left(self) -> Iterator[SpoolFile]:
         """What dead processes left, and this one is to send."""
-        for found in orphans(self._folder, self._wanted, self._max_mib, refused=self._again):
-            if self._again:
-                found.offer_again()
-            yield found
+        found = orphans(self._folder, self._wanted, self._max_mib, refused=self._again, in_part=self.in_part.add)
+        for file in found:
+            try:
+                if self._again:
+                    file.offer_again()
+            except (sqlite3.Error, OSError) as error:
+                self._other_failed(error, file)
+            if file.is_open:
+                yield file
 
     def wait(self, timeout_s: float, *, adopted: bool = False) -> bool:
         """Until every report of this process so far is settled, and with `adopted` those of dead ones; whether so."""
@@ -133,10 +156,10 @@ class Spooled:
     def _has_waiting(self, file: SpoolFile, last: int) -> bool:
         """A file that can't be asked may hold some, unless the sender has closed it meanwhile, or it was set aside."""
         try:
-            return file.is_open and file.is_waiting(last)
+            return file.is_open and file.is_waiting(last, self.sender.unforgotten(file))
         except (sqlite3.Error, OSError) as error:
             if file.is_open:
-                self._disk_failed(error)
+                self._disk_failed(error, file)
             return file.is_open
 
     def flush(self, timeout_s: float) -> None:
@@ -151,8 +174,10 @@ class Spooled:
         if not self._has_waiting(file, last):
             return []
         place = "it is in the spool" if file.is_there() else "its file in the spool was taken away"
+        done = self.sender.unforgotten(file)
         try:
-            return [lost(one.report, f"no confirmation yet; {place}") for one in file.first(_NAMED, last)]
+            kept = [one for one in file.first(_NAMED + len(done), last) if one.seq not in done]
+            return [lost(one.report, f"no confirmation yet; {place}") for one in kept]
         except (sqlite3.Error, OSError) as error:
             return [_unreadable(file.path, str(error))] if file.is_open else []
 

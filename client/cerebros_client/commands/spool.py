@@ -93,4 +93,4 @@ def send(given: argparse.Namespace) -> int:
     print(f"{spooled.sender.sent} reports sent in {time.monotonic() - began:.1f} s, {spooled.sender.refusals} refused")
     if not done:
         print(f"not all within {given.timeout:g} s; the rest stays in {folder}", file=sys.stderr)
-    return 0 if done and not spooled.sender.refusals else 1
+    return 0 if done and not spooled.sender.refusals and not spooled.in_part else 1
