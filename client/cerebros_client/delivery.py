@@ -25,6 +25,10 @@ class Delivery(Protocol):
 
     def close(self, timeout_s: float) -> None: ...
 
+    def confirm(self, timeout_s: float) -> None:
+        """As `close`, but others go on with it: nothing is ended or dropped."""
+        ...
+
     def abandon(self) -> None:
         """In a child after a fork: all of it is the parent's."""
         ...

@@ -77,6 +77,9 @@ class Direct:
             waiting = [lost(report, reason) for number, report in self._pending.items() if number <= last]
         return [*failed.values(), *waiting]
 
+    def confirm(self, timeout_s: float) -> None:
+        self.flush(timeout_s)
+
     def close(self, timeout_s: float) -> None:
         """Flushes, and ends the transport; what waits longer is dropped and named by the `UndeliveredError`."""
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -38,9 +39,10 @@ class Offloaded:
         await asyncio.to_thread(self.close)  # type: ignore[attr-defined]
 
     def _close_executor(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=True)
-            self._executor = None
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            with contextlib.suppress(RuntimeError):  # its own thread: `await reporter.call_async(reporter.close)`
+                executor.shutdown(wait=True)
 
     def _forget_executor(self) -> None:
         """In a child after a fork: the thread is the parent's."""

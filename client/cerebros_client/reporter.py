@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +24,7 @@ from cerebros_client.clock import Clock
 from cerebros_client.delivery import Delivery, Spool, opened
 from cerebros_client.leaving import close_at_exit, is_closing
 from cerebros_client.offloaded import Offloaded
+from cerebros_client.sharing import join, leave
 from cerebros_client.transport import RAW_TOPIC, Report, Target
 
 _SPOOLED_CLOSE_S = 10.0  # what is still in the spool is safe there
@@ -39,8 +40,10 @@ class TrialReporter(Offloaded):
 
     After a fork the child's first report opens a connection and a spool file of its own; what the parent reported is
     sent by the parent. A reporter can be pickled, for processes that are spawned: a copy is a reporter of its own, and
-    the pickle holds `options` and `token`.
+    the pickle holds `options` and `token`. Copies in one process, as a pool's tasks have them, share one connection.
     """
+
+    _is_copy = False
 
     def __init__(
         self,
@@ -206,9 +209,13 @@ class TrialReporter(Offloaded):
         with self._lock:
             delivery, self._delivery, self._closed = self._delivery, None, True
         self._close_executor()
-        if delivery is not None:
-            is_closing(delivery)
-            delivery.close(self._close_timeout_s)
+        if delivery is None:
+            return
+        if self._is_copy and not leave(self._settings, self):
+            delivery.confirm(self._close_timeout_s)
+            return
+        is_closing(delivery)
+        delivery.close(self._close_timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -229,9 +236,24 @@ class TrialReporter(Offloaded):
             return self._delivery
 
     def _opened(self) -> Delivery:
+        if not self._is_copy:
+            return self._opened_alone()
+        shared = join(self._settings, self, self._opened_alone, self._clock)
+        self._clock = shared.clock
+        return shared.delivery
+
+    def _opened_alone(self) -> Delivery:
         delivery = opened(self._target, self._spool)
         close_at_exit(delivery, self._close_timeout_s)
         return delivery
+
+    @property
+    def _settings(self) -> Hashable:
+        """What copies have to agree in to share a connection."""
+        target = self._target
+        options = tuple(sorted(target.options.items()))
+        queue = target.queue_max_reports, target.queue_max_kib
+        return target.url, target.topic, options, target.token, *queue, self._spool
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         target, spool = self._target, self._spool
@@ -251,8 +273,14 @@ class TrialReporter(Offloaded):
         self._forget_executor()
 
 
+class _Copy(TrialReporter):
+    """One that came out of a pickle."""
+
+    _is_copy = True
+
+
 def _made(url: str, said: Mapping[str, Any]) -> TrialReporter:
-    return TrialReporter(url, **said)
+    return _Copy(url, **said)
 
 
 _living: weakref.WeakSet[TrialReporter] = weakref.WeakSet()

@@ -199,11 +199,20 @@ class Spooled:
             self._transport.close()
             with contextlib.suppress(sqlite3.Error, OSError):
                 self.sender.settle_all()
-            gone = [file for file, _ in self._marks() if not file.is_there()]
-            unsafe = [*(one for file in gone for one in self._unconfirmed(file)), *self._unsafe()]
+            unsafe = self._all_unsafe()
             self._leave()
         if unsafe:
             raise UndeliveredError(unsafe)
+
+    def confirm(self, timeout_s: float) -> None:
+        self.wait(timeout_s)
+        if unsafe := self._all_unsafe():
+            raise UndeliveredError(unsafe)
+
+    def _all_unsafe(self) -> list[Undelivered]:
+        """Also what is in no file that the next one finds."""
+        gone = [file for file, _ in self._marks() if not file.is_there()]
+        return [*(one for file in gone for one in self._unconfirmed(file)), *self._unsafe()]
 
     def _leave(self) -> None:
         waiting = 0
