@@ -27,7 +27,7 @@ class KafkaTransport:
     """One producer. A report stays queued until the broker has it, for as long as the process lives."""
 
     def __init__(self, target: Target) -> None:
-        self._topic = target.topic
+        self._topic, self._most_bytes = target.topic, target.queue_max_kib * 1024
         self._properties = {
             "message.timeout.ms": 0,  # no report expires: the outage may last longer than any guess
             "message.max.bytes": 64 * 1024 * 1024,  # how large a report may be is the topic's to say
@@ -67,9 +67,12 @@ class KafkaTransport:
                 on_delivery=partial(self._delivered, settled, report.timestamp_ms),
             )
         except BufferError:
-            if not self._is_serving:
+            if len(report.value) + len(report.run_id.encode()) > self._most_bytes:  # no waiting makes room for it
+                settled(Trouble("it is larger than the whole queue (queue_max_kib)", True))
+            elif not self._is_serving:
                 return False
-            settled(Trouble("the queue is full, and this signal has interrupted what makes room", False))
+            else:
+                settled(Trouble("the queue is full, and this signal has interrupted what makes room", False))
         except KafkaException as error:
             settled(self._trouble(error.args[0], report.timestamp_ms))
         self._poll(0)  # serves confirmations, which otherwise keep their place in the queue

@@ -45,6 +45,8 @@ def _close_all() -> None:
             delivery.close(timeout_s)
         except UndeliveredError as error:
             log.error("at exit: %s", error)
+        except Exception:  # somebody has closed its files: the others are closed all the same
+            log.exception("at exit: a reporter could not be closed")
 
 
 def _after_fork_in_child() -> None:

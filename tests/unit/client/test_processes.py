@@ -271,6 +271,25 @@ def test_what_can_not_be_sent_at_exit_is_told() -> None:
     assert "run/lost: no confirmation yet" in done.stderr
 
 
+def test_one_that_can_not_be_closed_at_exit_keeps_none_from_it(servers: str, tmp_path: Path) -> None:
+    """Something has closed its descriptors, as what makes a process a daemon does."""
+    script = f"""
+        import os
+        from cerebros_client import TrialReporter
+        first = TrialReporter({servers!r})
+        first.report("run", "first")
+        spooled = TrialReporter({servers!r}, spool={str(tmp_path)!r})
+        spooled.report("run", "second")
+        spooled.flush(20)
+        os.close(spooled._delivery._own._lock_file)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], timeout=patient(30), capture_output=True, text=True, check=True
+    )
+    assert "at exit: a reporter could not be closed" in done.stderr
+    assert arrived(servers, 2) == {"first": 1, "second": 1}
+
+
 def test_an_event_loop_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a report waits for room, the loop goes round; the order of calls is the order of reports."""
     reporter, recorder = recorded(monkeypatch)

@@ -206,6 +206,16 @@ def test_a_report_that_can_not_be_queued_is_named_at_once() -> None:
         sender.report("run", "small")
 
 
+def test_a_report_larger_than_the_whole_queue_is_named_at_once(nowhere: str) -> None:
+    """It would wait for ever for room that there can't be; a report that fits waits, or is queued."""
+    sender = reporter(nowhere, options={}, queue_max_kib=2, close_timeout_s=0)
+    with pytest.raises(UndeliveredError, match=r"run/trial: it is larger than the whole queue \(queue_max_kib\)"):
+        sender.report("run", "trial", metrics={"text": "x" * 3000})
+    sender.report("run", "small")
+    with pytest.raises(UndeliveredError, match="run/small: no confirmation yet"):
+        sender.close()
+
+
 def test_ctrl_c_ends_the_wait_for_room(nowhere: str) -> None:
     """The report that waited is not sent and not counted; those before it still are."""
     sender = reporter(nowhere, options={}, queue_max_reports=1, close_timeout_s=0)
