@@ -17,6 +17,8 @@ from cerebros_client.transport import shown
 TIMEOUT_S = 60.0
 #: of an answer: a verdict has some hundred bytes, a batch some hundred verdicts
 _MOST_BYTES = 4 * 1024 * 1024
+#: what a connection says whose other side has closed it
+_ENDED = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
 
 
 class Answer(NamedTuple):
@@ -46,17 +48,22 @@ class Poster:
         self._proxy = None if proxy_bypass(parts.netloc) else _proxy_for(parts.scheme)
         self._prefix = f"{parts.scheme}://{parts.netloc}" if self._proxy and not self._secure else ""
         self._connection: http.client.HTTPConnection | None = None
+        self._interrupted = False
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Raises `UnreachableError`, also for an answer that is no HTTP or endless."""
+        """Raises `UnreachableError`, also for an answer that is no HTTP or endless.
+
+        A connection that was idle may have been ended by the other side, which is no outage: it is asked once more.
+        """
+        kept = self._connection is not None
         try:
-            if self._connection is None:
-                self._connection = self._connected()
-            self._connection.request("POST", f"{self._prefix}{self._path}{path}", body, dict(headers))
-            response = self._connection.getresponse()
-            said = response.read(_MOST_BYTES + 1)
-            if len(said) > _MOST_BYTES:
-                raise UnreachableError("an answer without end")
+            try:
+                return self._post(path, body, headers)
+            except _ENDED:
+                self.close()
+                if not kept or self._interrupted:
+                    raise
+            return self._post(path, body, headers)
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise UnreachableError(f"{type(error).__name__}: {error}") from None
@@ -66,6 +73,15 @@ class Poster:
         except Exception as error:  # noqa: BLE001  http.client says ValueError and others of what is no HTTP
             self.close()
             raise UnreachableError(f"an answer that is no HTTP ({type(error).__name__})") from None
+
+    def _post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        if self._connection is None:
+            self._connection = self._connected()
+        self._connection.request("POST", f"{self._prefix}{self._path}{path}", body, dict(headers))
+        response = self._connection.getresponse()
+        said = response.read(_MOST_BYTES + 1)
+        if len(said) > _MOST_BYTES:
+            raise UnreachableError("an answer without end")
         return Answer(response.status, said, response.getheader("Retry-After"))
 
     def _connected(self) -> http.client.HTTPConnection:
@@ -81,6 +97,7 @@ class Poster:
 
     def interrupt(self) -> None:
         """Ends a request that waits."""
+        self._interrupted = True
         sock = getattr(self._connection, "sock", None)
         if sock is not None:
             with contextlib.suppress(OSError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -60,6 +61,7 @@ class Gateway:
 
             def log_message(self, *_: Any) -> None: ...
 
+        self.handler = Handler
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -109,6 +111,22 @@ def test_reports_arrive_in_order_with_their_times_and_the_token(gateway: Gateway
     assert abs(times[0] - time.time() * 1000) < 60_000
     assert {(one.path, one.headers["Authorization"]) for one in gateway.requests} == {("/v1/reports", "Bearer secret")}
     assert max(len(request.reports) for request in gateway.requests) <= 200
+
+
+def test_a_connection_that_the_gateway_has_ended_while_nothing_was_sent_is_no_outage(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trials take longer than it keeps one. Not even an attempt is waited for, at whichever step it is seen."""
+    monkeypatch.setattr(gateway.handler, "timeout", 0.05)
+    monkeypatch.setattr(module, "_PAUSE_S", 60)
+    with caplog.at_level(logging.INFO), connect(gateway.url, close_timeout_s=0.1) as reporter:
+        for number in range(4):
+            reporter.report("run", number)
+            reporter.flush(patient(10))
+            kept = reporter._delivery._transport._poster._connection.sock  # type: ignore[union-attr]
+            assert select.select([kept], [], [], patient(10))[0]
+    assert gateway.trials == ["0", "1", "2", "3"]
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(
