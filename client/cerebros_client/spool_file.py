@@ -108,7 +108,7 @@ class SpoolFile:
         2. `report` returns; whatever happens now, the report will be sent.
         """
         reach("report.begun")
-        if self._writer == threading.get_ident():
+        if self.is_interrupted:
             raise ReenteredError("a report of this thread is just being written")
         self._asked.append(asked := _Asked(report))
         with _lock:
@@ -150,10 +150,15 @@ class SpoolFile:
             self._database.execute("commit")
         finally:
             try:
-                if self._database.in_transaction:
+                if self.is_open and self._database.in_transaction:  # a signal's handler may have closed it
                     self._database.execute("rollback")
             finally:
                 self._writer = None
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether this is a signal's handler, and its thread in the middle of a transaction: nobody else gets on."""
+        return self._writer == threading.get_ident()
 
     def is_there(self) -> bool:
         """SQLite would go on writing into a file that somebody has removed."""

@@ -67,11 +67,11 @@ class Sender:
         """There is something new."""
         self._wake.set()
 
-    def stop(self) -> None:
-        """What is in flight then is not waited for."""
+    def stop(self, *, wait: bool) -> None:
+        """What is in flight then is not waited for; the thread is, for a while, where it can get on."""
         self._stopping = True
         self._wake.set()
-        self._thread.join(_JOIN_S)
+        self._thread.join(_JOIN_S if wait else 0)
 
     def _run(self) -> None:
         while not self._stopping:
@@ -81,8 +81,9 @@ class Sender:
                 self._failed(error, None)
                 self._wake.wait(1.0)
             except Exception:
-                log.exception("spool: sending goes on in a second")
-                time.sleep(1.0)
+                if not self._stopping:  # else what it needs is closed already
+                    log.exception("spool: sending goes on in a second")
+                    time.sleep(1.0)
 
     def _turn(self) -> None:
         self._look_for_orphans()
@@ -121,7 +122,7 @@ class Sender:
                 self._take_back(file, seq, trouble)
         for file in list(self._confirmed):
             if self._asked(file, self._forget):
-                del self._confirmed[file]
+                self._confirmed.pop(file, None)
         for file in [one for one in self.files if not self._is_busy(one)]:
             self.files.remove(file)
             if file.is_open:
@@ -133,12 +134,13 @@ class Sender:
             if file.is_open:
                 ask(file)
         except (sqlite3.Error, OSError) as error:
-            self._failed(error, file)
+            if file.is_open:  # else it was closed meanwhile
+                self._failed(error, file)
             return not file.is_open
         return True
 
     def _forget(self, file: SpoolFile) -> None:
-        file.forget(self._confirmed[file])
+        file.forget(self._confirmed.get(file, ()))
 
     def unforgotten(self, file: SpoolFile) -> frozenset[int]:
         """What is confirmed, and still in the file."""

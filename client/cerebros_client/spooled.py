@@ -131,10 +131,17 @@ class Spooled:
     def _wait(self, timeout_s: float, marks: list[_Mark], last: int, adopted: bool = False) -> bool:
         deadline = time.monotonic() + timeout_s
         while (waiting := self._is_waiting(marks, adopted)) and (left := deadline - time.monotonic()) > 0:
+            if self._is_interrupted:
+                break
             self.sender.wake()
             time.sleep(min(_ASK_S, left))
         self._direct.wait(max(0.0, deadline - time.monotonic()), last)
         return not waiting
+
+    @property
+    def _is_interrupted(self) -> bool:
+        """Whether a signal's handler asks, in the middle of writing: until it returns the sender waits for it."""
+        return self._own is not None and self._own.is_interrupted
 
     def _marks(self) -> list[_Mark]:
         """What is in the files of this process, also in those that were taken away; other threads go on reporting."""
@@ -195,10 +202,11 @@ class Spooled:
         try:
             self.wait(timeout_s)
         finally:
-            self.sender.stop()
+            self.sender.stop(wait=not self._is_interrupted)
             self._transport.close()
-            with contextlib.suppress(sqlite3.Error, OSError):
-                self.sender.settle_all()
+            if not self._is_interrupted:  # or what was interrupted would be in the middle of another transaction
+                with contextlib.suppress(sqlite3.Error, OSError):
+                    self.sender.settle_all()
             unsafe = self._all_unsafe()
             self._leave()
         if unsafe:

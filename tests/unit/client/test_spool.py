@@ -271,6 +271,31 @@ def test_a_signals_handler_that_reports_while_its_thread_writes_takes_nothing_of
     assert caplog.text == ""
 
 
+def test_a_signals_handler_that_closes_while_its_thread_writes_waits_for_nobody(
+    opened: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody else can get on until it returns; what it raises ends the interrupted call, whose report is not kept."""
+    reporter, recorder = opened(is_down=True)
+    reporter._close_timeout_s = 1000
+    reporter.report("run", "first")
+    file = reporter._delivery._own
+
+    def handler() -> None:
+        with pytest.raises(UndeliveredError, match="run/first: no confirmation yet; it is in the spool"):
+            reporter.flush(1000)
+        recorder.is_down = False
+        reporter.report("run", "handler")
+        reporter.close()
+        raise SystemExit(3)
+
+    file._database = Handled(file._database, handler)
+    with pytest.raises(SystemExit, match="3"):
+        reporter.report("run", "main")
+    assert [one.trial_id for one in recorder.confirmed if one.trial_id != "first"] == ["handler"]
+    assert [one.counts for one in listing(tmp_path / "spool")] == [(1, 0)]
+    assert [one.getMessage().partition(" in ")[0] for one in caplog.records] == ["spool: 1 reports stay"]
+
+
 class Handled:
     """A connection; once, in the middle of a transaction, a signal is handled."""
 
