@@ -8,6 +8,7 @@ process would send all of it again.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 from pathlib import Path
@@ -22,6 +23,8 @@ LOG_BYTES = LOG_PAGES * _PAGE
 _BYTES = 2 * LOG_BYTES
 #: what it says of a full disk: also of one that is full for this user, or too full for its index of the log
 _FULL = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN))
+#: a file system that keeps no room without being written to, where the C library does not do it instead (musl)
+_UNKNOWN = frozenset((errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
 
 
 class Reserve:
@@ -52,10 +55,18 @@ class Reserve:
 
 
 def _fill(descriptor: int) -> None:
-    if hasattr(os, "posix_fallocate"):
+    try:
         os.posix_fallocate(descriptor, 0, _BYTES)
-        return
-    left = _BYTES  # macOS
+    except AttributeError:  # macOS
+        _write(descriptor)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+        _write(descriptor)
+
+
+def _write(descriptor: int) -> None:
+    left = _BYTES
     while left:
         left -= os.write(descriptor, bytes(min(left, LOG_BYTES)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -128,6 +129,25 @@ except sqlite3.Error:
     recorder = sent_from(monkeypatch, folder)
     assert len(recorder.reports) == int(dead.stdout) > 1000
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("says", [errno.EOPNOTSUPP, None])
+def test_room_is_kept_where_the_system_has_no_call_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, says: int | None
+) -> None:
+    """A file system behind musl's C library, and macOS, whose Python has no such function."""
+
+    def refuses(*_: int) -> None:
+        raise OSError(says, "not supported")
+
+    if says is None:
+        monkeypatch.delattr(os, "posix_fallocate")
+    else:
+        monkeypatch.setattr(os, "posix_fallocate", refuses)
+    reporter, _ = recorded(monkeypatch, tmp_path)
+    reporter.report("run", 1)
+    assert own_file(reporter).path.with_suffix(".reserve").stat().st_blocks * 512 >= 2 * 1024 * 1024
+    reporter.close()
 
 
 def test_what_is_confirmed_is_delivered_though_the_disk_can_not_forget_it(
