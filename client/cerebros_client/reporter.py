@@ -24,7 +24,7 @@ from cerebros_client.clock import Clock
 from cerebros_client.delivery import Delivery, Spool, opened
 from cerebros_client.leaving import close_at_exit, is_closing
 from cerebros_client.offloaded import Offloaded
-from cerebros_client.sharing import join, leave
+from cerebros_client.sharing import Shared, join, leave
 from cerebros_client.transport import RAW_TOPIC, Report, Target
 
 _SPOOLED_CLOSE_S = 10.0  # what is still in the spool is safe there
@@ -44,6 +44,7 @@ class TrialReporter(Offloaded):
     """
 
     _is_copy = False
+    _shared: Shared | None = None
 
     def __init__(
         self,
@@ -238,9 +239,14 @@ class TrialReporter(Offloaded):
     def _opened(self) -> Delivery:
         if not self._is_copy:
             return self._opened_alone()
-        shared = join(self._settings, self, self._opened_alone, self._clock)
-        self._clock = shared.clock
-        return shared.delivery
+        self._shared = join(self._settings, self, self._opened_alone, self._clock)
+        self._clock = self._shared.clock
+        return self._shared.delivery
+
+    @property
+    def lasting(self) -> object:
+        """What is the same for a pool's next copy: what has been reported by it need not be reported again."""
+        return self._shared or self
 
     def _opened_alone(self) -> Delivery:
         delivery = opened(self._target, self._spool)

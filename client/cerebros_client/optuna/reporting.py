@@ -27,8 +27,9 @@ log = logging.getLogger(__name__)
 
 Callback = Callable[[Study, FrozenTrial], None]
 
-# what each reporter has sent from this process: a loop of optimize(n_trials=1) reports each trial once, not n times
-_sent: WeakKeyDictionary[TrialReporter, set[Hashable]] = WeakKeyDictionary()
+# what each reporter has sent from this process: a loop of optimize(n_trials=1) reports each trial once, not n times,
+# also where each is a task of a pool with a copy of its own
+_sent: WeakKeyDictionary[Any, set[Hashable]] = WeakKeyDictionary()
 
 
 class Reconciled(NamedTuple):
@@ -100,7 +101,7 @@ def reconcile(study: Study, reporter: TrialReporter, *, run_id: str | None = Non
 
 def _report_rest(study: Study, reporter: TrialReporter, run_id: str | None) -> None:
     _fail_stale(study)
-    sent = _sent.get(reporter, set())
+    sent = _sent.get(_lasting(reporter), set())
     trials = study.get_trials(deepcopy=False, states=FINISHED)
     left = [one for one in trials if ORIGIN not in one.user_attrs and _mark(study, one, run_id) not in sent]
     _report_all(study, left, reporter, run_id)
@@ -132,7 +133,11 @@ def _fail_stale(study: Study) -> None:
 
 def _report(study: Study, trial: FrozenTrial, reporter: TrialReporter, run_id: str | None) -> None:
     reporter.report(run_id or name_of(study), **describe(study, trial))
-    _sent.setdefault(reporter, set()).add(_mark(study, trial, run_id))
+    _sent.setdefault(_lasting(reporter), set()).add(_mark(study, trial, run_id))
+
+
+def _lasting(reporter: TrialReporter) -> object:
+    return getattr(reporter, "lasting", reporter)
 
 
 def _mark(study: Study, trial: FrozenTrial, run_id: str | None) -> Hashable:

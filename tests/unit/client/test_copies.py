@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import optuna
 import pytest
 from cerebros_client import TrialReporter, UndeliveredError, connect
 from cerebros_client import delivery as module
+from cerebros_client.optuna import optimize
 from cerebros_client.transport import Target
 
 from tests.unit.client.sending import Recorder, recorded
@@ -86,6 +88,14 @@ def test_copies_of_one_trial_give_it_no_time_twice(
     for _ in range(3):
         pickle.loads(pickled).report("run", 7)
     assert [one.timestamp_ms for one in made[1].reports] == [5000, 5001, 5002]
+
+
+def test_tasks_of_a_study_report_each_trial_once(made: list[Closed], pickled: bytes) -> None:
+    """Each looks for what nobody has reported; for a copy of its own that would be all trials before."""
+    study = optuna.create_study(study_name="digits")
+    for _ in range(5):
+        optimize(study, lambda trial: trial.suggest_float("rate", 0, 1), pickle.loads(pickled), n_trials=1)
+    assert [one.trial_id for one in made[1].reports] == ["0", "1", "2", "3", "4"]
 
 
 def threads_of(reporter: TrialReporter, number: int) -> int:
