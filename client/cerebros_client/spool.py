@@ -16,6 +16,7 @@ from typing import NamedTuple
 from cerebros_client.spool_file import Counts, SpoolFile
 from cerebros_client.spool_log import unread_bytes
 from cerebros_client.spool_paths import DAMAGED, SUFFIX, copy_aside, put_aside, take_lock
+from cerebros_client.spool_room import Reserve, is_full
 from cerebros_client.spool_schema import TABLES, SchemaError
 
 log = logging.getLogger("cerebros_client")
@@ -83,9 +84,19 @@ def _named(folder: Path, suffix: str) -> list[Path]:
 
 def _is_foreign(path: Path) -> bool:
     """A database with tables of somebody else's. One without any is a spool's whose process died at its beginning."""
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-        tables = {name for [name] in database.execute("select name from sqlite_master where type = 'table'")}
+    try:
+        tables = _tables(path)
+    except sqlite3.Error as error:
+        if not is_full(error):
+            raise
+        Reserve(path).release()  # SQLite writes an index of the log even to read
+        tables = _tables(path)
     return bool(tables - TABLES - {"sqlite_sequence"})
+
+
+def _tables(path: Path) -> set[str]:
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        return {name for [name] in database.execute("select name from sqlite_master where type = 'table'")}
 
 
 def _tell_other_target(file: SpoolFile) -> None:

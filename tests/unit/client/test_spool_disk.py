@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
@@ -128,6 +129,21 @@ except sqlite3.Error:
     dead = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     recorder = sent_from(monkeypatch, folder)
     assert len(recorder.reports) == int(dead.stdout) > 1000
+    assert list(folder.iterdir()) == []
+
+
+def test_what_was_left_is_sent_though_the_rest_of_the_disk_was_taken_since(
+    monkeypatch: pytest.MonkeyPatch, small_disk: Path
+) -> None:
+    """Even to look into the file SQLite needs room: its index of the log went with the process that closed it."""
+    folder = small_disk / "spool"
+    left_behind(folder, range(100))
+    [path] = folder.glob("*.db")
+    assert not path.with_suffix(".db-shm").exists()
+    with contextlib.suppress(OSError), (small_disk / "others").open("wb", buffering=0) as others:
+        while others.write(bytes(4096)) == 4096:
+            pass
+    assert len(sent_from(monkeypatch, folder).reports) == 100
     assert list(folder.iterdir()) == []
 
 
