@@ -116,7 +116,9 @@ GATEWAY_INFLIGHT = Gauge(
     "processor_gateway_inflight_bytes", "bytes of bodies being read, judged or sent", registry=REGISTRY
 )
 GATEWAY_UNCONFIRMED = Gauge(
-    "processor_gateway_outage", "1 where Kafka has not confirmed in time and has not answered since", registry=REGISTRY
+    "processor_gateway_outage",
+    "1 where Kafka has not confirmed in time, or not answered, and has not answered since",
+    registry=REGISTRY,
 )
 
 DASHBOARD_REQUESTS = Counter(

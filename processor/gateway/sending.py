@@ -43,6 +43,7 @@ class Dispatch:
         self._woken = False
         self._latest_ms = 0
         self.in_outage = False
+        self.confirmed_at = float("-inf")  # monotonic second
 
     async def send(self, parcels: Sequence[Parcel]) -> list[Outcome]:
         """What became of each, in their order. `Failure`: not confirmed, though it may arrive all the same.
@@ -103,19 +104,26 @@ class Dispatch:
                 shipment.done.set_result(None)
 
     def _tell(self, outcomes: Sequence[Outcome]) -> None:
-        """One line when an outage begins, one when it is over."""
         failure = next((one for one in outcomes if isinstance(one, Failure) and not one.forever), None)
-        if failure is not None and not self.in_outage:
-            self.in_outage = True
-            log.warning("kafka_unconfirmed", cause=failure.words)
-        elif failure is None and any(isinstance(one, Receipt) for one in outcomes):
+        if failure is not None:
+            self.begin_outage(failure.words)
+        elif any(isinstance(one, Receipt) for one in outcomes):
+            self.confirmed_at = time.monotonic()
             self.end_outage()
-        GATEWAY_UNCONFIRMED.set(self.in_outage)
+
+    def begin_outage(self, cause: str) -> None:
+        """Kafka does not confirm, or does not answer when it is asked. Any thread may say so; one line says it."""
+        with self._lock:
+            began, self.in_outage = not self.in_outage, True
+        if began:
+            GATEWAY_UNCONFIRMED.set(1)
+            log.warning("kafka_unconfirmed", cause=cause)
 
     def end_outage(self) -> None:
-        """Kafka confirms again, or at least answers when it is asked. Any thread may say so."""
-        if self.in_outage:
-            self.in_outage = False
+        """Kafka confirms again, or at least answers when it is asked. Any thread may say so; one line says it."""
+        with self._lock:
+            ended, self.in_outage = self.in_outage, False
+        if ended:
             GATEWAY_UNCONFIRMED.set(0)
             log.info("kafka_back")
 

@@ -9,7 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -41,6 +41,9 @@ METADATA_SECONDS = 10.0
 TIMEOUT_SECONDS = 15.0
 #: librdkafka connects 20 times a second meanwhile: a wrong password is noticed before the account is locked
 METADATA_SLICE_SECONDS = 2.0
+#: how often whoever has nothing to send asks whether Kafka is there, how long that may take, and how many times: of
+#: several brokers the one that is asked may be the only one that hangs
+ASK_EVERY_SECONDS, ASK_SECONDS, ASK_TIMES = 5.0, 3.0, 2
 #: librdkafka's largest value of queued.max.messages.kbytes
 MOST_PREFETCH_KBYTES = 2_097_151
 #: one answer of a broker, compressed: more than fits into a round trip, and below the default receive.message.max.bytes
@@ -138,6 +141,23 @@ def _why(error: KafkaError, failures: Sequence[KafkaError]) -> str:
     if error.code() == KafkaError._TRANSPORT:
         return "it closes the connection unasked; if it wants TLS or SASL, set PROCESSOR_KAFKA_OPTIONS"
     return words(error)
+
+
+class Asked(Protocol):
+    """A consumer: a producer's question about a topic that is gone makes it anew."""
+
+    def list_topics(self, topic: str, *, timeout: float) -> Any: ...
+
+
+def ask(consumer: Asked, topic: str) -> None:
+    """Finds out whether Kafka is there. Raises `KafkaException` where nobody answers."""
+    for left in reversed(range(ASK_TIMES)):
+        try:
+            consumer.list_topics(topic, timeout=ASK_SECONDS)
+            return
+        except KafkaException:
+            if not left:
+                raise
 
 
 def words(error: KafkaError) -> str:

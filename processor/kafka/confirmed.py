@@ -7,12 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 
 from processor.core.errors import FatalError, ProcessorError, SetupError, TransientError
 from processor.core.messages import Headers
 from processor.core.settings import KafkaSettings
-from processor.kafka.client import client_properties, explain
+from processor.kafka.client import ask, client_properties, explain, translate
 
 POLL_SECONDS = 0.1
 #: of what is still queued when it ends; whoever waited for it has been answered by then
@@ -51,6 +51,8 @@ class ConfirmedProducer:
     def __init__(self, settings: KafkaSettings, topic: str, *, delivery_s: float, queue_bytes: int) -> None:
         """Connects in the background. Raises `UsageError` for options that librdkafka refuses."""
         self.topic, self._where = topic, settings.kafka_bootstrap_servers
+        self._settings = settings
+        self._asking: Consumer | None = None
         self.failure: ProcessorError | None = None
         properties = client_properties(
             settings,
@@ -91,6 +93,16 @@ class ConfirmedProducer:
             raise TransientError("the queue to Kafka is full") from None
         except KafkaException as error:
             raise TransientError(f"Kafka at {self._where}: {error.args[0].str()}") from None
+
+    def ask(self) -> None:
+        """Raises `TransientError` (or `SetupError`) where no broker answers; for one thread."""
+        if self._asking is None:
+            own = {"group.id": f"{self._settings.group_id}-gateway"}
+            self._asking = Consumer(client_properties(self._settings, **own))
+        try:
+            ask(self._asking, self.topic)
+        except KafkaException as error:
+            raise translate(error, self._where) from error
 
     def _poll(self) -> None:
         while not self._closing.is_set():

@@ -77,8 +77,8 @@ class GroupSource:
 
     @property
     def in_outage(self) -> bool:
-        """Whether something stands still that only a person sets going again."""
-        return bool(self._refusals) or self._watch.missing
+        """Whether something stands still: no broker answers, or only a person sets it going again."""
+        return self._brokers.away or bool(self._refusals) or self._watch.missing
 
     def poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
         """At most `limit` records. Raises `FatalError` when the client can never consume again."""
@@ -283,7 +283,7 @@ class GroupSource:
 
     def close(self) -> None:
         """Leaves the group, so that others take over at once; where the brokers are gone that has an end."""
-        if not self._brokers.away:
+        if not self._brokers.doubted:
             self._consumer.close()
             return
         try:

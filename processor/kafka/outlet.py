@@ -21,7 +21,7 @@ from processor.core.errors import ProcessorError, SetupError, TransientError, Un
 from processor.core.messages import Destination, Event, Outgoing
 from processor.core.parts import Halves
 from processor.events.headers import cloud_event_headers
-from processor.kafka.client import explain
+from processor.kafka.client import ask, explain
 from processor.kafka.hanging import run_bounded
 
 T = TypeVar("T")
@@ -54,6 +54,7 @@ class OffsetMemory(Protocol):
 
     def committed(self, partitions: list[TopicPartition], timeout: float) -> list[TopicPartition]: ...
     def consumer_group_metadata(self) -> Any: ...
+    def list_topics(self, topic: str, *, timeout: float) -> Any: ...
     def close(self) -> None: ...
 
 
@@ -129,6 +130,13 @@ class Outlet:
         It lies on the events topic, and on the other one only while that is gone.
         """
         return TopicPartition(self._topics[destination], 0, 0, json.dumps(list(packet_ids), separators=(",", ":")))
+
+    def ask(self) -> None:
+        """Raises `TransientError` where no broker answers: an outlet with nothing to publish would not notice."""
+        try:
+            ask(self._consumer, self._topics[Destination.EVENTS])
+        except KafkaException as error:
+            raise self._broken(error) from error
 
     def look_for_topics(self) -> None:
         """Finds out which topics are gone; what would go there is refused from now on. Raises `TransientError`."""

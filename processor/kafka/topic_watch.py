@@ -32,7 +32,7 @@ class TopicWatch:
         self._next = 0.0
         self._missing_since: float | None = None
         self.topic_id = ""
-        self.heard_at = float("-inf")  # monotonic second of the last answer that told of the topic
+        self.heard_at = time.monotonic()  # when a broker last answered, whatever it said
         self.answered = self.missing = False
 
     def hurry(self) -> None:
@@ -60,6 +60,8 @@ class TopicWatch:
         try:
             found = str(answer.result().topic_id or "")
         except KafkaException as error:
+            if error.args[0].code() > 0:  # librdkafka's own, of which nobody answered, are below
+                self.heard_at = time.monotonic()
             if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                 self._note_missing()
             return  # a broker that is down, or one that does not let us look

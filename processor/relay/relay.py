@@ -44,6 +44,7 @@ log = structlog.get_logger(__name__)
 
 STANDBY_SECONDS = 0.5
 DEPTH_SECONDS = 5.0
+ASK_SECONDS = 5.0  # Kafka that was not heard of for so long is asked: nothing to publish would hide that it is away
 IDLE_SECONDS = 1.0  # a NOTIFY wakes us at once; this is for one that was lost with its connection
 
 
@@ -69,7 +70,7 @@ class Relay:
         self._stopping = stop
         self._one_by_one = False
         self._anything_parked = True  # until it was looked at
-        self._depth_at = 0.0
+        self._depth_at = self._ask_at = 0.0
         self.last_round = time.monotonic()
         self._backoff = Backoff()
         self._waiting_since: float | None = None
@@ -168,11 +169,18 @@ class Relay:
                 if packets:
                     reach("relay.after_claim")
                     self._publish(outlet, packets)
+                else:
+                    self._ask(outlet)
                 self._note_round()
                 if not packets:
                     self._outbox.wait(IDLE_SECONDS)
         finally:
             outlet.close()
+
+    def _ask(self, outlet: Outlet) -> None:
+        if time.monotonic() > self._ask_at:
+            outlet.ask()
+            self._ask_at = time.monotonic() + ASK_SECONDS
 
     def _restore(self) -> bool:
         """True where parked messages that somebody wants are back in the outbox: they come first."""
@@ -203,6 +211,7 @@ class Relay:
                     self._one_by_one = True  # each alone is taken: it is their batches that are too large
                     raise TransientError(f"refused together, taken one by one: {problem}") from problem
                 return
+        self._ask_at = time.monotonic() + ASK_SECONDS
         reach("relay.after_kafka_commit")
         self._outbox.delete([packet.id for packet in packets])
         reach("relay.after_mark")

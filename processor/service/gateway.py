@@ -6,6 +6,7 @@ import contextlib
 import contextvars
 import socket
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from processor.gateway.bodies import Budget
 from processor.gateway.judging import Judge
 from processor.gateway.openapi import make_openapi
 from processor.gateway.sending import Dispatch
+from processor.kafka.client import ASK_EVERY_SECONDS
 from processor.kafka.confirmed import ConfirmedProducer
 from processor.kafka.topics import check_topics
 from processor.service.health import Health, serve_health
@@ -36,27 +38,43 @@ log = structlog.get_logger(__name__)
 
 #: for an answer to be read by its caller; what takes longer is cut off
 WRITE_SECONDS = 10.0
-#: how often Kafka is looked for in an outage
+#: how often Kafka is looked for in an outage, and whether there is reason to
 LOOK_SECONDS = 1.0
 
 
 class _Watch(StartWatch):
-    """Whether Kafka is as it must be: looked for at start, and in an outage, while requests are answered.
+    """Whether Kafka is as it must be: looked for at start, and while requests are answered.
 
     Nobody sends to a gateway that is not ready: so it can't wait for somebody's report to find out that it is again.
+    Nor can it where nobody sends for a while, to find out that it is not.
     """
 
-    def __init__(self, settings: GatewaySettings, health: Health, stop: Stop) -> None:
+    def __init__(self, settings: GatewaySettings, producer: ConfirmedProducer, health: Health, stop: Stop) -> None:
         super().__init__("watch-kafka", lambda: check_topics(settings, settings.raw_topic), health, stop)
+        self._producer = producer
         self.dispatch: Dispatch | None = None
 
     def _run(self) -> None:
         super()._run()
+        heard_at = time.monotonic()
         while not self._stop.wait(LOOK_SECONDS):
-            if self.dispatch is not None and self.dispatch.in_outage:
-                with contextlib.suppress(ProcessorError):
-                    self._check()
-                    self.dispatch.end_outage()
+            dispatch = self.dispatch
+            if dispatch is None:
+                continue
+            if dispatch.in_outage:
+                self._look(dispatch)
+            elif time.monotonic() - max(heard_at, dispatch.confirmed_at) > ASK_EVERY_SECONDS:
+                try:
+                    self._producer.ask()
+                except ProcessorError as error:
+                    dispatch.begin_outage(str(error))
+                heard_at = time.monotonic()
+
+    def _look(self, dispatch: Dispatch) -> None:
+        with contextlib.suppress(ProcessorError):
+            self._producer.ask()
+            self._check()
+            dispatch.end_outage()
 
 
 class _Parts(NamedTuple):
@@ -95,7 +113,7 @@ def run_gateway(settings: GatewaySettings, *, with_stdin: bool = False) -> None:
             delivery_s=settings.gateway_delivery_timeout_ms / 1000,
             queue_bytes=settings.gateway_inflight_bytes,
         )
-        watch = _Watch(settings, health, stop)
+        watch = _Watch(settings, producer, health, stop)
         watch.start()
         parts = _Parts(judge, guard, openapi, producer)
         try:

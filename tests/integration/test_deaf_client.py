@@ -51,8 +51,8 @@ def source(settings: Settings) -> GroupSource:
 
 
 def test_brokers_that_were_gone_are_asked_for_until_they_answer(source: GroupSource) -> None:
-    source.poll(1, 0.1)
-    wait_until(lambda: source.poll(1, 0.1) is not None and not source._brokers.away, "they are found")
+    assert source._brokers.doubted
+    wait_until(lambda: source.poll(1, 0.1) is not None and not source._brokers.doubted, "they are found")
     source.close()
 
 

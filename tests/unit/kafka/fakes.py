@@ -138,6 +138,9 @@ class FakeMemory:
     def consumer_group_metadata(self) -> Any:
         return GROUP
 
+    def list_topics(self, topic: str, *, timeout: float) -> Any:
+        return self._broker.listed()
+
     def close(self) -> None:
         self._broker.called("close")
 

@@ -211,6 +211,10 @@ class FakeOutlet:
         with self._step("try_out"):
             return {place: "refused" for place, one in enumerate(messages) if self._world.never_takes(one)}
 
+    def ask(self) -> None:
+        with self._step("ask"):
+            pass
+
     def look_for_topics(self) -> None:
         with self._step("look_for_topics"):
             self._gone = set(self._world.gone)

@@ -66,6 +66,20 @@ def test_nothing_is_deleted_where_no_predecessor_left_a_memory() -> None:
     assert world.did(*DURABLE) == ["take_over", "settle", "claim"]
 
 
+def test_an_empty_outbox_does_not_hide_that_kafka_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Backoff, "next_s", lambda _: 0.0)
+    world = World()
+    world.fail("ask", 2)
+    before = measured("outages_total", where="relay")
+    waiting = []
+    world.on["try_lead"] = lambda: waiting.append(measured("outage", where="relay"))
+    relay_of(world).run()
+    assert world.did("take_over", "ask", "wait") == [*["take_over", "ask"] * 3, "wait"]
+    assert measured("outages_total", where="relay") == before + 1
+    assert waiting == [0, 1, 1]
+    assert measured("outage", where="relay") == 0
+
+
 @pytest.mark.parametrize("fate", ["fails before", "fails after"])
 @pytest.mark.parametrize(
     "step",
