@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
+from processor.core import metrics
 from processor.core.errors import ProcessorError, TransientError
 from processor.core.stopping import Stop
 from processor.service.health import Health
@@ -35,19 +36,32 @@ def keep_freed_memory() -> None:
 
 
 def wait_for_start(check: Callable[[], None], health: Health, stop: Stop) -> None:
-    """Runs the start checks; a server that is down is waited for, anything else is said and ends the process."""
+    """Runs the start checks; a server that is down is waited for, anything else is said and ends the process.
+
+    That it is waited for is an outage as any other: nothing is read or published meanwhile.
+    """
     told = ""
     while not stop.is_set():
         health.sign_of_life()
         try:
             check()
-            return
         except TransientError as error:
-            if str(error) != told:  # one line a cause, not one a second
-                told = str(error)
-                log.warning("waiting_for_servers", cause=told)
+            _note_waiting(str(error), told)
+            told = str(error)
             stop.wait(START_RETRY_SECONDS)
+        else:
+            metrics.OUTAGE.labels("start").set(0)
+            return
     stop.tell()
+
+
+def _note_waiting(cause: str, told: str) -> None:
+    metrics.LAST_ERROR.set_to_current_time()
+    metrics.OUTAGE.labels("start").set(1)
+    if not told:
+        metrics.OUTAGES.labels("start").inc()
+    if cause != told:  # one line a cause, not one a second
+        log.warning("waiting_for_servers", cause=cause)
 
 
 class StartWatch:

@@ -22,6 +22,7 @@ from tests.conftest import execute
 from tests.factories import load, produce
 from tests.support.backends import OwnServers, Servers
 from tests.support.ledger import check_ledger
+from tests.support.metrics import is_live, is_ready, metric, metrics_port
 from tests.support.processes import Process, run_command, wait_until
 from tests.support.proxy import Proxy, through
 from tests.support.settle import lag, rows, wait_settled
@@ -336,6 +337,9 @@ def test_a_range_is_read_to_its_end_over_an_outage(
     assert told().count("waiting_for_kafka") == 1  # and perhaps that it is back: all may be read before that is sure
 
 
+OUTAGE_AT_START = 'processor_outage{where="start"}'
+
+
 @pytest.mark.parametrize("which", ["kafka", "postgres", "both"])
 def test_processes_started_while_servers_are_down_wait_for_them(
     which: str, settings: Settings, start: Start, own_servers: OwnServers
@@ -344,11 +348,16 @@ def test_processes_started_while_servers_are_down_wait_for_them(
     down = chosen(which, own_servers)
     for server in down:
         server.stop()
-    ingest, relay = start("ingest"), start("relay")
-    ingest.wait_said("waiting_for_servers")
-    relay.wait_said("waiting_for_servers")
+    ports = {"ingest": metrics_port(), "relay": metrics_port()}
+    for name, port in ports.items():
+        start(name, PROCESSOR_METRICS_PORT=port).wait_said("waiting_for_servers")
+        assert metric(port, OUTAGE_AT_START) == 1
+        assert (is_live(port), is_ready(port)) == (True, False)
     for server in down:
         server.start()
     wait_settled(settings, 90)
+    for port in ports.values():
+        wait_until(lambda port=port: is_ready(port), "it is ready")  # type: ignore[misc]
+        assert metric(port, OUTAGE_AT_START) == 0
     check_ledger(settings)
     assert lag(settings) == 0

@@ -23,8 +23,16 @@ def metric(port: str, name: str) -> float | None:
 
 
 def is_ready(port: str) -> bool:
+    return _says_yes(port, "ready")
+
+
+def is_live(port: str) -> bool:
+    return _says_yes(port, "live")
+
+
+def _says_yes(port: str, path: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=10):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=10):
             return True
     except urllib.error.HTTPError:
         return False
