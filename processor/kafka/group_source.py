@@ -24,6 +24,7 @@ from processor.kafka.hanging import run_bounded
 from processor.kafka.intake import Intake
 from processor.kafka.membership import Subscription, consumer_properties
 from processor.kafka.refused import Refusals, is_refused
+from processor.kafka.stalls import Stalls
 from processor.kafka.standing import ASK_SECONDS, Standing
 from processor.kafka.topic_watch import TopicWatch
 
@@ -70,6 +71,7 @@ class GroupSource:
         consumer = Consumer({**consumer_properties(self._settings, self._subscription), **callbacks})
         self._intake = Intake(consumer, self._keep)
         self._standing = Standing(consumer, self._watch, start_latest=self._subscription.start == "latest")
+        self._stalls = Stalls(consumer)
         consumer.subscribe(
             [self._subscription.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
         )
@@ -78,7 +80,7 @@ class GroupSource:
     @property
     def in_outage(self) -> bool:
         """Whether something stands still: no broker answers, or only a person sets it going again."""
-        return self._brokers.away or bool(self._refusals) or self._watch.missing
+        return self._brokers.away or self._watch.missing or bool(self._refusals) or bool(self._stalls)
 
     def poll(self, limit: int, timeout_s: float) -> list[RawRecord]:
         """At most `limit` records. Raises `FatalError` when the client can never consume again."""
@@ -147,6 +149,7 @@ class GroupSource:
         """Commits where it stands now without a record having brought it there."""
         try:
             found = self._standing.look()
+            self._give_back_stalled()
             if time.monotonic() > self._reached_at:
                 self._reached_at = time.monotonic() + REACHED_SECONDS
                 found = {**self._standing.reached(), **found}
@@ -157,6 +160,15 @@ class GroupSource:
             # a partition that was given back to the client is read on
             if again := [TopicPartition(*one) for one in self._held if self._is_paused(one[1])]:
                 self._consumer.pause(again)
+
+    def _give_back_stalled(self) -> None:
+        if not self._stalls.due:
+            return
+        silent = self._brokers.doubted or self._watch.missing
+        read = [one for one in self._held if not (silent or self._is_paused(one[1]) or self._refusals.stop(one))]
+        standing = self._standing.next_of(read)
+        for place in self._stalls.look(standing):
+            self._standing.give_back(place, standing[place])
 
     def _wake(self) -> None:
         """Any request to a broker wakes the thread that fetches from it.
@@ -215,8 +227,9 @@ class GroupSource:
         self._ever_assigned = True
         with self._no_raising():
             consumer.incremental_assign(partitions)
-            paused = [one for one in partitions if self._is_paused(one.partition)]
-            if paused:
+            # the client keeps a pause while somebody else has the partition: what was paused then would stand still
+            consumer.resume(partitions)
+            if paused := [one for one in partitions if self._is_paused(one.partition)]:
                 consumer.pause(paused)
         self._standing.assigned(named(partitions))
         self._hold(self._held | named(partitions))
@@ -265,6 +278,7 @@ class GroupSource:
             consumer.incremental_unassign(partitions)
         self._standing.given_up(names)
         self._refusals.forget(names)
+        self._stalls.given_up(names)
         self._hold(self._held - names)
 
     def pause(self, partitions: Collection[int] | None) -> None:

@@ -51,6 +51,9 @@ class Refusals:
     def __bool__(self) -> bool:
         return bool(self._offsets)
 
+    def stop(self, place: TopicPartition) -> bool:
+        return place in self._offsets
+
     def note(self, message: Message) -> None:
         place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
         if self._offsets.get(place) == offset:

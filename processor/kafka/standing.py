@@ -67,6 +67,19 @@ class Standing:
         """Partitions that are not to be read on: their topic was made anew, and the old one's records are in hand."""
         return self._anew
 
+    def next_of(self, places: Iterable[Partition]) -> dict[Partition, int]:
+        """By partition the offset that the client is to bring next; without those where that is being found out."""
+        wanted = [one for one in places if one not in self._unknown | self._anew]
+        found = {(one.topic, one.partition): one.offset for one in self._consumer.position(_named(wanted))}
+        known = {place: self._handed.get(place, self._committed.get(place)) for place in wanted}
+        return {place: max(offset, found[place]) for place, offset in known.items() if offset is not None}
+
+    def give_back(self, place: Partition, offset: int) -> None:
+        """Takes the partition from the client, and has it read on there, whatever it held of it, pauses included."""
+        self._consumer.incremental_unassign([TopicPartition(*place)])
+        self._consumer.incremental_assign([TopicPartition(*place, offset)])
+        self._consumer.resume([TopicPartition(*place)])
+
     def write(self, next_offsets: Mapping[Partition, int]) -> dict[Partition, int]:
         """What may be committed once everything below these offsets is written."""
         self._written.update(next_offsets)
@@ -149,9 +162,7 @@ class Standing:
         self._anew.discard(place)
         if first > 0:
             remembered = self._tell_gone(place, remembered, 0, first)
-        found = self._set_out(place, first, remembered)
-        self._consumer.resume([TopicPartition(*place)])
-        return found
+        return self._set_out(place, first, remembered)
 
     def _go_on(self, place: Partition) -> dict[Partition, int]:
         """From the first record that is there: what was read before is recognised."""
@@ -175,8 +186,7 @@ class Standing:
 
     def _set_out(self, place: Partition, offset: int, remembered: Remembered) -> dict[Partition, int]:
         """A seek is refused where the client has lost its place; giving the partition back to it is not."""
-        self._consumer.incremental_unassign([TopicPartition(*place)])
-        self._consumer.incremental_assign([TopicPartition(*place, offset)])
+        self.give_back(place, offset)
         self._astray.pop(place, None)
         self._handed.pop(place, None)
         self._written.pop(place, None)
@@ -188,3 +198,7 @@ class Standing:
             first, end = self._consumer.get_watermark_offsets(TopicPartition(*place), ASK_SECONDS, cached=False)
             return first, end
         return None
+
+
+def _named(places: Iterable[Partition]) -> list[TopicPartition]:
+    return [TopicPartition(*place) for place in places]
