@@ -235,6 +235,14 @@ class LetterSettings(DatabaseSettings, SchemaSettings):
     """What it takes to show dead letters."""
 
 
+class StoppingSettings(ProcessSettings):
+    """How long what is in hand has to end."""
+
+    shutdown_timeout_ms: int = Field(
+        10_000, ge=0, le=600_000, description="on SIGTERM, on revoke: finish and commit within this time"
+    )
+
+
 class DecodeSettings(SchemaSettings):
     """What it takes to tell reports from what is none."""
 
@@ -246,7 +254,7 @@ class DecodeSettings(SchemaSettings):
     )
 
 
-class PipelineSettings(TopicSettings, LetterSettings, DecodeSettings, HaltSettings):
+class PipelineSettings(TopicSettings, LetterSettings, DecodeSettings, StoppingSettings, HaltSettings):
     """What it takes to turn records into rows: by ingest, a window replay, or a redrive."""
 
     unknown_run: Literal["create", "reject"] = Field(
@@ -273,9 +281,6 @@ class PipelineSettings(TopicSettings, LetterSettings, DecodeSettings, HaltSettin
         description="bytes of records in one transaction at the most (one record always fits); default: MEMORY_MB / 64",
     )
     writers: int = Field(2, ge=1, le=16, description="database connections that write at the same time")
-    shutdown_timeout_ms: int = Field(
-        10_000, ge=0, le=600_000, description="on SIGTERM, on revoke: finish and commit within this time"
-    )
     events_format: Literal["json", "avro"] = Field(
         "json", description="json, or avro in Confluent wire format (needs SCHEMA_REGISTRY_URL)"
     )
@@ -421,7 +426,9 @@ class TrackingSettings(ProcessSettings):
         return _web_url(value)
 
 
-class MlflowSettings(TopicSettings, DatabaseSettings, SchemaSettings, TrackingSettings, HaltSettings, HealthSettings):
+class MlflowSettings(
+    TopicSettings, DatabaseSettings, SchemaSettings, TrackingSettings, StoppingSettings, HaltSettings, HealthSettings
+):
     """Of `processor mlflow`."""
 
     mlflow_experiment: str = Field(

@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS = 0.2
 #: a batch that takes no longer is waited for without pausing: pausing throws away what was fetched ahead
 SHORT_SECONDS = 1.0
+#: for whoever is given up to see it, where no request holds it up
+GIVEN_UP_SECONDS = 1.0
 #: how often links in doubt are looked at
 RECONCILE_SECONDS = 5.0
 
@@ -56,6 +58,7 @@ class Loop:
         self._failure: ProcessorError | None = None
         self._reconciled_at = 0.0
         self._given_up = False
+        self.left_behind = False  # the worker hangs in a request, and the process ends without it
         self.changed = False
         self.in_outage = False
         self.last_poll = time.monotonic()
@@ -66,12 +69,15 @@ class Loop:
         return not self._given_up
 
     def run(self, source: Source) -> None:
-        """Raises `FatalError`. What is in hand when it is told to stop has `shutdown_s` to end."""
+        """Raises `FatalError`. What is in hand when it is told to stop has `shutdown_s` to end.
+
+        What does not is left behind, as if the process had been killed: its requests may take far longer.
+        """
         self._source = source
         while not self._stop.is_set() and not self.changed:
             self._turn()
         self._finish(self._shutdown_s)
-        self._worker.shutdown(wait=True)
+        self._worker.shutdown(wait=not self.left_behind)
 
     def _turn(self) -> None:
         self.last_poll = time.monotonic()
@@ -136,12 +142,23 @@ class Loop:
         while not work.done() and time.monotonic() < deadline and not self.in_outage:
             time.sleep(0.01)
         self._given_up = not work.done()
-        done = work.result()  # a worker that is given up ends with its next request
         self._work = None
-        if done:
+        if self._ends(work) and work.result():
             self._commit(wait=True)
         else:
             log.info("mlflow_batch_left", events=len(self._records))
+
+    def _ends(self, work: Future[bool]) -> bool:
+        """A worker that is given up ends with its next request. Where we stop, nobody waits for that: False."""
+        until: float | None = None
+        while not work.done():
+            if self._stop.is_set():
+                until = until or time.monotonic() + GIVEN_UP_SECONDS
+                self.left_behind = time.monotonic() >= until
+            if self.left_behind:
+                return False
+            time.sleep(0.01)
+        return True
 
     def _patiently(self, batch: Sequence[RawRecord]) -> bool:
         """Applies the batch, however long that takes; False where it was given up, or is for another server."""

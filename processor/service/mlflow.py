@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
@@ -40,7 +40,6 @@ log = structlog.get_logger(__name__)
 
 APPLICATION = "cerebros-mlflow"
 PREFETCH_BYTES = 8 * 1024 * 1024
-SHUTDOWN_SECONDS = 10.0
 #: a request that got no answer may be carried out for this long beyond its timeout: the server's own database stalls
 MARGIN_SECONDS = 30.0
 
@@ -164,7 +163,8 @@ def _serve(
     create_missing: bool,
 ) -> None:
     """Until it is told to stop, or another tracking server answers at the address."""
-    with open_session(settings, APPLICATION) as store:
+    with ExitStack() as opened:
+        store = opened.enter_context(open_session(settings, APPLICATION))
         rows = MlflowLinks(store, started.server)
         memory = Memory(rows)
         with open_mirror(settings, tracking, memory, lambda: loop.going, create_missing=create_missing) as (
@@ -178,7 +178,7 @@ def _serve(
                 lambda: (reconciler.look(), again.look()),
                 lambda: identify(tracking) == started.server,
                 limit=settings.mlflow_batch_max_events,
-                shutdown_s=SHUTDOWN_SECONDS,
+                shutdown_s=settings.shutdown_timeout_ms / 1000,
                 stop=stop,
             )
             group = mlflow_group(settings.group_id, started.server)
@@ -192,5 +192,7 @@ def _serve(
                 loop.run(source)
             finally:
                 source.close()
+        if loop.left_behind:  # a thread that may still use the session
+            opened.pop_all()
     if loop.changed:
         log.warning("mlflow_server_changed", former=started.server)

@@ -187,6 +187,26 @@ def test_a_tracking_server_in_trouble_is_an_outage_and_loses_doubles_and_refuses
         assert "mlflow_not_linked" not in running.log.read_text()
 
 
+def test_a_tracking_server_that_hangs_does_not_hold_up_the_end(
+    settings: Settings, start: Start, mirror: Start, mlflow_server: MlflowServer, ends_well: Callable[[], int]
+) -> None:
+    fill(settings, start, 60, seed=49)
+    hangs = {"PROCESSOR_MLFLOW_TIMEOUT_MS": "600000", "PROCESSOR_SHUTDOWN_TIMEOUT_MS": "1000"}
+    with HttpProxy(mlflow_server.port) as proxy:
+        running = mirror(PROCESSOR_MLFLOW_TRACKING_URI=proxy.url, PROCESSOR_MLFLOW_BATCH_MAX_EVENTS="5", **hangs)
+        wait_until(lambda: len(linked(settings)) > 5, "some are mirrored")
+        proxy.wait_s = 3600.0
+        before = -1
+        while before != (before := len(linked(settings))):  # until what had begun has ended
+            time.sleep(1.0)
+        assert running.stop(15) == 0
+        assert "mlflow_batch_left" in running.said()
+        assert "mlflow_stopped" in running.said()
+    mirror()
+    wait_mirrored(settings, 90)
+    assert ends_well() > 20
+
+
 def test_a_trial_that_breaks_the_server_is_told_holds_up_nobody_and_is_tried_again(
     settings: Settings,
     start: Start,

@@ -15,6 +15,7 @@ from processor.mlflow.content import Happening, Moment
 from processor.mlflow.events import Unreadable
 from processor.mlflow.loop import Loop
 from tests.factories import record
+from tests.support.patience import patient
 
 
 class FakeSource:
@@ -96,6 +97,36 @@ def test_stopped_in_an_outage_it_commits_nothing() -> None:
 
     loop, source, stop = make(apply, [event(1)])
     loop.run(source)
+    assert source.committed == {}
+
+
+@pytest.mark.parametrize("told", ["while it works", "in an outage", "in the midst of a revoke"])
+def test_a_request_that_hangs_does_not_hold_up_the_end(told: str) -> None:
+    go, asked = threading.Event(), threading.Event()
+
+    def apply(events: Sequence[Happening]) -> None:
+        if told == "in an outage" and not loop.in_outage:
+            raise TransientError("down")
+        asked.set()
+        go.wait()
+        raise TransientError("no answer")
+
+    def poll() -> None:
+        if asked.is_set() and told == "in the midst of a revoke":
+            threading.Timer(0.5, lambda: stop.set("SIGTERM")).start()
+            loop.release({("events", 0)}, lost=False)
+        elif asked.is_set():
+            stop.set("SIGTERM")
+
+    loop, source, stop = make(apply, [event(1)])
+    source.on_poll = poll
+    running = threading.Thread(target=loop.run, args=(source,), daemon=True)
+    running.start()
+    running.join(patient(10))
+    hangs = running.is_alive()
+    go.set()
+    assert not hangs
+    assert loop.left_behind
     assert source.committed == {}
 
 
