@@ -33,7 +33,8 @@ class Sink(Protocol):
         """Writes all of it or nothing. Raises `TransientError` when the world is down: the batch is tried again.
 
         With `around_locks` reports of runs that somebody else holds are set aside, each run's from the first on, and
-        come back in `Written`; without, such a run is an error whose trouble is a lock.
+        come back in `Written`; without, such a run is an error whose trouble is a lock, as what
+        holds up all runs is with it.
         """
 
     def answers(self) -> bool:

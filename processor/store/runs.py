@@ -56,7 +56,11 @@ class RunLocks:
         return sorted({one.run_id for one in reports if type(one) is RunReport and one.starts} & set(unknown))
 
     async def lock_free(self, connection: asyncpg.Connection, reports: Sequence[Report], applied: Applied) -> Runs:
-        """As `lock`, but waits for nobody: reports of runs that somebody else holds are set aside, in their order."""
+        """As `lock`, but waits for nobody: reports of runs that somebody else holds are set aside, in their order.
+
+        A lock on a whole table is waited for as ever, and is an error: to go around each run would write nothing.
+        """
+        await connection.execute(self._queries["lock_trials"])
         await connection.execute(f"set local lock_timeout = {AROUND_WAIT_MS}")
         wanted = {report.run_id for report in reports}
         runs = await self._fetch(connection, "lock_free_runs", wanted)

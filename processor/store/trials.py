@@ -67,7 +67,8 @@ class TrialStore:
         5. commits; only then may anybody commit the offsets
 
         With `around_locks` nobody is waited for: reports of runs whose rows somebody else holds are set aside, and
-        come back in `Written`. Raises `TransientError` when the world is down, `SetupError` when a person has to act.
+        come back in `Written`. Raises `TransientError` when the world is down or a table is locked, `SetupError` when a
+        person has to act.
         """
         if not batch.reports and not batch.rejections:
             return Written()

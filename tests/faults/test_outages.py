@@ -254,6 +254,38 @@ def test_what_another_session_holds_makes_only_its_own_run_wait(
     assert run_command(environment, "verify").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("table", "mode"),
+    [
+        ("cerebros_model_trials", "access exclusive"),
+        ("cerebros_model_trials", "share"),
+        ("cerebros_model_runs", "access exclusive"),
+    ],
+)
+def test_a_table_that_another_session_locks_is_an_outage(
+    table: str, mode: str, settings: Settings, start: Start, database_url: str
+) -> None:
+    """Nothing can be written: to set aside all there is, as the reports of locked runs, would tell nobody."""
+    port = metrics_port()
+    ingest = start("ingest", PROCESSOR_DATABASE_TIMEOUT_MS="2000", PROCESSOR_METRICS_PORT=port)
+    start("relay")
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(400, seed=34))
+    wait_settled(settings)
+    with Held(database_url, f"lock table {table} in {mode} mode"):
+        produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(300, seed=35))
+        ingest.wait_said("waiting_for_database")
+        assert "SQLSTATE 55P03" in ingest.said()
+        assert (metric(port, OUTAGE_OF_DATABASE) or 0) >= 1
+        assert not is_ready(port)
+    wait_settled(settings, 60)
+    assert metric(port, OUTAGE_OF_DATABASE) == 0
+    assert "runs_locked" not in ingest.log.read_text()
+    check_ledger(settings)
+
+
+OUTAGE_OF_DATABASE = 'processor_outage{where="database"}'
+
+
 def sent(messages: list[tuple[str, bytes]]) -> list[dict[str, str]]:
     """Those that are whole reports."""
     found = []

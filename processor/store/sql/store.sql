@@ -11,6 +11,10 @@ select run_id, id::text from cerebros_model_runs where run_id = any($1::text[]) 
 select run_id, id::text from cerebros_model_runs
 where run_id = any($1::text[]) order by run_id for no key update skip locked
 
+-- name: lock_trials
+-- What each write takes of the table by itself: whoever waits for it meets a lock on the table, and not on a run.
+lock table cerebros_model_trials in row exclusive mode
+
 -- name: runs_there
 -- Which of these runs there are, whoever holds them.
 select run_id from cerebros_model_runs where run_id = any($1::text[])
