@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from processor.core.fields import ID_NAMES, LIFE, TRIAL
+from processor.core.messages import Destination, Reason
+from processor.core.verdict import VERDICTS
 
 REGISTRY = CollectorRegistry()
 
@@ -136,3 +142,47 @@ DASHBOARD_CLOSED = Counter(
 )
 DASHBOARD_WATCHING = Gauge("processor_dashboard_watching", "pages that are watched for changes", registry=REGISTRY)
 DASHBOARD_EXPORTS = Gauge("processor_dashboard_exports", "exports that are being read", registry=REGISTRY)
+
+_CLOSED = ("full", "refused", "head_timeout", "idle", "timeout", "unread")
+#: servers and partitions that a process may have to wait for
+OUTAGES_OF = (
+    "start",
+    "database",
+    "database_refusals",
+    "schema_registry",
+    "kafka",
+    "raw_topic",
+    "kafka_fetch",
+    "stalled",
+    "relay",
+    "mlflow",
+)
+#: the values that labels may have, where that is known: a series that only began with its first event would have grown
+#: by nothing in the eyes of `increase`, and an alert would be silent about it
+KNOWN: Mapping[Counter | Gauge, Iterable[str]] = {
+    REPORTS: VERDICTS,
+    REJECTIONS: tuple(Reason),
+    BENT_FIELDS: sorted({*ID_NAMES, *(field.name for kind in (TRIAL, *LIFE) for field in kind.fields)}),
+    OUTAGES: OUTAGES_OF,
+    OUTAGE: OUTAGES_OF,
+    PUBLISHED: tuple(Destination),
+    MLFLOW_TRIALS: (
+        "written",
+        "unchanged",
+        "missing",
+        "deleted",
+        "foreign",
+        "malformed",
+        "refused",
+        "forbidden",
+        "failing",
+    ),
+    MLFLOW_RUNS: ("made", "found", "superseded", "deleted"),
+    REDRIVES: ("resolved", "failed_again"),
+    GATEWAY_REPORTS: ("accepted", "rejected", "unconfirmed"),
+    GATEWAY_CLOSED: _CLOSED,
+    DASHBOARD_CLOSED: _CLOSED,
+}
+for _metric, _values in KNOWN.items():
+    for _value in _values:
+        _metric.labels(_value)

@@ -43,6 +43,8 @@ class Standing:
 
     def assigned(self, places: set[Partition]) -> None:
         self._unknown |= places
+        for _, partition in places:
+            metrics.RECORDS_GONE.labels(str(partition))  # 0 until some are: see `metrics.KNOWN`
 
     def given_up(self, places: set[Partition]) -> None:
         self._unknown -= places

@@ -55,15 +55,16 @@ def test_records_that_retention_took_before_they_were_read_are_told_by_everythin
     settings: Settings, environment: dict[str, str], start: Start
 ) -> None:
     send(settings, 5)
-    ingest = start("ingest")
+    port = metrics_port()
+    ingest = start("ingest", PROCESSOR_METRICS_PORT=port)
     wait_settled_rows(settings, 5)
+    assert metric(port, 'processor_records_gone_total{partition="0"}') == 0  # so that an alert sees it grow
     assert ingest.stop() == 0
     send(settings, 10)
     delete_below(settings, 12)
     before = status(environment)
     assert before["gone"] == {"0": 7}
     assert before["warnings"] == ["partition 0: 7 records that were never read are deleted: 5..11"]
-    port = metrics_port()
     ingest = start("ingest", PROCESSOR_METRICS_PORT=port)
     wait_settled_rows(settings, 8)
     assert metric(port, 'processor_records_gone_total{partition="0"}') == 7
