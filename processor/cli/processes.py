@@ -109,7 +109,9 @@ def run() -> None:
 
 
 def migrate(
-    check: Annotated[bool, typer.Option("--check", help="change nothing; exit 1 when something is pending")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="change nothing; exit 1 when something is pending or lost")
+    ] = False,
     count: Annotated[bool, typer.Option("--recount", help="count all trials anew, where triggers missed some")] = False,
 ) -> None:
     """Bring the database up to date; safe to repeat, and on a database that other programs already use."""
@@ -124,6 +126,7 @@ def migrate(
         raise UsageError("--check changes nothing, and --recount does: choose one")
     if check:
         with open_database(settings, "cerebros-migrate") as session:
+            migrations.check_parts(session)
             print(f"{session.where} is up to date")
         return
     with open_session(settings, "cerebros-migrate") as session:

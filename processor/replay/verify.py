@@ -43,7 +43,8 @@ class Difference(NamedTuple):
     """One thing that is not as the topic says.
 
     `kind` is missing_row, content, position, revision or missing_dead_letter; `partition` and `offset` are those of the
-    record that says otherwise. Or it is count, of a count of trials that is not what the rows come to: no record, -1.
+    record that says otherwise. Or it is count, of a count of trials that is not what the rows come to, or
+    database, of a key, index, trigger or constraint that is gone: no record, -1.
     """
 
     kind: str

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
+import structlog
 
 from processor.core.errors import SetupError
 from processor.store.errors import ReportError
@@ -20,6 +21,8 @@ from processor.store.queries import Step, load_queries, migrations
 from processor.store.refusals import check_encoding, refuse_duplicates, refuse_odd_tables
 from processor.store.session import Session
 from processor.store.steps import PATIENCE_SECONDS, Tell, execute, run_step
+
+log = structlog.get_logger(__name__)
 
 #: 'migr' in ASCII: the first key of the advisory lock; the second is the schema, so that two of a database don't wait
 MIGRATION_LOCK = int.from_bytes(b"migr", "big")
@@ -31,16 +34,39 @@ _MIGRATIONS = (
 )
 
 
+_told_newer: set[str] = set()
+
+
 def pending_migrations(store: Session) -> list[str]:
     """Names of the migrations that this database lacks, oldest first; changes nothing."""
-    return store.run(_pending)
+    return _pending(store.run(_done))
 
 
 def check_migrated(store: Session) -> None:
-    """Raises `SetupError` where a migration is pending."""
-    pending = pending_migrations(store)
-    if pending:
+    """Raises `SetupError` where a migration is pending; one that this release knows nothing of is told, once.
+
+    A process of an older release goes on beside a newer one, and starts again: an upgrade is done one by one.
+    """
+    done = store.run(_done)
+    if pending := _pending(done):
         raise SetupError(f"the database {store.where} lacks {', '.join(pending)}: run `processor migrate`")
+    if (newer := _newer(done)) and not _told_newer.issuperset(newer):
+        _told_newer.update(newer)
+        log.warning("database_newer", migrations=newer)
+
+
+def missing_parts(store: Session) -> list[str]:
+    """Keys, indexes, triggers and constraints that migrations have made and somebody has dropped or disabled since."""
+    return [f"{row['kind']} {row['name']} of {row['held_by']}" for row in store.fetch("parts_missing")]
+
+
+def check_parts(store: Session) -> None:
+    """Raises `SetupError` where something is gone."""
+    if missing := missing_parts(store):
+        raise SetupError(
+            f"the database {store.where} has lost what migrations made: {', '.join(missing)}; make it again as "
+            "processor/store/sql/migrations does"
+        )
 
 
 def migrate(store: Session, tell: Tell = lambda _: None) -> list[str]:
@@ -58,17 +84,27 @@ def migrate(store: Session, tell: Tell = lambda _: None) -> list[str]:
         ) from None
 
 
-async def _pending(connection: asyncpg.Connection) -> list[str]:
-    done: set[str] = set()
-    if await connection.fetchval("select to_regclass('processor_migrations')") is not None:
-        done = {row[0] for row in await connection.fetch("select name from processor_migrations")}
+async def _done(connection: asyncpg.Connection) -> set[str]:
+    if await connection.fetchval("select to_regclass('processor_migrations')") is None:
+        return set()
+    return {row[0] for row in await connection.fetch("select name from processor_migrations")}
+
+
+def _pending(done: set[str]) -> list[str]:
     return [name for name, _ in migrations() if name not in done]
+
+
+def _newer(done: set[str]) -> list[str]:
+    return sorted(done - {name for name, _ in migrations()})
 
 
 async def _migrate(connection: asyncpg.Connection, where: str, tell: Tell) -> list[str]:
     await check_encoding(connection, where)
     async with turn(connection):
-        pending = await _pending(connection)
+        done = await _done(connection)
+        if newer := _newer(done):
+            tell(f"this database has migrations of a newer release: {', '.join(newer)}")
+        pending = _pending(done)
         if pending:
             if "0002_order_and_revision" in pending:
                 await refuse_duplicates(connection, where)

@@ -19,8 +19,8 @@ import pytest
 from benchmarks.migrating import SteadyLoad, fill, hold_open
 from processor.core.errors import SetupError
 from processor.core.settings import Settings
-from processor.store.migrations import MIGRATION_LOCK, check_migrated, migrate
-from processor.store.queries import migrations
+from processor.store.migrations import MIGRATION_LOCK, check_migrated, migrate, missing_parts
+from processor.store.queries import load_queries, migrations
 from processor.store.session import Session
 from tests.conftest import database, execute, settings_of
 from tests.factories import produce, report
@@ -127,6 +127,108 @@ def test_a_replica_waits_for_a_migration_that_takes_longer_than_a_statement_may(
         assert wait([waiting], timeout=6).done == set()
         first.fetch("end_migrate", MIGRATION_LOCK)
         assert waiting.result(60) == [name for name, _ in migrations()]
+
+
+PARTS = """
+select 'index', held.indrelid::regclass::text, part.relname, backed.conname is not null
+from pg_index held join pg_class part on part.oid = held.indexrelid
+left join pg_constraint backed on backed.conindid = held.indexrelid and backed.contype in ('p', 'u')
+where part.relnamespace = current_schema()::regnamespace
+union all
+select 'trigger', tgrelid::regclass::text, tgname, false from pg_trigger where not tgisinternal
+union all
+select 'constraint', conrelid::regclass::text, conname, true from pg_constraint
+where connamespace = current_schema()::regnamespace and contype in ('c', 'f')
+order by 1, 2, 3
+"""
+#: of the tables that other programs may have made: theirs are called as they like, or are not there
+NOT_OURS = {
+    "cerebros_model_runs_pkey",
+    "cerebros_model_runs_known_state",
+    "cerebros_model_trials_pkey",
+    "cerebros_model_trials_model_run_id_fkey",
+}
+KEYS = {
+    "cerebros_model_runs_one_row_a_run": "unique key run_id of cerebros_model_runs",
+    "cerebros_model_trials_one_row_a_trial": "unique key model_run_id, trial_id of cerebros_model_trials",
+}
+
+
+def test_whatever_migrations_made_is_missed_when_somebody_has_dropped_it(empty_database_url: str) -> None:
+    migrated(empty_database_url)
+    ways = [("drop", part) for part in fetch(empty_database_url, PARTS) if part[2] not in NOT_OURS]
+    ways += [("disable", part) for _, part in ways if part[0] == "trigger"]
+    unnoticed = []
+
+    async def lose(connection: asyncpg.Connection, how: str, table: str, name: str, statement: str) -> None:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(statement)
+        missing = [f"{one[0]} {one[2]} of {one[1]}" for one in await connection.fetch(load_queries()["parts_missing"])]
+        if KEYS.get(name, f" {name} of {table}") not in " | ".join(missing):
+            unnoticed.append((how, name))
+        await transaction.rollback()
+
+    with Session(empty_database_url) as store:
+        assert missing_parts(store) == []
+        for how, (kind, table, name, backed) in ways:
+            drop = f"alter table {table} drop constraint {name} cascade" if backed else f"drop index {name}"
+            if kind == "trigger":
+                drop = f"drop trigger {name} on {table}"
+            statement = drop if how == "drop" else f"alter table {table} disable trigger {name}"
+            store.run(lambda connection, parts=(how, table, name, statement): lose(connection, *parts))  # type: ignore[misc]
+    assert len(ways) > 40
+    assert unnoticed == []
+
+
+@pytest.mark.parametrize("shape", LEGACY)
+def test_of_tables_of_other_programs_nothing_is_missed_once_they_are_migrated(
+    shape: str, empty_database_url: str
+) -> None:
+    execute(empty_database_url, LEGACY[shape])
+    migrated(empty_database_url)
+    with Session(empty_database_url) as store:
+        assert missing_parts(store) == []
+
+
+def test_a_key_that_was_dropped_fails_the_gate_and_the_verification(
+    settings: Settings, environment: dict[str, str], database_url: str
+) -> None:
+    assert run_migrate(database_url, "--check").returncode == 0
+    execute(
+        database_url,
+        "drop index cerebros_model_trials_one_row_a_trial",
+        "alter table cerebros_model_trials disable trigger cerebros_model_trials_forget_digest",
+    )
+    checked = run_migrate(database_url, "--check")
+    lost = [
+        "trigger cerebros_model_trials_forget_digest of cerebros_model_trials",
+        "unique key model_run_id, trial_id of cerebros_model_trials",
+    ]
+    assert (checked.returncode, checked.stdout) == (1, "")
+    assert f"has lost what migrations made: {', '.join(lost)}" in checked.stderr
+    verified = run_command(environment, "verify", "-f", "json")
+    document = json.loads(verified.stdout)
+    assert (verified.returncode, document["kinds"]) == (1, {"database": 2})
+    assert [one["detail"] for one in document["shown"]] == [
+        f"a migration made it and it is gone: {one}" for one in lost
+    ]
+
+
+def test_a_database_of_a_newer_release_is_told_and_goes_on(
+    settings: Settings, start: Callable[..., Process], database_url: str
+) -> None:
+    execute(database_url, "insert into processor_migrations (name) values ('9999_later')")
+    checked, again = run_migrate(database_url, "--check"), run_migrate(database_url)
+    assert (checked.returncode, again.returncode) == (0, 0)
+    assert "database_newer" in checked.stderr
+    assert "migrations of a newer release: 9999_later" in again.stderr
+    ingest, relay = start("ingest"), start("relay")
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, [("run-1", json.dumps(report()).encode())])
+    wait_settled(settings)
+    for process in (ingest, relay):
+        assert process.log.read_text().count('"database_newer"') == 1
+        assert "9999_later" in process.said()
 
 
 @pytest.mark.parametrize("shape", LEGACY)
