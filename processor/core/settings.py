@@ -610,13 +610,15 @@ def _said(problem: Any) -> str:
 
 def _unknown_variables() -> list[str]:
     """A misspelt variable would be a setting that silently has its default."""
-    known = [f"{PREFIX}{field.upper()}" for field in Settings.model_fields]
+    known = [field.upper() for field in Settings.model_fields]
     problems = []
     found = {**DotEnvSettingsSource(Settings).env_vars, **EnvSettingsSource(Settings).env_vars}
     for name, value in sorted(found.items()):
         variable = name.upper()
-        if not variable.startswith(PREFIX) or variable in known or _SERVICE_LINK.search(f"{variable}={value}"):
+        wanted = variable.removeprefix(PREFIX)
+        if wanted == variable or wanted in known or _SERVICE_LINK.search(f"{variable}={value}"):
             continue
-        nearest = get_close_matches(variable, known, 1, 0.0)[0]
-        problems.append(f"{variable} is no setting, the nearest is {nearest}")
+        # without the prefix, by which any two names are alike
+        nearest = get_close_matches(wanted, known, 1)
+        problems.append(f"{variable} is no setting" + (f", the nearest is {PREFIX}{nearest[0]}" if nearest else ""))
     return problems

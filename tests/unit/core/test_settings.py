@@ -230,6 +230,14 @@ def test_a_misspelt_variable_is_refused_with_the_one_that_was_meant(
     assert said == f"wrong settings: PROCESSOR_{misspelt} is no setting, the nearest is PROCESSOR_{meant}"
 
 
+@pytest.mark.parametrize("unlike", ["FOO", "X", "BATCH_SIZE"])
+def test_a_variable_that_is_like_no_setting_is_refused_without_a_hint(
+    unlike: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All begin with the prefix: by it the one for a secret was once called the nearest of them."""
+    assert refusal(monkeypatch, **{unlike: SECRET}) == f"wrong settings: PROCESSOR_{unlike} is no setting"
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
