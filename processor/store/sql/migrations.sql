@@ -108,7 +108,7 @@ from (values
     ('index', 'cerebros_trial_metrics', 'cerebros_trial_metrics_steps'),
     ('index', 'cerebros_trial_progress', 'cerebros_trial_progress_pkey'),
     ('index', 'dead_letter_records', 'dead_letter_records_pkey'),
-    ('index', 'dead_letter_records', 'dead_letter_records_topic_partition_offset_record_timestamp_key'),
+    ('index', 'dead_letter_records', 'dead_letter_records_one_a_record'),
     ('index', 'dead_letters', 'dead_letters_pkey'),
     ('index', 'dead_letters', 'dead_letters_record_id_report_index_key'),
     ('index', 'dead_letters', 'dead_letters_unresolved'),
