@@ -58,6 +58,7 @@ FILES = {
     "brushing.js": "text/javascript; charset=utf-8",
     "bounds.js": "text/javascript; charset=utf-8",
     "patching.js": "text/javascript; charset=utf-8",
+    "controls.js": "text/javascript; charset=utf-8",
 }
 
 

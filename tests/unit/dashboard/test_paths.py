@@ -108,4 +108,12 @@ def test_old_links_lead_where_they_led(link: str, place: Place) -> None:
 
 def test_every_page_is_described_and_no_other() -> None:
     assert PATHS.keys() == PARAMETERS.keys() == PAGES.keys()
-    assert FILES.keys() == {"dashboard.css", "charts.css", "live.js", "patching.js", "brushing.js", "bounds.js"}
+    assert FILES.keys() == {
+        "dashboard.css",
+        "charts.css",
+        "live.js",
+        "patching.js",
+        "controls.js",
+        "brushing.js",
+        "bounds.js",
+    }

@@ -15,6 +15,8 @@ const AGAIN = 30000;
 const KEPT = "paused";
 const DATABASE = "The database does not answer";
 const SERVER = "The server does not answer";
+/** Browsers that can't tell open lists find none. */
+const OPEN = CSS.supports("selector(select:open)") ? "select:open" : "select.open";
 
 /** @type {string | null} */
 let version = null;
@@ -73,9 +75,12 @@ function old(why) {
   tell(`${why}${failed ? "." : ": what is shown is what it was."} It is tried again.`);
 }
 
-/** Whether the reader holds something that a change would take away: a brush, a selection that is made or copied. */
+/**
+ * Whether the reader holds something that a change would take away: a brush, a list that is open, whose places would
+ * move below the pointer, a selection that is made or copied.
+ */
 function held() {
-  if (document.documentElement.dataset.held !== undefined) return true;
+  if (document.documentElement.dataset.held !== undefined || document.querySelector(OPEN) !== null) return true;
   const selection = document.getSelection();
   return selection !== null && !selection.isCollapsed && document.querySelector("main")?.contains(selection.anchorNode);
 }

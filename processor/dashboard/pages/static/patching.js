@@ -1,6 +1,8 @@
 // @ts-check
 // One tree made like another by as few changes as it takes: what stays the same is not touched, so that focus,
-// selection, scroll and whatever is open stay as they are. A form is left alone: somebody may be typing in it.
+// selection, scroll and whatever is open stay as they are; so does what somebody has typed or chosen in a form.
+
+import { control, keep, own } from "./controls.js";
 
 /** What only the reader changes: it stays, whatever the server says. */
 const READERS = new Set(["open"]);
@@ -11,7 +13,7 @@ const READERS = new Set(["open"]);
  * @param {Element} wanted
  */
 export function patch(held, wanted) {
-  if (held.localName === "form") return;
+  const mine = own(held);
   for (const { name, value } of [...wanted.attributes]) {
     if (!READERS.has(name) && held.getAttribute(name) !== value) held.setAttribute(name, value);
   }
@@ -19,6 +21,7 @@ export function patch(held, wanted) {
     if (!READERS.has(name) && !wanted.hasAttribute(name)) held.removeAttribute(name);
   }
   children(held, wanted);
+  keep(held, mine);
 }
 
 /**
@@ -67,13 +70,14 @@ function match(child, here, keyed) {
 }
 
 /**
- * A row is the same row where its first link leads to the same place; anything else with an id is the same by that.
+ * A row is the same row where its first link leads to the same place; anything else with an id is the same by that, a
+ * part of a form by what it lets choose.
  * @param {Element} element
  * @returns {string}
  */
 function key(element) {
   if (element.id) return `#${element.id}`;
-  if (element.localName !== "tr") return "";
+  if (element.localName !== "tr") return control(element);
   return element.querySelector("a[href]")?.getAttribute("href") ?? "";
 }
 
