@@ -22,7 +22,10 @@ from processor.dashboard.filters.tree import EVERYTHING, MAX_LENGTH, FilterError
 from processor.dashboard.queries.sorting import NEWEST, Cursor, Sort, read_cursor, read_sort, write_cursor, write_sort
 from processor.dashboard.statistics.results import Better, Validity
 
+#: beside those that are always there
 MOST_COLUMNS = 50
+#: columns that every page of trials has: who asks for one of these alone asks for no others
+ALWAYS = ("trial_id", "status", "spectral_norm")
 #: rows of a page: 500 are what a browser draws at once
 ROWS, MOST_ROWS = 50, 500
 #: no name of a metric is longer, and no arm's is told apart by more
@@ -67,15 +70,18 @@ def read_asked(parameters: Iterable[tuple[str, str]]) -> Asked:
     An empty value is as good as none: forms send those.
     """
     given: dict[str, str] = {}
-    for name, value in parameters:
+    pairs = list(parameters)
+    _count(value.strip() for name, value in pairs if name == "columns")  # a form's boxes: one by one
+    for name, value in pairs:
         if name not in NAMES:
             raise UsageError(f"there is no parameter {name[:60]}: there are {', '.join(NAMES)}")
-        if name in given and name != "columns":  # boxes that are ticked come one by one
+        if name in given and name != "columns":
             raise UsageError(f"the parameter {name} is there twice")
         if value.strip():
             given[name] = f"{given[name]},{value}" if name in given else value
         if len(given.get(name, "")) > MAX_LENGTH:
-            raise UsageError(f"{name} has at most {MAX_LENGTH} characters, this one {len(given[name])}")
+            fewer = ": choose fewer" if name == "columns" else ""
+            raise UsageError(f"{name} has at most {MAX_LENGTH} characters, this one {len(given[name])}{fewer}")
     sort = _read("sort", given.get("sort", ""), read_sort)
     return Asked(
         filter=parse(given.get("q", "")),
@@ -103,10 +109,15 @@ def _read(name: str, text: str, read: Any) -> Any:
 def _columns(text: str) -> tuple[Path, ...]:
     """Commas separate; one inside of a quoted name does not."""
     names = re.findall(r'(?:"(?:[^"\\]|\\.)*"|[^,])+', text)
-    paths = tuple(_read("columns", name, read_path) for name in names if name.strip())
-    if len(paths) > MOST_COLUMNS:
-        raise UsageError(f"a page has at most {MOST_COLUMNS} columns")
-    return paths
+    _count(name.strip() for name in names)
+    return tuple(_read("columns", name, read_path) for name in names if name.strip())
+
+
+def _count(names: Iterable[str]) -> None:
+    """Raises `UsageError` where they are too many for a page."""
+    count = sum(name != "" and name not in ALWAYS for name in names)
+    if count > MOST_COLUMNS:
+        raise UsageError(f"a page has at most {MOST_COLUMNS} columns, and these are {count}: choose fewer")
 
 
 def _limit(text: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from processor.dashboard.asked import MOST_COLUMNS
 from tests.browser.conftest import Browse
 from tests.browser.test_live import listen, wait_for, wait_on, wait_told
 from tests.support.dashboards import Open
@@ -140,5 +141,27 @@ def test_a_list_that_comes_takes_nothing_from_those_beside_it(opened: Open, brow
             "always",
             "out",
         ]
+
+    browse(work)
+
+
+def test_no_more_columns_can_be_ticked_than_a_page_has(opened: Open, browse: Browse, database_url: str) -> None:
+    fill(database_url, [trial(at, {f"m{number:03}": number for number in range(200)}) for at in range(3)])
+    _, url = opened()
+
+    def work(page: Page) -> None:
+        page.goto(f"{url}/trials")
+        page.locator("#pause").wait_for()
+        page.locator("summary", has_text="Columns").click()
+        box = "form.columns input[type=checkbox]"
+        while page.locator(f"{box}:not(:checked):enabled").count():
+            page.locator(f"{box}:not(:checked):enabled").first.check()
+        assert page.locator(f"{box}:checked").count() == MOST_COLUMNS
+        page.locator(f"{box}:checked").first.uncheck()
+        assert page.locator(f"{box}:enabled").count() > 200
+        page.locator(f"{box}:not(:checked)").last.check()
+        page.get_by_role("button", name="Show these").click()
+        page.wait_for_url("**columns=*")
+        assert page.locator("thead th").count() == MOST_COLUMNS + 4
 
     browse(work)

@@ -7,8 +7,9 @@ import io
 import json
 import random
 import re
+from html import unescape
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urlencode, urljoin
 
 import httpx
 import pytest
@@ -272,7 +273,7 @@ def test_a_filter_that_is_none_is_told_with_its_place_and_can_be_mended_there(da
         ("/health?before=x", 400), ("/adoption?window=9", 400), ("/compare?metric=status", 400),
         ("/compare?metric=lr&reference=maybe", 400),
         ("/adoption.jsonl", 404), ("/static/../app.py", 404), ("/static/app.py", 404), ("/go?to=" + "x" * 3000, 400),
-        ("/health?reason=%00&resolved=too", 200), ("/trials?" + "q=&" * 300, 400),
+        ("/health?reason=%00&resolved=too", 200), ("/trials?" + "q=&" * 700, 400),
     ],
 )  # fmt: skip
 def test_what_can_t_be_asked_is_told(database_url: str, path: str, status: int) -> None:
@@ -415,6 +416,27 @@ def test_columns_and_order_are_in_the_url_and_forms_keep_them(database_url: str)
     assert shown["columns"] == ['"lr"', 'metrics."accuracy"']
     values = [row["parameters"]["lr"] for row in shown["trials"]]
     assert values == sorted(values, reverse=True)
+
+
+def test_what_the_form_of_the_columns_asks_for_is_shown_or_refused_as_what_it_is(database_url: str) -> None:
+    many = {f"a_metric_with_a_rather_long_name_{number:03}": number for number in range(490)}
+    fill(database_url, [report("run", f"t{at}", at, metrics={**many, "accuracy": at}) for at in range(3)])
+    for path in ("/trials", "/runs/run"):
+        page = get(database_url, path).text
+        boxes = re.findall(r'<input type="checkbox" name="columns" value="([^"]*)"', page)
+        sent = re.findall(r'<input type="hidden" name="columns" value="([^"]*)"', page)
+        assert len(boxes) > 490
+
+        def asked(values: list[str], path: str = path) -> httpx.Response:
+            return get(database_url, f"{path}?{urlencode([('columns', unescape(one)) for one in values])}")
+
+        # no box is ticked: none is shown
+        heads = re.findall(r'<th scope="col"', asked(sent).text)
+        assert len(heads) == (3 if path == "/runs/run" else 4)
+        # as many as may be, which the form says, and all of them
+        assert "at most 50" in page
+        assert asked([*sent, *boxes[14:40]]).status_code == 200
+        assert "at most 50 columns, and these are" in read(asked([*sent, *boxes]), 400).text
 
 
 #: parts of queries as people, programs and those who mean no good might send them

@@ -39,8 +39,8 @@ from processor.web.tokens import METRICS, READ
 log = structlog.get_logger(__name__)
 
 METERS = Meters(DASHBOARD_REQUESTS, DASHBOARD_SECONDS, DASHBOARD_CONNECTIONS, DASHBOARD_CLOSED)
-#: parameters of a query at the most
-MOST_PARAMETERS = 200
+#: parameters of a query at the most: more than a form has boxes, so that too many ticks are told as such
+MOST_PARAMETERS = 600
 PAGES: Mapping[str, Page] = {
     "runs": Page("runs.html", "Runs", runs.show_runs),
     "run": Page("run.html", None, run.show_run, run.export_run, slow=True),
@@ -59,6 +59,7 @@ FILES = {
     "bounds.js": "text/javascript; charset=utf-8",
     "patching.js": "text/javascript; charset=utf-8",
     "controls.js": "text/javascript; charset=utf-8",
+    "columns.js": "text/javascript; charset=utf-8",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from processor.core.errors import TransientError, Trouble, UsageError
+from processor.dashboard.asked import ALWAYS, MOST_COLUMNS
 from processor.dashboard.exports import export_csv, export_jsonl
 from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.indexed import show_path
@@ -95,6 +96,8 @@ class Listing(NamedTuple):
             "value_at": value_at,
             "was_defaulted": was_defaulted,
             "kept": kept,
+            "no_others": ALWAYS[0],
+            "most_columns": MOST_COLUMNS,
             "read_as": write(self.reading.asked.filter),
             "words_of": words_of,
             "mlflow_of": lambda row: mlflow_of_row(self.mlflow, row),
@@ -112,10 +115,10 @@ class Listing(NamedTuple):
 
     def choices(self) -> list[tuple[str, str, bool]]:
         """(value, label, whether it is shown) of each column that can be chosen."""
-        shown = {column.path for column in self.columns}
+        shown, fixed = {column.path for column in self.columns}, {column.path for column in self.fixed}
         offered = [Path(name) for name in OPTIONAL] + [key.path for key in self.keys]
         offered += [path for path in (self.reading.asked.columns or ()) if path not in offered]
-        return [(write_path(path), label_of(path), path in shown) for path in offered]
+        return [(write_path(path), label_of(path), path in shown) for path in offered if path not in fixed]
 
 
 async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
@@ -128,8 +131,7 @@ async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
     if count.how == "about":  # a share of a sample: the rows that are here are more certain
         count = Count(max(count.count, len(page.rows)), "about")
     paths = default_columns(keys, mirrored(page.rows)) if asked.columns is None else asked.columns
-    always = ("trial_id", "status", "spectral_norm")
-    fixed = [Path(name) for name in (always if scope.run_id is not None else ("run_id", *always))]
+    fixed = [Path(name) for name in (ALWAYS if scope.run_id is not None else ("run_id", *ALWAYS))]
     return Listing(
         page,
         count,

@@ -78,6 +78,8 @@ def test_a_view_of_fifty_columns_is_a_url_that_every_server_takes() -> None:
         ("metric=a..b", "metric: a name is missing"),
         ("columns=a,,b%20c", "no name of a column"),
         ("columns=" + ",".join("abcdefghijklmnopqrstuvwxyz" + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"), "at most 50 columns"),
+        ("&".join(f"columns=metrics.{number}" for number in range(500)), "at most 50 columns, and these are 500"),
+        ("columns=" + "x" * 2001, "at most 2000 characters, this one 2001: choose fewer"),
         ("after=x", "begin with the first page"),
         ("reference=" + "x" * 251, "at most 250"),
         ("metric=" + "x" * 2001, "at most 2000"),

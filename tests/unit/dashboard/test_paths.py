@@ -114,6 +114,7 @@ def test_every_page_is_described_and_no_other() -> None:
         "live.js",
         "patching.js",
         "controls.js",
+        "columns.js",
         "brushing.js",
         "bounds.js",
     }

@@ -2,6 +2,7 @@
 // Shows what is new without being asked. The server says when something may have changed (/changes); then this page is
 // asked for again, and what differs in it is put in place. Without this file every page works, and stays as it was.
 
+import "./columns.js";
 import { patch } from "./patching.js";
 
 /** Milliseconds between two requests: at least so long, and as long as the last one took; ten times as long if dear. */
