@@ -118,7 +118,7 @@ def test_names_in_menus_and_titles_are_texts_whatever_is_in_them(database_url: s
 
     async def work(client: httpx.AsyncClient) -> None:
         long = (await client.get(run_path("run" * 40))).text
-        assert re.search("<title>(.*?)</title>", long).group(1).startswith("run" * 26 + "r…")  # type: ignore[union-attr]
+        assert re.search("<title>(.*?)</title>", long).group(1).startswith("run" * 13 + "r…run")  # type: ignore[union-attr]
         for path in ("/charts", "/compare"):
             page = (await client.get(path)).text
             assert "recall&lt;5&gt;</option>" in page
@@ -134,6 +134,34 @@ IDS = [
     "=cmd|' /C calc'!A0", "  ", "?q=1#frag", "\\", "'\"&<>", "</title><script>alert(1)</script>", "x" * 2000,
     "{{ 7 * 7 }}", "\u202eevil", "%", "a\nb", "javascript:alert(1)", "+1+1", "@SUM(A1)",
 ]  # fmt: skip
+
+
+def test_ids_that_differ_at_their_end_alone_are_told_apart_wherever_they_stand(database_url: str) -> None:
+    """Names of metrics too; what is longest stands whole on its own page."""
+    alike = "the-search-of-december-with-" + "everything-that-it-was-given-" * 10
+    runs, ids = [f"{alike}{at}" for at in "ab"], [f"{alike}{at}" for at in range(6)]
+    metrics = {f"validation_accuracy_of_the_first_of_all_layers_that_the_model_has_{at}": at / 10 for at in range(3)}
+    fill(
+        database_url,
+        [report(run, one, at, metrics=metrics, parameters={"lr": at}) for run in runs for at, one in enumerate(ids)],
+        "update cerebros_model_trials set spectral_norm = trial_id ~ '[024]$'",
+    )
+    for path, found in (("/trials", ids), ("/", runs), ("/trials", runs), ("/adoption?window=1y", runs)):
+        cells = re.findall(
+            r'<a href="/runs/[^"]*"><span title="[^"]*">([^<]*)</span></a>', get(database_url, path).text
+        )
+        ends = {one[-12:] for one in found}
+        assert {one[-12:] for one in cells} >= ends, path
+        assert all(len(one) < 80 for one in cells)
+    charts = get(database_url, "/charts").text
+    assert {f"_{at}" for at in range(3)} <= {one[-2:] for one in re.findall(r"<option[^>]*>([^<]*)</option>", charts)}
+    assert {one[-8:] for one in ids} == {one[-8:] for one in re.findall(r"<title>([^<:]*):", charts)}
+    page = get(database_url, trial_path(runs[0], ids[3])).text
+    assert re.search(f"<h1>.*{ids[3]}</h1>", page)
+    assert re.search(
+        f"<h2>All fields</h2>.*<dt>run_id</dt><dd>{runs[0]}</dd><dt>trial_id</dt><dd>{ids[3]}</dd>", page, re.S
+    )
+    assert re.search(f"<h1>.*{runs[1]}</h1>", get(database_url, run_path(runs[1])).text)
 
 
 def hostile() -> list[dict[str, Any]]:

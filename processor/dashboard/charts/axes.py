@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from processor.core.text import printable
 from processor.dashboard.pages.drawing import Scale, element, spread, ticks
-from processor.dashboard.pages.rendering import number
+from processor.dashboard.pages.rendering import middle, number
 
 #: positive values that span more than so many times their least are drawn by powers of ten
 WIDE = 1000
@@ -43,9 +43,8 @@ def axis_of(values: Iterable[float], first: float, last: float) -> Axis:
 
 
 def name(text: str, limit: int = 40) -> str:
-    """A name of a metric or parameter as it can stand in a picture."""
-    shown = printable(text)
-    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+    """An id, or a name of a metric or parameter, as it can stand in a picture."""
+    return middle(printable(text), limit)
 
 
 def key(width: float, y: float) -> Markup:

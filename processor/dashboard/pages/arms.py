@@ -22,7 +22,7 @@ from processor.dashboard.pages.drawing import (
     ticks,
     whisker,
 )
-from processor.dashboard.pages.rendering import brief, interval, number, share, signed
+from processor.dashboard.pages.rendering import brief, interval, middle, number, share, signed
 from processor.dashboard.statistics.results import Budget, Comparison, Contrast, Interval, PerRun
 
 WIDTH = 800
@@ -206,8 +206,7 @@ def love(one: Contrast) -> Markup:
 
 
 def _cut(text: str, most: int = 26) -> str:
-    shown = printable(text)
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
+    return middle(printable(text), most)
 
 
 def said(found: Interval, how: str = "number") -> str:

@@ -23,6 +23,8 @@ from processor.dashboard.statistics.results import Interval
 
 #: characters of a value in a table's cell; the whole of it stands on the trial's page
 CELL = 60
+#: those of an id: a table breaks it where there is no room
+ID = 64
 NOTHING = "–"
 #: in base.html, and nowhere before; what comes from outside is escaped
 _MAIN = '<main id="main"'
@@ -42,7 +44,9 @@ def environment() -> Environment:
         "number": number,
         "value": value,
         "text": text,
+        "name": name,
         "plain": plain,
+        "line": line,
         "whole": whole,
         "lines": lines,
         "moment": moment,
@@ -129,23 +133,39 @@ def interval(found: Interval, how: str = "number") -> str:
 
 def text(found: Any, limit: int = CELL) -> Markup | str:
     """One line, without what is invisible; what is longer than `limit` is cut, and can be read whole on hovering."""
-    shown = _line(found)
-    if len(shown) <= limit:
-        return shown
-    return Markup('<span title="{}">{}</span>').format(shown[:1000], plain(found, limit))
+    shown = line(found)
+    return shown if len(shown) <= limit else _hovered(shown, f"{shown[: limit - 1]}…")
+
+
+def name(found: Any, limit: int = ID) -> Markup | str:
+    """As `text`, but cut in the middle: ids and names of metrics often differ in their last characters alone."""
+    shown = line(found)
+    return shown if len(shown) <= limit else _hovered(shown, middle(shown, limit))
 
 
 def plain(found: Any, limit: int = CELL) -> str:
-    """As `text`, where no markup can stand: in a title, an option, an attribute."""
-    shown = _line(found)
-    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+    """As `name`, where no markup can stand: in a title, an option, an attribute."""
+    return middle(line(found), limit)
 
 
-def _line(found: Any) -> str:
+def middle(shown: str, limit: int) -> str:
+    """Its beginning and its end where it is longer than `limit`."""
+    if len(shown) <= limit:
+        return shown
+    end = (limit - 1) // 2
+    return f"{shown[: limit - 1 - end]}…{shown[-end:]}"
+
+
+def _hovered(shown: str, cut: str) -> Markup:
+    return Markup('<span title="{}">{}</span>').format(shown[:1000], cut)
+
+
+def line(found: Any) -> str:
+    """All of it in one line, also of an id of blanks: that could not be seen, nor clicked on."""
     if found is None or found == "":
         return NOTHING
     shown = printable(str(found))
-    return shown if shown.strip() else "␣" * len(shown)  # an id of blanks could not be seen, nor clicked on
+    return shown if shown.strip() else "␣" * len(shown)
 
 
 def whole(found: Any) -> str:

@@ -24,7 +24,7 @@ MOST_REVISIONS = 50
 #: shown on their own, or nowhere but in the JSON
 _APART = frozenset({
     "id", "model_run_id", "run_state", "metrics", "parameters", "warnings", "bridge_payload", "error_message",
-    "stacktrace", "error_type", "run_id", "trial_id", "status", "spectral_norm",
+    "stacktrace", "error_type", "status", "spectral_norm",
 })  # fmt: skip
 
 
@@ -45,7 +45,11 @@ async def show_trial(site: Site, question: Question) -> View:
         "run_id": run_id,
         "trial_id": trial_id,
         "trial": trial,
-        "fields": {name: held for name, held in (trial or {}).items() if name not in _APART},
+        "fields": {
+            "run_id": run_id,
+            "trial_id": trial_id,
+            **{name: held for name, held in (trial or {}).items() if name not in _APART},
+        },
         "event": document["event"],
         "revisions": _revisions(trial) if trial else [],
         "letters": document["letters"],

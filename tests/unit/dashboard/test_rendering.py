@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markupsafe import escape
 
+from processor.dashboard.charts import axes
 from processor.dashboard.pages import rendering as shown
 from processor.dashboard.pages.drawing import bar, element, spread, ticks
 from processor.dashboard.pages.trial import linkable
@@ -67,7 +68,15 @@ def test_a_long_number_is_short_and_has_all_its_digits_on_hovering() -> None:
 @settings(deadline=None)
 @given(st.text(max_size=200))
 def test_no_text_is_more_than_text(text: str) -> None:
-    for found in (shown.text(text), shown.value(text), shown.whole(text), shown.value([text]), shown.lines(text)):
+    for found in (
+        shown.text(text),
+        shown.name(text),
+        shown.line(text),
+        shown.value(text),
+        shown.whole(text),
+        shown.value([text]),
+        shown.lines(text),
+    ):
         markup = str(escape(found))
         assert "<" not in markup.replace("<span title=", "").replace("</span>", "")
         assert all(one.isprintable() or one == "\n" for one in markup)
@@ -116,5 +125,16 @@ def test_where_no_markup_can_stand_a_text_is_cut_but_not_mended() -> None:
     assert [shown.plain(one) for one in ("recall<5>", "recall<10>", "<pad>", "  ", "", None)] == [
         "recall<5>", "recall<10>", "<pad>", "␣␣", "–", "–",
     ]  # fmt: skip
-    assert shown.plain("x" * 100, 80) == "x" * 79 + "…"
+    assert shown.plain("x" * 100 + "1", 80) == "x" * 40 + "…" + "x" * 38 + "1"
     assert "<span" not in shown.plain("<" * 100)
+
+
+@given(st.text(min_size=1, max_size=300), st.integers(3, 100))
+def test_names_that_differ_at_their_end_or_beginning_alone_stay_apart(text: str, limit: int) -> None:
+    found = shown.plain(text, limit)
+    assert len(found) <= limit
+    assert found == shown.line(text) or (found[0], found[-1]) == (shown.line(text)[0], shown.line(text)[-1])
+    assert shown.plain(f"{text}1", limit) != shown.plain(f"{text}2", limit)
+    assert shown.plain(f"1{text}", limit) != shown.plain(f"2{text}", limit)
+    assert axes.name(f"{text}1", limit) != axes.name(f"{text}2", limit)
+    assert shown.name(f"{text}1", limit) != shown.name(f"{text}2", limit)
