@@ -40,3 +40,17 @@ def test_ids_and_headings_stay_in_sight_wherever_a_table_is_scrolled_to(
             assert page.evaluate("document.documentElement.scrollWidth") == 360
 
     browse(work)
+
+
+def test_a_long_name_in_a_form_does_not_make_the_page_wider(opened: Open, browse: Browse, database_url: str) -> None:
+    metrics = {"validation_accuracy_of_the_first_of_all_layers": 0.5}
+    fill(database_url, [report("run", f"t{at}", at, metrics=metrics, parameters={"n" * 60: at}) for at in range(3)])
+    _, url = opened()
+
+    def work(page: Page) -> None:
+        page.set_viewport_size({"width": 360, "height": 640})
+        for path in ("/charts", "/compare", "/trials"):
+            page.goto(url + path)
+            assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+    browse(work)

@@ -10,7 +10,7 @@ from decimal import Decimal
 import msgspec
 
 from processor.dashboard.filters.text import write, write_path
-from processor.dashboard.filters.tree import Among, And, Compare, Node, Scalar
+from processor.dashboard.filters.tree import Among, And, Compare, Contains, Is, Node, Not, Or, Path, Scalar, Search
 
 
 class Term(msgspec.Struct, frozen=True):
@@ -58,3 +58,17 @@ def _bound(value: Scalar) -> float | None:
     if not isinstance(value, Decimal):
         return None
     return max(-sys.float_info.max, min(float(value), sys.float_info.max))
+
+
+def paths_in(node: Node) -> Iterator[Path]:
+    """Of which values it asks anything, in their order."""
+    match node:
+        case And(terms) | Or(terms):
+            for term in terms:
+                yield from paths_in(term)
+        case Not(term):
+            yield from paths_in(term)
+        case Compare(path) | Among(path) | Contains(path) | Is(path):
+            yield path
+        case Search():
+            return

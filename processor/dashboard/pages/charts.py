@@ -16,10 +16,11 @@ from processor.dashboard.charts.parallel import parallel_picture
 from processor.dashboard.charts.scatter import scatter_picture
 from processor.dashboard.charts.spreads import SHARES, Spread, spread_picture, spreads
 from processor.dashboard.comparing import read_path
-from processor.dashboard.filters.terms import joined, terms_of
+from processor.dashboard.filters.terms import joined, paths_in, terms_of
 from processor.dashboard.filters.text import called, write, write_path
 from processor.dashboard.filters.tree import MAX_LENGTH, And, Path
 from processor.dashboard.pages.compare import choices, metrics_of, usual_metric
+from processor.dashboard.pages.names import unknown_names
 from processor.dashboard.pages.views import Pairs, Question, Reading, Site, Table, View, read
 from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.charts import (
@@ -68,9 +69,11 @@ class RunBest(NamedTuple):
 async def show_charts(site: Site, question: Question) -> View:
     """The page; `q`, `metric`, `better`, `by` (trial, time, cost) and `x`, a parameter."""
     reading, own = _read(question.pairs)
-    keys = await trial_keys(site.pool, Scope(None, reading.asked.filter))
+    scope = Scope(None, reading.asked.filter)
+    keys = await trial_keys(site.pool, scope)
     metric = reading.asked.metric or usual_metric(keys)
     axes = _axes(keys, own.get("x", ""))
+    named = [*paths_in(scope.filter), *map(read_path, filter(None, (metric, own.get("x"))))]
     context = {
         "reading": reading,
         "metric": metric,
@@ -84,6 +87,7 @@ async def show_charts(site: Site, question: Question) -> View:
         "narrowed": _narrowed(reading, own),
         "unfiltered": _query(reading, own, text=""),
         "brush": _brush(reading, {"metric": metric, "x": write_path(axes[0]) if axes else ""}),
+        "unknown": await unknown_names(site, scope, keys, named),
         "charts": None,
     }
     if not metric:

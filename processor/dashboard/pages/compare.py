@@ -10,10 +10,12 @@ import msgspec
 from processor.core.errors import UsageError
 from processor.dashboard.asked import Asked, write_asked
 from processor.dashboard.comparing import compare_arms, read_path
+from processor.dashboard.filters.terms import paths_in
 from processor.dashboard.filters.text import write_path
 from processor.dashboard.filters.tree import FilterError
 from processor.dashboard.pages import arms
 from processor.dashboard.pages.listing import kept, label_of
+from processor.dashboard.pages.names import unknown_names
 from processor.dashboard.pages.views import Question, Site, Table, View, read
 from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.sorting import NEWEST
@@ -38,8 +40,10 @@ async def show_comparison(site: Site, question: Question) -> View:
     """The comparison, or what is missing for one; what can't be compared is said on the page, beside the form."""
     reading = read(question.pairs)
     asked = reading.asked
-    keys = await trial_keys(site.pool, Scope(None, asked.filter))
+    scope = Scope(None, asked.filter)
+    keys = await trial_keys(site.pool, scope)
     metric = asked.metric or usual_metric(keys)
+    named = [*paths_in(asked.filter), *map(read_path, filter(None, (metric, asked.parameter)))]
     context = {
         "reading": reading,
         "metric": metric,
@@ -50,6 +54,7 @@ async def show_comparison(site: Site, question: Question) -> View:
         "arms": arms,
         "found": None,
         "problem": None,
+        "unknown": await unknown_names(site, scope, keys, named),
         "newest": NEWEST,
         # intervals for one look are for one: whoever looks again and again takes those that are valid at every look
         "snapshot": asked.validity != "always",

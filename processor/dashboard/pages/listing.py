@@ -14,9 +14,11 @@ from processor.dashboard.asked import ALWAYS, MOST_COLUMNS
 from processor.dashboard.exports import export_csv, export_jsonl
 from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.indexed import show_path
+from processor.dashboard.filters.terms import paths_in
 from processor.dashboard.filters.text import write, write_path
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.pages.mirroring import mlflow_of_row, words_of
+from processor.dashboard.pages.names import unknown_names
 from processor.dashboard.pages.paths import Form
 from processor.dashboard.pages.views import Reading, Site
 from processor.dashboard.queries.assembling import Scope
@@ -58,7 +60,7 @@ class Column(NamedTuple):
 
 class Listing(NamedTuple):
     """A page of trials and what stands around it; `chosen` says whether the columns were asked for, `advice` what would
-    make its order faster where that took long.
+    make its order faster where that took long, `unknown` which names no trial has.
     """
 
     page: TrialPage
@@ -70,6 +72,7 @@ class Listing(NamedTuple):
     reading: Reading
     mlflow: str | None
     advice: str | None = None
+    unknown: Sequence[str] = ()
 
     def pager(self) -> dict[str, str | None]:
         """Query strings of the pages beside this one."""
@@ -131,6 +134,7 @@ async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
     if count.how == "about":  # a share of a sample: the rows that are here are more certain
         count = Count(max(count.count, len(page.rows)), "about")
     paths = default_columns(keys, mirrored(page.rows)) if asked.columns is None else asked.columns
+    named = [*paths_in(asked.filter), asked.sort.path, *(asked.columns or ())]
     fixed = [Path(name) for name in (ALWAYS if scope.run_id is not None else ("run_id", *ALWAYS))]
     return Listing(
         page,
@@ -142,6 +146,7 @@ async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
         reading,
         site.mlflow_url,
         advice,
+        await unknown_names(site, scope, keys, named),
     )
 
 

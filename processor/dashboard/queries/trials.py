@@ -45,6 +45,8 @@ _NEWEST_OF_EACH = (
     "select each.* from unnest({runs}) as wanted (id), lateral (select one.* from cerebros_model_trials one "
     "where one.model_run_id = wanted.id order by one.inserted_at desc, one.id desc limit {limit}) as each"
 )
+#: metrics and parameters that are told at the most, those that most trials have
+MOST_KEYS = 500
 #: any so many will do: a bitmap would gather all trials of a run before the first of them
 STREAMED = {"enable_bitmapscan": "off"}
 
@@ -169,13 +171,24 @@ async def _estimate(pool: Pool, scope: Scope) -> int:
 
 
 async def trial_keys(pool: Pool, scope: Scope) -> list[Key]:
-    """The metrics and parameters of some of the filter's trials, the most frequent first; at most 500."""
+    """The metrics and parameters of some of the filter's trials, the most frequent first; at most `MOST_KEYS`."""
     scope, _ = await known_runs(pool, scope)
+    return await _keys_of(pool, Assembly("trial_keys", scope), scope)
+
+
+async def newest_keys(pool: Pool, scope: Scope) -> list[Key]:
+    """Those of its newest trials. Raises `TransientError` where that takes longer than a count may."""
     assembly = Assembly("trial_keys", scope)
+    assembly.put("order", "order by trial.inserted_at desc, trial.id desc", "")
+    return await _keys_of(pool, assembly, scope, COUNT_MS)
+
+
+async def _keys_of(pool: Pool, assembly: Assembly, scope: Scope, timeout_ms: int | None = None) -> list[Key]:
     assembly.put("limit", assembly.given(LOOKED_AT, "integer"), "1")
     assembly.put("newest", _newest(assembly, (scope.runs or ())[:NEWEST_OF]), "select * from cerebros_model_trials")
     assembly.put("again", assembly.condition(scope), "true")
-    return [Key(**row) for row in await fetch(pool, assembly.query(), settings=STREAMED)]
+    assembly.put("most", assembly.given(MOST_KEYS, "integer"), "1")
+    return [Key(**row) for row in await fetch(pool, assembly.query(), timeout_ms, STREAMED)]
 
 
 def _newest(assembly: Assembly, runs: Sequence[str]) -> str:

@@ -97,6 +97,7 @@ with taken as materialized (
     select trial.id, trial.metrics, trial.parameters
     from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
     where /*filter*/ true
+    /*order*/
     limit /*limit*/ 1
 ), looked as materialized (
     select metrics, parameters from taken
@@ -116,4 +117,4 @@ select place, key, count(*) as trials, count(distinct value) as values, (select 
 from each
 group by place, key
 order by count(*) desc, place, key
-limit 500
+limit /*most*/ 1
