@@ -6,8 +6,7 @@ a trial that comes meanwhile may or may not be among them.
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -26,8 +25,10 @@ FIXED = (
     "candidate_id", "pulse_id", "error_message", "error_type", "stacktrace", "warnings", "schema_version", "revision",
     "inserted_at", "updated_at", "mlflow_state", "spectral_norm_reported",
 )  # fmt: skip
-#: what a spreadsheet takes for the beginning of a formula (OWASP, CSV injection)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: what a spreadsheet takes for the beginning of a formula (OWASP, CSV injection); some take the full-width ones as well
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+#: where a cell has to be quoted: also what other spreadsheets, or those of other countries, take for its end
+_SPLITS = re.compile('[,;"\t\r\n]')
 
 
 async def export_jsonl(pool: Pool, scope: Scope) -> AsyncIterator[bytes]:
@@ -74,9 +75,11 @@ async def _pages(pool: Pool, scope: Scope) -> AsyncIterator[list[dict[str, Any]]
 
 
 def line(values: Sequence[Any]) -> bytes:
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\r\n").writerow([cell(value) for value in values])
-    return written.getvalue().encode()
+    return (",".join(_quoted(cell(value)) for value in values) + "\r\n").encode()
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if _SPLITS.search(text) else text
 
 
 def cell(value: Any) -> str:

@@ -19,7 +19,7 @@ from tests.support.pages import browse, fill, get, read, report, slowed
 from tests.support.trials import fill_tables, trials
 
 PAGES = ["/", "/trials", "/compare", "/charts", "/adoption?window=1y", "/health"]
-FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+FORMULAS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @pytest.mark.parametrize("count", [0, 1, 60])
@@ -132,7 +132,7 @@ def test_names_in_menus_and_titles_are_texts_whatever_is_in_them(database_url: s
 IDS = [
     ".", "..", "a/b", "a%2Fb", "x.json", ".csv", "é☃", "\x01\x1b[31m", "~2F", "<img src=x onerror=alert(1)>",
     "=cmd|' /C calc'!A0", "  ", "?q=1#frag", "\\", "'\"&<>", "</title><script>alert(1)</script>", "x" * 2000,
-    "{{ 7 * 7 }}", "\u202eevil", "%", "a\nb", "javascript:alert(1)", "+1+1", "@SUM(A1)",
+    "{{ 7 * 7 }}", "\u202eevil", "%", "a\nb", "javascript:alert(1)", "+1+1", "@SUM(A1)", "\n=1+1", "＝1+1",
 ]  # fmt: skip
 
 
