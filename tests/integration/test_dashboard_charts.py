@@ -14,7 +14,7 @@ import pytest
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Query, Scope, fetch, number_at
-from processor.dashboard.queries.charts import Figures, Sampled, best_so_far, read_figures, sampled_trials
+from processor.dashboard.queries.charts import ERRORS, Figures, Sampled, best_so_far, read_figures, sampled_trials
 from processor.store.pool import Pool
 from tests.support.pages import fill, get, read, report
 from tests.support.trials import START, ask
@@ -214,6 +214,18 @@ def test_how_trials_ended_is_counted_of_all_of_them(database_url: str) -> None:
         assert sum(one.ended for one in rows) == mine.count("failed") + mine.count("succeeded")
     (error,) = figures.errors
     assert (error.error_type, error.trials) == ("OOM", sum(one["status"] == "failed" for one in chosen))
+
+
+def test_only_where_kinds_of_error_may_be_left_out_is_it_said_how_many_are_told(database_url: str) -> None:
+    kinds = "update cerebros_model_trials set error_type = 'kind ' || trial_id, status = 'failed'"
+    fill(database_url, [report("run", f"t{at:02}", at) for at in range(ERRORS - 1)], kinds)
+    page = read(get(database_url, "/charts")).text
+    assert "kind t10" in page
+    assert "most frequent" not in page
+    fill(database_url, [report("run", f"t{at:02}", at) for at in range(20, 30)], kinds)
+    page = read(get(database_url, "/charts")).text
+    assert "The 12 most frequent." in page
+    assert page.count("kind t") == ERRORS
 
 
 def test_more_trials_than_may_be_read_are_refused_and_the_page_of_their_run_is_there(

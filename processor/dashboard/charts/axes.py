@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -14,6 +15,8 @@ from processor.dashboard.pages.rendering import middle, number
 
 #: positive values that span more than so many times their least are drawn by powers of ten
 WIDE = 1000
+#: how a time is written on an axis that spans so many seconds; a form tells times apart that are a quarter of it apart
+TIMES = ((3e7, "%d %b %Y"), (4 * 86_400.0, "%d %b"), (3600.0, "%d %b %H:%M"), (5.0, "%H:%M:%S"), (0.0, "%H:%M:%S.%f"))
 ARMS = ((True, "with", "with spectral norm"), (False, "without", "without"))
 
 
@@ -34,6 +37,18 @@ class Axis(NamedTuple):
         return [(float(power), number(10.0**power)) for power in range(first, last + 1, step)]
 
 
+def moments(scale: Scale, parts: Sequence[float]) -> list[tuple[float, str]]:
+    """Times at these parts of a scale of seconds since 1970 (0: its low end), with their words, which are different."""
+    span = scale.high - scale.low
+    form = next(form for least, form in TIMES if span > least or not least)
+    found: dict[str, float] = {}
+    for part in parts:
+        at = scale.low + span * part
+        words = datetime.fromtimestamp(at, UTC).strftime(form)
+        found.setdefault(words[:-3] if form.endswith("%f") else words, at)  # to the millisecond
+    return [(at, words) for words, at in found.items()]
+
+
 def axis_of(values: Iterable[float], first: float, last: float) -> Axis:
     """From pixel `first` to `last`, with some room around the values, which are finite."""
     found = list(values)
@@ -45,6 +60,11 @@ def axis_of(values: Iterable[float], first: float, last: float) -> Axis:
 def name(text: str, limit: int = 40) -> str:
     """An id, or a name of a metric or parameter, as it can stand in a picture."""
     return middle(printable(text), limit)
+
+
+def counted(number: int, word: str) -> str:
+    """`1 trial`, `2,000 trials`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def key(width: float, y: float) -> Markup:

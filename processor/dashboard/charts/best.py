@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Literal
 
 from markupsafe import Markup
 
-from processor.dashboard.charts.axes import ARMS, axis_of, key, name
+from processor.dashboard.charts.axes import ARMS, axis_of, key, moments, name
 from processor.dashboard.charts.brushes import FIRST_SEEN, SUCCEEDED, Area, Brush, brushable
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, points_of, ticks
@@ -73,9 +72,7 @@ def _place(one: Best, by: By) -> float:
 
 def _marks(x: Scale, by: By) -> list[tuple[float, str]]:
     if by == "time":
-        form = "%d %b %H:%M" if x.high - x.low > 86_400 else "%H:%M:%S"
-        found = [x.low + (x.high - x.low) * part / 5 for part in range(1, 5)]
-        return [(one, datetime.fromtimestamp(one, UTC).strftime(form)) for one in found]
+        return moments(x, (0.2, 0.4, 0.6, 0.8))
     if by == "cost":
         return [(one, duration(one)) for one in ticks(x.low, x.high, 5)]
     return [(one, count(int(one))) for one in ticks(x.low, x.high, 6) if one.is_integer()]

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from processor.dashboard.charts.axes import ARMS, key
+from processor.dashboard.charts.axes import ARMS, key, moments
 from processor.dashboard.charts.brushes import FIRST_SEEN, Area, Brush, brushable
-from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, points_of
-from processor.dashboard.pages.rendering import share
+from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, points_of, ticks
 from processor.dashboard.queries.charts import Endings
 from processor.dashboard.statistics.intervals import Confidence
 from processor.dashboard.statistics.rates import wilson
@@ -33,8 +31,8 @@ def failures_picture(rows: Sequence[Endings]) -> Markup | None:
     x = Scale(first.timestamp(), last.timestamp(), LEFT, WIDTH - RIGHT)
     y = Scale(0.0, max(found.high or 0.0 for _, found in shares) or 1.0, HEIGHT - BOTTOM, TOP)
     parts = [
-        axis_y(y, LEFT, WIDTH - RIGHT, [(y.high * part / 4, share(y.high * part / 4)) for part in range(5)]),
-        axis_x(x, HEIGHT - BOTTOM, TOP, _marks(x)),
+        axis_y(y, LEFT, WIDTH - RIGHT, [(one, _percent(one)) for one in ticks(y.low, y.high)]),
+        axis_x(x, HEIGHT - BOTTOM, TOP, moments(x, (0, 0.25, 0.5, 0.75, 1))),
         key(WIDTH - RIGHT, 14),
     ]
     for place, (arm, cls, _) in enumerate(ARMS):
@@ -52,8 +50,6 @@ def failures_picture(rows: Sequence[Endings]) -> Markup | None:
     return brushable(WIDTH, HEIGHT, "Share of trials that failed, over time, by arm", parts, [time], PLOT)
 
 
-def _marks(x: Scale) -> list[tuple[float, str]]:
-    span = x.high - x.low
-    form = "%d %b" if span > 4 * 86_400 else "%d %b %H:%M" if span > 3600 else "%H:%M:%S"
-    found = [x.low + (x.high - x.low) * part / 4 for part in range(5)] if x.high > x.low else [x.low]
-    return [(one, datetime.fromtimestamp(one, UTC).strftime(form)) for one in found]
+def _percent(share: float) -> str:
+    """A round one, of 0..1."""
+    return f"{100 * share:.4g} %"

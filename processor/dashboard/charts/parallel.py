@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from processor.core.numbers import to_json
-from processor.dashboard.charts.axes import ARMS, axis_of, key, name
+from processor.dashboard.charts.axes import ARMS, axis_of, counted, key, name
 from processor.dashboard.charts.brushes import SUCCEEDED, Area, Brush, Kind, Level, brushable, kind_of
 from processor.dashboard.charts.scatter import as_number
 from processor.dashboard.filters.tree import Path
@@ -52,7 +52,7 @@ def parallel_picture(
     With `paths`, of the parameters and then of the metric, each axis can be brushed.
     """
     drawn = trials[:: max(1, math.ceil(len(trials) / MOST))]
-    words = f"{len(drawn):,} of {len(trials):,} trials drawn; what a trial lacks is a place below the axis"
+    words = f"{len(drawn):,} of {counted(len(trials), 'trial')} drawn; what a trial lacks is a place below the axis"
     if not drawn or not names:
         return None, words
     columns = [[one.parameters[at] for one in drawn] for at in range(len(names))] + [[one.value for one in drawn]]
@@ -120,7 +120,7 @@ def _by_level(values: Sequence[Any]) -> Drawn:
 
     marks = [(y, name(level, 16)) for level, y in places.items()]
     if len(levels) > LEVELS:
-        marks.append((float(BOTTOM), f"{len(levels) - LEVELS:,} others"))
+        marks.append((float(BOTTOM), counted(len(levels) - LEVELS, "other")))
     brushed = [Level(y, tuple(found[level].values())) for level, y in places.items()]
     return Drawn(place, marks, Scale(0.0, max(1.0, len(shown)), BOTTOM, TOP), "level", levels=brushed)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from processor.dashboard.charts.axes import ARMS, axis_of, key, name
+from processor.dashboard.charts.axes import ARMS, axis_of, counted, key, name
 from processor.dashboard.charts.brushes import SUCCEEDED, Area, Brush, brushable, kind_of
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.pages.drawing import axis_x, axis_y, element
@@ -46,7 +46,9 @@ def scatter_picture(
         if (x := as_number(one.parameters[at])) is not None and (y := as_number(one.value)) is not None
     ]
     drawn = points[:: max(1, math.ceil(len(points) / MOST))]
-    words = f"{len(drawn):,} of {len(trials):,} trials drawn; {len(trials) - len(points):,} lack one of the numbers"
+    lack = len(trials) - len(points)
+    words = f"{len(drawn):,} of {counted(len(trials), 'trial')} drawn; "
+    words += f"{lack:,} {'lacks' if lack == 1 else 'lack'} one of the numbers"
     if not drawn:
         return None, words
     x_axis = axis_of([x for x, _, _ in drawn], LEFT, WIDTH - RIGHT)

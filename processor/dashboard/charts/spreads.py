@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from markupsafe import Markup
 
-from processor.dashboard.charts.axes import ARMS, Axis, name, quantile
+from processor.dashboard.charts.axes import ARMS, Axis, counted, name, quantile
 from processor.dashboard.charts.brushes import SUCCEEDED, Area, Brush, brushable
 from processor.dashboard.charts.scatter import as_number
 from processor.dashboard.filters.tree import Path
@@ -85,7 +85,7 @@ def spread_picture(
         cls, said = words[one.arm]
         parts += _row(one, x, bounds, ROW * at + 6, most, cls)
         parts.append(element("text", said, x=0, y=ROW * at + 40, cls=cls))
-        parts.append(element("text", f"{one.finite:,} values", x=0, y=ROW * at + 58))
+        parts.append(element("text", counted(one.finite, "value"), x=0, y=ROW * at + 58))
     plot = Area(LEFT, 4, WIDTH - RIGHT - LEFT, height - BOTTOM - 4)
     brushes = [Brush(path, metric, "x", x.scale, plot.below(), also=SUCCEEDED)] if path else []
     return brushable(WIDTH, height, f"Values of {name(metric, 60)} by arm", parts, brushes, plot)

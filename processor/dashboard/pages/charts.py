@@ -24,6 +24,7 @@ from processor.dashboard.pages.names import unknown_names
 from processor.dashboard.pages.views import Pairs, Question, Reading, Site, Table, View, read
 from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.charts import (
+    ERRORS,
     SAMPLE,
     Best,
     Endings,
@@ -95,7 +96,7 @@ async def show_charts(site: Site, question: Question) -> View:
         return View(context, {"metric": None, **nothing}, lambda: Table(NAMES, ()))
     charts = await _charts(site, reading, metric, axes)
     found, bounds = spreads(charts.sample)
-    context |= {"charts": charts, "sample_of": SAMPLE, "shares": SHARES, "spreads": found}
+    context |= {"charts": charts, "sample_of": SAMPLE, "errors_of": ERRORS, "shares": SHARES, "spreads": found}
     context |= _pictures(charts, context["by"], metric, found, bounds)
     document = {
         "metric": metric,

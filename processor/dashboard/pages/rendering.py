@@ -93,7 +93,8 @@ def number(found: Any) -> str:
     if isinstance(found, float) and not math.isfinite(found):
         return "NaN" if math.isnan(found) else "infinite"
     within = abs(found) < 1e308  # a decimal may be larger than any double
-    return (f"{float(found):.6g}" if within else f"{Decimal(found):.6g}").replace("-", "−")
+    # what is minus nothing, as a small difference that was rounded, is nothing
+    return (f"{float(found) or 0.0:.6g}" if within else f"{Decimal(found):.6g}").replace("-", "−")
 
 
 def brief(found: float | None) -> str:

@@ -25,6 +25,8 @@ from processor.store.pool import Pool
 
 #: trials that are read one by one: quantiles of so many lie within a hundredth of those of all
 SAMPLE = 5000
+#: kinds of error that are told at the most, the most frequent (`chart_errors`)
+ERRORS = 12
 #: spans of time in which failures are counted
 SPANS = 24
 #: whence Postgres counts

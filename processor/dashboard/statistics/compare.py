@@ -102,7 +102,10 @@ def _chosen(sample: Sample, leave_out_defaulted: bool) -> tuple[Sample, list[Lef
         left_out.append(LeftOut(None, defaulted, "the parameter was never reported: the default stands there"))
         keep = keep & ~sample.defaulted
     elif defaulted:
-        notes.append(f"{defaulted} trials never reported the parameter: the default stands there, and counts")
+        notes.append(
+            f"{defaulted} trial{'' if defaulted == 1 else 's'} never reported the parameter: "
+            "the default stands there, and counts"
+        )
     sizes = np.bincount(sample.arm[keep], minlength=len(sample.arms))
     for code in np.argsort(-sizes, kind="stable")[MOST_ARMS:]:
         if sizes[code]:

@@ -94,18 +94,21 @@ def _floored(usable: list[_RunShift]) -> list[float]:
     return [max(one.error, least) for one in usable]
 
 
+def _have(runs: int) -> str:
+    return "1 run has" if runs == 1 else f"{runs} runs have"
+
+
 def _notes(shifts: list[_RunShift], usable: list[_RunShift]) -> list[str]:
     notes = []
     if len(shifts) == 1:
         notes.append(ONE_SEARCH)
     elif len(usable) < REPLICATED:
         notes.append(
-            f"{len(usable)} runs have at least {FEWEST} finite values in both arms: few to say it of the next run"
+            f"{_have(len(usable))} at least {FEWEST} finite values in both arms: few to say it of the next run"
         )
     if len(usable) < len(shifts):
-        notes.append(
-            f"{len(shifts) - len(usable)} runs have too few values in an arm for an interval: not in the pooled figure"
-        )
+        few = len(shifts) - len(usable)
+        notes.append(f"{_have(few)} too few values in an arm for an interval: not in the pooled figure")
     if any(not one.error for one in usable):
         notes.append("a run whose values are all tied counts as one of the most precise other")
     return notes

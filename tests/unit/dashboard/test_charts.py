@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor.dashboard.charts.axes import axis_of, quantile
+from processor.dashboard.charts.axes import axis_of, moments, quantile
+from processor.dashboard.charts.failures import failures_picture
 from processor.dashboard.charts.parallel import MOST as MOST_LINES
 from processor.dashboard.charts.parallel import parallel_picture
 from processor.dashboard.charts.scatter import MOST as MOST_MARKS
 from processor.dashboard.charts.scatter import scatter_picture
 from processor.dashboard.charts.spreads import spread_picture, spreads
-from processor.dashboard.queries.charts import Sampled
+from processor.dashboard.pages.drawing import Scale
+from processor.dashboard.queries.charts import Endings, Sampled
 
 MARKUP = "</title><script>alert(1)</script>\"'>"
 numbers = st.one_of(st.floats(), st.integers(), st.none(), st.booleans(), st.text(max_size=5), st.just(10**400))
@@ -113,3 +117,38 @@ def test_a_quantile_is_that_of_numpy() -> None:
     values = sorted([3.0, 1.0, 4.0, 1.0, 5.0, 9.0, 2.6])
     for share in (0.0, 0.01, 0.25, 0.5, 0.77, 1.0):
         assert math.isclose(quantile(values, share), float(np.quantile(values, share)))
+
+
+@given(st.floats(0, 4e9), st.floats(1e-2, 1e9))
+def test_no_two_times_of_an_axis_read_the_same(first: float, span: float) -> None:
+    scale = Scale(first, first + span, 0, 900)
+    found = moments(scale, (0, 0.25, 0.5, 0.75, 1))
+    words = [one for _, one in found]
+    assert len(set(words)) == len(words) == 5
+    assert [at for at, _ in found] == sorted(at for at, _ in found)
+
+
+def test_trials_of_one_moment_have_one_time() -> None:
+    assert len(moments(Scale(5.0, 5.0, 0, 900), (0, 0.5, 1))) == 1
+
+
+@pytest.mark.parametrize(("failed", "ended"), [(1, 40), (3, 12), (7, 9), (400, 900), (0, 5)])
+def test_shares_beside_the_failures_are_round(failed: int, ended: int) -> None:
+    at = datetime(2026, 11, 1, tzinfo=UTC)
+    picture = failures_picture([Endings(at, at + timedelta(hours=1), True, ended, ended, failed)])
+    shares = [float(one) for one in re.findall(r">([\d.]+) %<", str(picture))]
+    assert len(shares) >= 3
+    steps = {round(after - before, 9) for before, after in itertools.pairwise(shares)}
+    assert len(steps) == 1
+    assert f"{steps.pop():.9e}"[0] in "125"
+    assert shares[0] == 0
+
+
+def test_one_of_a_kind_is_no_plural() -> None:
+    assert "1 value<" in str(spread_picture(*spreads([trial(0, 0.5, 1)]), "accuracy"))
+    assert (
+        scatter_picture([trial(0, None, 1)], 0, "lr", "accuracy")[1] == "0 of 1 trial drawn; 1 lacks one of the numbers"
+    )
+    assert parallel_picture([trial(0, 1.0, 1)], ["lr"], "accuracy")[1].startswith("1 of 1 trial drawn")
+    texts = [trial(at, 1.0, f"level {at}") for at in range(13)]
+    assert "1 other<" in str(parallel_picture(texts, ["lr"], "accuracy")[0])

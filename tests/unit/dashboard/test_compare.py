@@ -177,6 +177,16 @@ def test_several_runs_without_any_finite_value_have_no_effect_and_no_error() -> 
     assert contrast.verdict == "an arm has no finite value"
 
 
+def test_what_is_counted_is_one_run_or_several() -> None:
+    """Of three runs with both arms one or two have enough values for an interval."""
+    for large in (1, 2):
+        run = np.repeat([0, 1, 2], [120 if one < large else 4 for one in range(3)])
+        value = np.random.default_rng(1).normal(size=len(run))
+        notes = " ".join(compared(sample(np.arange(len(run)) % 2, value, run=run)).contrasts[0].per_run.notes)
+        assert ("1 run has at least" if large == 1 else "2 runs have at least") in notes
+        assert ("2 runs have too few" if large == 1 else "1 run has too few") in notes
+
+
 def test_an_arm_that_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(UnknownArm, match="no arm 'maybe': the arms are false, true"):
         compared(some(), reference="maybe")

@@ -24,7 +24,7 @@ from processor.dashboard.statistics.results import Interval
     [
         (None, "–"), (True, "true"), (0, "0"), (7001, "7,001"), (0.25, "0.25"), (2.0, "2"), (-0.5, "−0.5"),
         (1 / 3, "0.333333"), (1e300, "1e+300"), (10**30, "1e+30"), (float("nan"), "NaN"),
-        (1e6, "1e+06"), (Decimal("1e400"), "1e+400"),
+        (1e6, "1e+06"), (Decimal("1e400"), "1e+400"), (-0.0, "0"),
     ],
 )  # fmt: skip
 def test_numbers_are_short(value: Any, expected: str) -> None:
