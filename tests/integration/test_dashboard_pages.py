@@ -501,6 +501,11 @@ def test_no_query_whatever_is_in_it_is_a_defect(database_url: str) -> None:
     assert counts[400] > 50
 
 
+def test_what_to_do_about_rejected_reports_stands_beside_their_reason(database_url: str) -> None:
+    fill_tables(database_url)
+    assert "Make metrics and parameters objects: names and their values" in read(get(database_url, "/health")).text
+
+
 def test_following_the_pages_shows_every_run_and_every_dead_letter_once(database_url: str) -> None:
     fill(
         database_url,

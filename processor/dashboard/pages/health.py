@@ -6,6 +6,7 @@ from typing import Any
 
 from processor.core.errors import UsageError
 from processor.dashboard.pages.mirroring import troubled, words_of
+from processor.dashboard.pages.rejections import advice_of
 from processor.dashboard.pages.runs import limit_of, query
 from processor.dashboard.pages.views import Question, Site, Table, View, read_few
 from processor.dashboard.queries.letters import health, letter_page
@@ -42,6 +43,7 @@ async def show_health(site: Site, question: Question) -> View:
         "troubled": troubled(states),
         "troubled_about": any(one["about"] and one["state"] != "linked" for one in states),
         "words_of": words_of,
+        "advice_of": advice_of,
         "reason": given.get("reason"),
         "resolved": "resolved" in given,
         "some": bool(given),

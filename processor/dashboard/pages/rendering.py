@@ -58,6 +58,7 @@ def environment() -> Environment:
         "signed": signed,
         "brief": brief,
         "sentence": sentence,
+        "coded": coded,
     }
     made.globals |= {"run_path": run_path, "trial_path": trial_path, "draw": drawing, "version": __version__}
     return made
@@ -178,6 +179,12 @@ def sentence(found: str) -> str:
     """It begins with a capital letter."""
     shown = whole(found)
     return shown[:1].upper() + shown[1:]
+
+
+def coded(found: str) -> Markup:
+    """A sentence of ours, in which what stands between backticks is code."""
+    parts = sentence(found).split("`") if found else [NOTHING]
+    return Markup("").join(Markup("<code>{}</code>" if at % 2 else "{}").format(one) for at, one in enumerate(parts))
 
 
 def lines(found: str) -> str:
