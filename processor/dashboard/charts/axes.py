@@ -49,10 +49,15 @@ def moments(scale: Scale, parts: Sequence[float]) -> list[tuple[float, str]]:
     return [(at, words) for words, at in found.items()]
 
 
+def is_wide(low: float, high: float) -> bool:
+    """Whether values from `low` to `high` are drawn by powers of ten."""
+    return low > 0 and high / WIDE > low
+
+
 def axis_of(values: Iterable[float], first: float, last: float) -> Axis:
     """From pixel `first` to `last`, with some room around the values, which are finite."""
     found = list(values)
-    if found and min(found) > 0 and max(found) / WIDE > min(found):
+    if found and is_wide(min(found), max(found)):
         return Axis(Scale(*spread(map(math.log10, found)), first, last), log=True)
     return Axis(Scale(*spread(found), first, last))
 

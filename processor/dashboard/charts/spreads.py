@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 from markupsafe import Markup
 
-from processor.dashboard.charts.axes import ARMS, Axis, counted, name, quantile
+from processor.dashboard.charts.axes import ARMS, Axis, counted, is_wide, name, quantile
 from processor.dashboard.charts.brushes import SUCCEEDED, Area, Brush, brushable
 from processor.dashboard.charts.scatter import as_number
 from processor.dashboard.filters.tree import Path
@@ -17,6 +19,17 @@ from processor.dashboard.queries.charts import Sampled
 WIDTH, ROW, LEFT, RIGHT, BOTTOM = 960, 110, 150, 40, 30
 BINS = 40
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+class Bounds(NamedTuple):
+    """The range that the bins of all arms share: of logarithms where `log` is true."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def place(self, value: float) -> float:
+        return math.log10(value) if self.log else value
 
 
 class Spread(msgspec.Struct, frozen=True):
@@ -30,17 +43,18 @@ class Spread(msgspec.Struct, frozen=True):
     bins: tuple[int, ...]
 
 
-def spreads(trials: Sequence[Sampled]) -> tuple[list[Spread], tuple[float, float] | None]:
+def spreads(trials: Sequence[Sampled]) -> tuple[list[Spread], Bounds | None]:
     """Of the arms, and the range that the bins share: all values of both, but for some far beyond all others."""
     values = {arm: sorted(_finite(trials, arm)) for arm, _, _ in ARMS}
     together = sorted([*values[True], *values[False]])
     if not together:
         return [], None
-    low, high = _range(together)
+    bounds = _bounds(together)
+    low, high, _ = bounds
     found = []
     for arm, _, _ in ARMS:
         bins = [0] * BINS
-        inside = [one for one in values[arm] if low <= one <= high]
+        inside = [one for one in map(bounds.place, values[arm]) if low <= one <= high]
         for one in inside:
             # halves: the difference of two doubles may be none
             share = (one / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.0
@@ -49,7 +63,15 @@ def spreads(trials: Sequence[Sampled]) -> tuple[list[Spread], tuple[float, float
         shares = tuple(quantile(mine, share) for share in SHARES) if mine else ()
         size = sum(one.arm is arm for one in trials)
         found.append(Spread(arm, size, len(mine), shares, len(mine) - len(inside), tuple(bins)))
-    return found, (low, high)
+    return found, bounds
+
+
+def _bounds(together: Sequence[float]) -> Bounds:
+    """Of values in order. By powers of ten where those that are not far beyond all others span a thousandfold."""
+    low, high = _range(together)
+    if together[0] > 0 and is_wide(low, high):
+        return Bounds(*_range([math.log10(one) for one in together]), log=True)
+    return Bounds(low, high)
 
 
 def _range(together: Sequence[float]) -> tuple[float, float]:
@@ -68,7 +90,7 @@ def _finite(trials: Sequence[Sampled], arm: bool) -> list[float]:
 
 
 def spread_picture(
-    found: Sequence[Spread], bounds: tuple[float, float] | None, metric: str, path: Path | None = None
+    found: Sequence[Spread], bounds: Bounds | None, metric: str, path: Path | None = None
 ) -> Markup | None:
     """A histogram an arm, with its median and the middle half and nine tenths below it.
 
@@ -77,7 +99,7 @@ def spread_picture(
     if bounds is None:
         return None
     height = ROW * len(found) + BOTTOM
-    x = Axis(Scale(*spread(bounds), LEFT, WIDTH - RIGHT))
+    x = Axis(Scale(*spread(bounds[:2]), LEFT, WIDTH - RIGHT), bounds.log)
     parts = [axis_x(x.scale, height - BOTTOM, 4, x.marks())]
     most = max(max(one.bins) / max(1, one.finite) for one in found) or 1.0
     words = {arm: (cls, said) for arm, cls, said in ARMS}
@@ -87,24 +109,25 @@ def spread_picture(
         parts.append(element("text", said, x=0, y=ROW * at + 40, cls=cls))
         parts.append(element("text", counted(one.finite, "value"), x=0, y=ROW * at + 58))
     plot = Area(LEFT, 4, WIDTH - RIGHT - LEFT, height - BOTTOM - 4)
-    brushes = [Brush(path, metric, "x", x.scale, plot.below(), also=SUCCEEDED)] if path else []
-    return brushable(WIDTH, height, f"Values of {name(metric, 60)} by arm", parts, brushes, plot)
+    brushes = [Brush(path, metric, "x", x.scale, plot.below(), x.log, also=SUCCEEDED)] if path else []
+    log = " (by powers of ten)" if x.log else ""
+    return brushable(WIDTH, height, f"Values of {name(metric, 60)} by arm{log}", parts, brushes, plot)
 
 
-def _row(one: Spread, x: Axis, bounds: tuple[float, float], top: float, most: float, cls: str) -> list[Markup]:
+def _row(one: Spread, x: Axis, bounds: Bounds, top: float, most: float, cls: str) -> list[Markup]:
     parts = []
-    low, high = bounds
-    wide = (x(high) - x(low)) / BINS
+    first, last = x.scale(bounds.low), x.scale(bounds.high)
+    wide = (last - first) / BINS
     for at, size in enumerate(one.bins):
         if size:
             height = 70 * size / max(1, one.finite) / most
             parts.append(
                 element(
-                    "rect", x=x(low) + at * wide, y=top + 70 - height, width=max(1.0, wide - 1), height=height, cls=cls
+                    "rect", x=first + at * wide, y=top + 70 - height, width=max(1.0, wide - 1), height=height, cls=cls
                 )
             )
     if one.quantiles:
-        q5, q25, q50, q75, q95 = (min(max(x(value), x(low)), x(high)) for value in one.quantiles)
+        q5, q25, q50, q75, q95 = (min(max(x(value), first), last) for value in one.quantiles)
         y = top + 82
         parts.append(element("line", x1=q5, x2=q95, y1=y, y2=y, cls=f"{cls} whisker"))
         parts.append(element("rect", x=q25, y=y - 5, width=max(1.0, q75 - q25), height=10, cls=cls))

@@ -14,7 +14,7 @@ from processor.dashboard.charts.best import WORDS, best_picture
 from processor.dashboard.charts.failures import failures_picture
 from processor.dashboard.charts.parallel import parallel_picture
 from processor.dashboard.charts.scatter import scatter_picture
-from processor.dashboard.charts.spreads import SHARES, Spread, spread_picture, spreads
+from processor.dashboard.charts.spreads import SHARES, Bounds, Spread, spread_picture, spreads
 from processor.dashboard.comparing import read_path
 from processor.dashboard.filters.terms import joined, paths_in, terms_of
 from processor.dashboard.filters.text import called, write, write_path
@@ -194,9 +194,7 @@ def _direction(metric: str, reading: Reading) -> Direction:
     return guess_direction(metric) if better is None else Direction(better, "chosen")
 
 
-def _pictures(
-    charts: Charts, by: Any, metric: str, found: Sequence[Spread], bounds: tuple[float, float] | None
-) -> dict[str, Any]:
+def _pictures(charts: Charts, by: Any, metric: str, found: Sequence[Spread], bounds: Bounds | None) -> dict[str, Any]:
     names, path = [called(path) for path in charts.axes], read_path(metric)
     shown, axes = called(path), [*charts.axes, path]
     scatter, scatter_words = (

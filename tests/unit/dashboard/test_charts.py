@@ -19,6 +19,7 @@ from processor.dashboard.charts.parallel import parallel_picture
 from processor.dashboard.charts.scatter import MOST as MOST_MARKS
 from processor.dashboard.charts.scatter import scatter_picture
 from processor.dashboard.charts.spreads import spread_picture, spreads
+from processor.dashboard.filters.tree import Path
 from processor.dashboard.pages.drawing import Scale
 from processor.dashboard.queries.charts import Endings, Sampled
 
@@ -86,7 +87,7 @@ def test_bins_and_values_beyond_the_picture_are_all_finite_values(values: list[f
 @pytest.mark.parametrize("values", [[1.0, 2.0, 3.0], [float(at) for at in range(100)], [1.0] * 200 + [5.0]])
 def test_the_least_and_the_greatest_value_are_drawn(values: list[float]) -> None:
     found, bounds = spreads([trial(at, value) for at, value in enumerate(values)])
-    assert bounds == (min(values), max(values))
+    assert bounds == (min(values), max(values), False)
     assert sum(one.outside for one in found) == 0
 
 
@@ -95,6 +96,26 @@ def test_a_value_that_diverged_leaves_the_others_their_room() -> None:
     assert bounds is not None
     assert bounds[1] < 100
     assert sum(one.outside for one in found) == 1
+
+
+def test_a_spread_over_many_powers_of_ten_is_drawn_by_those() -> None:
+    """Also of the smallest ones each bin is as wide as any; one that diverged makes no others of them."""
+    values = [10 ** (at / 20 - 5) for at in range(161)]
+    found, bounds = spreads([trial(2 * at, value) for at, value in enumerate(values)])
+    assert bounds is not None
+    assert bounds.log
+    assert bounds[:2] == pytest.approx((-5, 3))
+    assert sum(one.outside for one in found) == 0
+    assert all(3 <= size <= 5 for size in found[0].bins)
+    picture = str(spread_picture(found, bounds, "loss", Path("metrics", ("loss",))))
+    assert 'data-log="yes"' in picture
+    assert "by powers of ten" in picture
+    alike = [trial(at, 0.5 + at / 1000) for at in range(300)]
+    diverged = spreads([*alike, trial(300, 1e30)])[1]
+    assert diverged is not None
+    assert not diverged.log
+    assert diverged[:2] == pytest.approx((0.5, 0.8), rel=0.02)
+    assert spreads([*(trial(at, value) for at, value in enumerate(values)), trial(0, -1.0)])[1].log is False  # type: ignore[union-attr]
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=30))
