@@ -14,7 +14,7 @@ from playwright.sync_api import Locator, Page
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.terms import Term, terms_of
 from tests.browser.conftest import Browse
-from tests.browser.test_live import listen, more, wait_told
+from tests.browser.test_live import listen, more, wait_on, wait_told
 from tests.support.dashboards import Open
 from tests.support.pages import fill, report
 from tests.support.trials import START
@@ -281,6 +281,43 @@ def test_by_keyboard_an_axis_is_reached_moved_and_applied(opened: Open, browse: 
         page.get_by_role("link", name="all trials", exact=True).click()
         page.wait_for_url(lambda found: "q=" not in found)
         assert len(shown(url, page)) == 40
+
+    browse(work)
+
+
+def top_of(page: Page, name: str) -> float:
+    return float(page.get_by_role("region", name=name, exact=True).evaluate("one => one.getBoundingClientRect().top"))
+
+
+def test_the_page_of_a_brush_opens_where_the_one_before_was_left(
+    opened: Open, browse: Browse, database_url: str
+) -> None:
+    fill(database_url, trials())
+    _, url = opened()
+
+    def work(page: Page) -> None:
+        page.goto(f"{url}/charts")
+        page.locator("html.brushing").wait_for()
+        axis = brush_of(page, "Metric over a parameter", METRIC)
+        axis.focus()
+        for _ in range(10):
+            page.keyboard.press("ArrowRight")
+        before = top_of(page, "Metric over a parameter")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**q=*")
+        wait_on(page, lambda: page.evaluate("document.activeElement.dataset.path") == METRIC, "the axis has no focus")
+        assert abs(top_of(page, "Metric over a parameter") - before) < 2
+        # by pointer across the marks: what had no focus has none
+        before = top_of(page, "Metric over a parameter")
+        box = box_of(chart(page, "Metric over a parameter").locator(".plot"))
+        at = [(box["x"] + part * box["width"], box["y"] + part * box["height"]) for part in (0.2, 0.8)]
+        page.evaluate("document.activeElement.blur()")
+        with page.expect_navigation(), dragging(page, at[0], at[1]):
+            pass
+        wait_on(page, lambda: abs(top_of(page, "Metric over a parameter") - before) < 2, "the page is elsewhere")
+        # another way to the same page begins at its top
+        page.goto(page.url)
+        assert page.evaluate("scrollY") == 0
 
     browse(work)
 

@@ -57,6 +57,7 @@ FILES = {
     "live.js": "text/javascript; charset=utf-8",
     "brushing.js": "text/javascript; charset=utf-8",
     "bounds.js": "text/javascript; charset=utf-8",
+    "returning.js": "text/javascript; charset=utf-8",
     "patching.js": "text/javascript; charset=utf-8",
     "controls.js": "text/javascript; charset=utf-8",
     "columns.js": "text/javascript; charset=utf-8",

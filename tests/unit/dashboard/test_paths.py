@@ -115,6 +115,7 @@ def test_every_page_is_described_and_no_other() -> None:
         "patching.js",
         "controls.js",
         "columns.js",
+        "returning.js",
         "brushing.js",
         "bounds.js",
     }

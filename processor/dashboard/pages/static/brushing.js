@@ -4,6 +4,7 @@
 // update puts in place of a chart can be brushed as well.
 
 import { axisOf, joined, termsOf } from "./bounds.js";
+import { arrive, leave } from "./returning.js";
 
 /** @typedef {import("./bounds.js").Axis} Axis */
 /** @typedef {{ axis: Axis, from: number, to: number }} Band */
@@ -73,6 +74,8 @@ function apply(bands) {
   for (const [name, value] of Object.entries(JSON.parse(brush.dataset.drawn ?? "{}"))) {
     if (!url.searchParams.get(name)) url.searchParams.set(name, value);
   }
+  const svg = press?.svg ?? keys?.element.closest("svg");
+  if (svg) leave(svg, url);
   location.assign(url);
 }
 
@@ -233,3 +236,4 @@ document.addEventListener("focusout", (event) => event.target === keys?.element 
 // back from the page that a brush led to: it is over
 addEventListener("pageshow", end);
 document.documentElement.classList.add("brushing");
+arrive();
