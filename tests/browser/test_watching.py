@@ -18,6 +18,13 @@ from tests.support.pages import fill, report
 from tests.support.proxy import Proxy, through
 
 pytestmark = pytest.mark.timeout(400)
+#: scripts before those of the page: browsers that have no shared worker, can't start it, or have lost it
+SPOILT = {
+    "there is none": "delete window.SharedWorker",
+    "it does not start": "const Was = SharedWorker; window.SharedWorker = class extends Was { "
+    "constructor(url) { super(`${url}&nothing`.replace('shared', 'nothing')); } }",
+    "it answers no more": "window.SharedWorker = class extends EventTarget { port = new MessageChannel().port1; }",
+}
 
 
 def turn(page: Page, *, hidden: bool) -> None:
@@ -63,6 +70,75 @@ def test_a_page_that_is_not_seen_holds_no_connection_and_catches_up(
     browse(work)
 
 
+def test_eight_windows_that_are_seen_share_one_stream(opened: Open, browse: Browse, database_url: str) -> None:
+    """Also once the first of them are closed."""
+    fill(database_url, [report("run", "t00")])
+    _, url = opened()
+
+    def work(page: Page) -> None:
+        tabs = [page, *(page.context.new_page() for _ in range(7))]
+        for tab in tabs:
+            tab.goto(f"{url}/trials")
+            tab.locator("#pause").wait_for()
+        wait_on(page, lambda: watching(url) == 1, "they do not share a stream")
+        more(database_url, "came")
+        for tab in tabs:
+            wait_for(tab, "came")
+        for tab in tabs[:5]:
+            tab.close()
+        more(database_url, "later")
+        for tab in tabs[5:]:
+            wait_for(tab, "later")
+        assert watching(url) == 1
+        for tab in tabs[5:]:
+            turn(tab, hidden=True)
+        wait_on(tabs[7], lambda: watching(url) == 0, "nobody is seen, and a stream is held")
+
+    browse(work)
+
+
+def test_a_stream_whose_holder_died_is_held_anew_and_shared(opened: Open, browse: Browse, database_url: str) -> None:
+    fill(database_url, [report("run", "t00")])
+    _, url = opened()
+
+    def work(page: Page) -> None:
+        tabs = [page, page.context.new_page()]
+        for tab in tabs:
+            tab.goto(f"{url}/trials")
+            tab.locator("#pause").wait_for()
+        wait_on(page, lambda: watching(url) == 1, "they do not share a stream")
+        assert page.context.browser is not None
+        debugger = page.context.browser.new_browser_cdp_session()
+        (holder,) = [one for one in debugger.send("Target.getTargets")["targetInfos"] if one["type"] == "shared_worker"]
+        debugger.send("Target.closeTarget", {"targetId": holder["targetId"]})
+        wait_on(page, lambda: watching(url) == 0, "the holder lives")
+        wait_on(page, lambda: watching(url) == 1, "nobody holds the stream")
+        more(database_url, "came")
+        for tab in tabs:
+            wait_for(tab, "came")
+        assert watching(url) == 1
+
+    browse(work)
+
+
+@pytest.mark.parametrize("way", ["there is none", "it does not start", "it answers no more"])
+def test_without_a_shared_stream_a_page_has_one_of_its_own(
+    opened: Open, browse: Browse, database_url: str, way: str
+) -> None:
+    fill(database_url, [report("run", "t00")])
+    _, url = opened()
+
+    def work(page: Page) -> None:
+        page.add_init_script(SPOILT[way])
+        page.goto(f"{url}/trials")
+        page.locator("#pause").wait_for()
+        wait_on(page, lambda: watching(url) == 1, "it is not watched")
+        more(database_url, "came")
+        wait_for(page, "came")
+
+    browse(work)
+
+
 def test_a_page_that_is_one_too_many_to_be_watched_says_so(opened: Open, browse: Browse, database_url: str) -> None:
     fill(database_url, [report("run", "t00")])
     _, url = opened()
@@ -95,6 +171,8 @@ def test_what_a_proxy_answers_for_a_dashboard_that_is_away_is_told(
 
     def work(page: Page) -> None:
         banner = page.locator("p[role=status]")
+        # what a worker asks for can't be answered from here
+        page.add_init_script(SPOILT["there is none"])
         for name, part in (("first", "**/changes"), ("second", "**/trials")):
             page.goto(f"{url}/trials")
             page.locator("#pause").wait_for()

@@ -115,6 +115,8 @@ def test_every_page_is_described_and_no_other() -> None:
         "patching.js",
         "controls.js",
         "columns.js",
+        "listening.js",
+        "shared.js",
         "returning.js",
         "brushing.js",
         "bounds.js",

@@ -3,6 +3,7 @@
 // asked for again, and what differs in it is put in place. Without this file every page works, and stays as it was.
 
 import "./columns.js";
+import { listen } from "./listening.js";
 import { patch } from "./patching.js";
 
 /** Milliseconds between two requests: at least so long, and as long as the last one took; ten times as long if dear. */
@@ -16,6 +17,7 @@ const AGAIN = 30000;
 const KEPT = "paused";
 const DATABASE = "The database does not answer";
 const SERVER = "The server does not answer";
+const RELEASE = new URL(import.meta.url).search;
 /** Browsers that can't tell open lists find none. */
 const OPEN = CSS.supports("selector(select:open)") ? "select:open" : "select.open";
 
@@ -32,8 +34,8 @@ let seen = "";
 let last = "";
 /** Why nobody tells this page what is new; empty while somebody does. */
 let refused = "";
-/** @type {EventSource | null} */
-let source = null;
+/** What ends it that this page is told. @type {(() => void) | null} */
+let stop = null;
 let again = 0;
 let paused = sessionStorage.getItem(KEPT) === "yes";
 
@@ -161,39 +163,39 @@ function needs(page) {
   return found.map((one) => (one.getAttribute("href") ?? one.getAttribute("src") ?? "").split("?")[0]);
 }
 
-/** While the page is seen: browsers keep six connections to a server, for all of their pages. */
+/** While the page is seen. */
 function watch() {
   clearTimeout(again);
-  if (document.hidden) {
-    source?.close();
-    source = null;
-  } else if (source === null) listen();
+  if (document.hidden) rest();
+  else if (stop === null) stop = listen(hear, RELEASE);
   plan();
 }
 
-function listen() {
-  const stream = (source = new EventSource("/changes"));
-  stream.addEventListener("changed", (event) => {
-    // also at first: something may have come between this page and this line
-    version = event.data;
-    refused = "";
-    if (!banner.hidden) seen = "";
-    if (paused) tell("");
-    plan();
-  });
-  stream.addEventListener("away", () => {
-    refused = "";
-    old(DATABASE);
-    if (version === null) version = "";
-    seen = "";
-  });
-  stream.addEventListener("error", () => {
-    if (stream !== source) return;
-    if (stream.readyState !== EventSource.CLOSED) return old(SERVER);
-    source = null;
+function rest() {
+  stop?.();
+  stop = null;
+}
+
+/** @type {import("./listening.js").Hear} */
+function hear(kind, data) {
+  if (kind === "lost") return old(SERVER);
+  if (kind === "ended") {
+    rest();
     again = setTimeout(watch, AGAIN);
-    why();
-  });
+    return why();
+  }
+  refused = "";
+  if (kind === "away") {
+    old(DATABASE);
+    version ??= "";
+    seen = "";
+    return;
+  }
+  // also at first: something may have come between this page and this line
+  version = data;
+  if (!banner.hidden) seen = "";
+  if (paused) tell("");
+  plan();
 }
 
 /** The browser does not say why a stream was refused: that is asked for. */
@@ -207,7 +209,7 @@ async function why() {
     refused = SERVER;
   }
   ended.abort();
-  if (source === null && !document.hidden) old(refused);
+  if (stop === null && !document.hidden) old(refused);
 }
 
 /** @param {string} text */
@@ -215,7 +217,6 @@ function reason(text) {
   const said = new DOMParser().parseFromString(text, "text/html").querySelector("[data-failure] ~ .problem");
   return (said?.textContent ?? "").replace(/[.\s]+$/, "");
 }
-
 
 // a page that was kept as it was left: its forms say what it shows, not what was chosen and asked of another page
 addEventListener("pageshow", (event) => {
@@ -231,6 +232,8 @@ document.documentElement.classList.add("live-links");
 if (document.querySelector("[data-snapshot]") === null) {
   say();
   document.addEventListener("visibilitychange", watch);
+  addEventListener("pagehide", rest);
+  addEventListener("pageshow", watch);
   watch();
 } else {
   button.remove();
