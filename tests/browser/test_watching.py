@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page
 
 from processor.dashboard.changes import MOST
 from tests.browser.conftest import Browse
@@ -38,6 +38,10 @@ def turn(page: Page, *, hidden: bool) -> None:
 
 def chosen(page: Page, metric: str) -> bool:
     return page.input_value("#metric") == metric
+
+
+def left_of(found: Locator) -> float:
+    return float(found.evaluate("one => one.getBoundingClientRect().left"))
 
 
 def watching(url: str) -> int:
@@ -183,6 +187,7 @@ def test_what_a_proxy_answers_for_a_dashboard_that_is_away_is_told(
             more(database_url, name)
             banner.wait_for(state="visible")
             wait_on(page, lambda: "answers 502" in banner.inner_text(), "it does not say what is wrong")
+            assert left_of(banner) == left_of(page.locator("h1"))
             page.unroute(part)
             if part == "**/trials":
                 wait_for(page, name)
