@@ -9,6 +9,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from processor.core.text import printable
+from processor.dashboard.charts import axes
 from processor.dashboard.comparing import read_path
 from processor.dashboard.filters.text import called
 from processor.dashboard.pages.drawing import (
@@ -22,10 +23,12 @@ from processor.dashboard.pages.drawing import (
     ticks,
     whisker,
 )
-from processor.dashboard.pages.rendering import brief, interval, middle, number, share, signed
+from processor.dashboard.pages.rendering import brief, interval, number, share, signed
 from processor.dashboard.statistics.results import Budget, Comparison, Contrast, Interval, PerRun
 
 WIDTH = 800
+#: characters of a run's, an arm's or a parameter's name in a picture
+NAME = 26
 NAME = 210
 FIGURES = 240
 ROW = 24
@@ -115,11 +118,11 @@ def forest(per_run: PerRun, other: str, reference: str) -> Markup:
     ]
     y = top + ROW / 2
     for run, shift, weight, sizes in rows:
-        parts += _forest_row(x, y, _cut(run), f" ({sizes})", shift, 3 + 6 * math.sqrt(weight), "one")
+        parts += _forest_row(x, y, axes.name(run, NAME), f" ({sizes})", shift, 3 + 6 * math.sqrt(weight), "one")
         y += ROW
     if per_run.pooled is not None:
         parts += _forest_row(x, y, f"{per_run.pooled.runs} runs together", "", per_run.pooled.shift, 0, "pooled")
-    title = f"Shift from {_cut(reference)} to {_cut(other)} within each run, and over all"
+    title = f"Shift from {axes.name(reference, NAME)} to {axes.name(other, NAME)} within each run, and over all"
     return picture(WIDTH, height, title, *parts)
 
 
@@ -172,8 +175,13 @@ def best_of(budget: Budget, reference: str, other: str) -> Markup:
     names = reference, other
     first = min(ends[upper][1] + 4, height - bottom - 14)
     for which, at in ((upper, first), (1 - upper, max(ends[1 - upper][1] + 4, first + 14))):
-        parts.append(element("text", _cut(names[which], 16), x=x.last + 12, y=at, cls=SERIES[which]))
-    return picture(WIDTH, height, f"Median of the best of k trials, {_cut(reference)} and {_cut(other)}", *parts)
+        parts.append(element("text", axes.name(names[which], 16), x=x.last + 12, y=at, cls=SERIES[which]))
+    return picture(
+        WIDTH,
+        height,
+        f"Median of the best of k trials, {axes.name(reference, NAME)} and {axes.name(other, NAME)}",
+        *parts,
+    )
 
 
 def _window(known: list[float]) -> tuple[float, float]:
@@ -197,16 +205,12 @@ def love(one: Contrast) -> Markup:
     parts.append(element("line", x1=x(0.1), x2=x(0.1), y1=4, y2=height - 26, cls="zero"))
     for place, row in enumerate(rows):
         y = 10 + ROW * place + ROW / 2
-        parts.append(element("text", _cut(row.parameter), x=0, y=y + 4, cls="name"))
+        parts.append(element("text", axes.name(row.parameter, NAME), x=0, y=y + 4, cls="name"))
         if row.difference is None:
             parts.append(element("text", "nothing in common", x=x.last, y=y + 4, text_anchor="end"))
         else:
             parts.append(element("circle", cx=x(row.difference), cy=y, r=5, cls="failed" if row.marked else "one"))
     return picture(WIDTH, height, "Standardised difference of each other parameter between the arms", *parts)
-
-
-def _cut(text: str, most: int = 26) -> str:
-    return middle(printable(text), most)
 
 
 def said(found: Interval, how: str = "number") -> str:
