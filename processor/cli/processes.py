@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -113,25 +114,32 @@ def migrate(
         bool, typer.Option("--check", help="change nothing; exit 1 when something is pending or lost")
     ] = False,
     count: Annotated[bool, typer.Option("--recount", help="count all trials anew, where triggers missed some")] = False,
+    mend: Annotated[
+        bool, typer.Option("--mend", help="make again what of keys, indexes, constraints and triggers was dropped")
+    ] = False,
 ) -> None:
     """Bring the database up to date; safe to repeat, and on a database that other programs already use."""
     from processor.core.errors import UsageError
     from processor.core.settings import DatabaseSettings
     from processor.service.wiring import open_session
-    from processor.store import migrations
+    from processor.store import migrations, parts
     from processor.store.counts import recount
 
     settings = load(DatabaseSettings)
-    if check and count:
-        raise UsageError("--check changes nothing, and --recount does: choose one")
+    if check and (count or mend):
+        raise UsageError(f"--check changes nothing, and {'--recount' if count else '--mend'} does: choose one")
     if check:
         with open_database(settings, "cerebros-migrate") as session:
-            migrations.check_parts(session)
+            parts.check_parts(session)
             print(f"{session.where} is up to date")
         return
     with open_session(settings, "cerebros-migrate") as session:
-        done = migrations.migrate(session, lambda line: print(line, file=sys.stderr, flush=True))
+        tell = partial(print, file=sys.stderr, flush=True)
+        done = migrations.migrate(session, tell)
         print(f"{session.where}: {', '.join(done) if done else 'nothing to do'}")
+        if mend:
+            made = ", ".join(map(str, parts.mend_parts(session, tell)))
+            print(f"{session.where}: {f'made again: {made}' if made else 'nothing was lost'}")
         if count:
             of_runs, of_time = recount(session)
             wrong = f"{of_runs + of_time:,} counts were not right ({of_runs:,} by run, {of_time:,} by time)"

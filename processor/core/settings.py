@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from processor.core.errors import UsageError
@@ -71,7 +71,19 @@ _OBJECTS = frozenset(
         "ssl_engine_callback_data",
     }
 )
+
+
+def _line(value: str) -> str:
+    """What the client takes as a name: it aborts the process at one of blanks alone."""
+    if not value.strip():
+        raise ValueError("must be more than blanks")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
+        raise ValueError("must be text of one line, without control characters")
+    return value
+
+
 Port = Annotated[int, Field(ge=0, le=65535)]
+Line = Annotated[str, AfterValidator(_line)]
 
 
 class ProcessSettings(BaseSettings):
@@ -102,12 +114,7 @@ class KafkaSettings(ProcessSettings):
         description="JSON object of librdkafka properties for every client (TLS, SASL, ...)",
         repr=False,
     )
-    group_id: str = Field("cerebros-processor", min_length=1, description="consumer group of ingest")
-
-    @field_validator("group_id")
-    @classmethod
-    def _is_a_group(cls, value: str) -> str:
-        return _line(value)
+    group_id: Line = Field("cerebros-processor", min_length=1, description="consumer group of ingest")
 
     @field_validator("kafka_bootstrap_servers")
     @classmethod
@@ -303,7 +310,7 @@ class PipelineSettings(TopicSettings, LetterSettings, DecodeSettings, StoppingSe
 class IngestSettings(PipelineSettings, HealthSettings):
     """Of `processor ingest`."""
 
-    group_instance_id: str | None = Field(
+    group_instance_id: Line | None = Field(
         None, description="static membership: a name for this replica that survives its restart"
     )
     group_protocol: Literal["auto", "consumer", "classic"] = Field(
@@ -322,16 +329,11 @@ class IngestSettings(PipelineSettings, HealthSettings):
         description="wait this long for a fuller batch; 0: write as soon as the database is free",
     )
 
-    @field_validator("group_instance_id")
-    @classmethod
-    def _is_a_name(cls, value: str | None) -> str | None:
-        return value if value is None else _line(value)
-
 
 class RelaySettings(TopicSettings, DatabaseSettings, HaltSettings, HealthSettings):
     """Of `processor relay`."""
 
-    relay_id: str | None = Field(
+    relay_id: Line | None = Field(
         None,
         description="transactional id of the relay; default: GROUP_ID + '-relay'. It may change",
     )
@@ -343,12 +345,7 @@ class RelaySettings(TopicSettings, DatabaseSettings, HaltSettings, HealthSetting
         ge=64 * 1024,
         description="bytes in one Kafka transaction at the most (one packet always fits)",
     )
-    event_source: str = Field("/cerebros/processor", min_length=1, description="ce_source of the events")
-
-    @field_validator("relay_id", "event_source")
-    @classmethod
-    def _is_a_line(cls, value: str | None) -> str | None:
-        return value if value is None else _line(value)
+    event_source: Line = Field("/cerebros/processor", min_length=1, description="ce_source of the events")
 
     @property
     def identity(self) -> Identity:
@@ -562,15 +559,6 @@ def _address(value: str) -> str:
     host, _, port = value.rpartition(":")
     if not host or not (port == "0" or _is_port(port)) or (":" in host and not re.fullmatch(r"\[[^\]]+\]", host)):
         raise ValueError("must be host:port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::1]:8080")
-    return value
-
-
-def _line(value: str) -> str:
-    """What the client takes as a name: it aborts the process at one of blanks alone."""
-    if not value.strip():
-        raise ValueError("must be more than blanks")
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in value):
-        raise ValueError("must be text of one line, without control characters")
     return value
 
 

@@ -26,7 +26,7 @@ from processor.service.wiring import make_decoder, make_event_writer, open_migra
 from processor.store.compare import Comparison
 from processor.store.counts import counts_missed
 from processor.store.life_tables import LifeTables
-from processor.store.migrations import missing_parts
+from processor.store.parts import missing_parts
 from processor.store.session import Session
 
 APPLICATION = "cerebros-window"
@@ -180,7 +180,8 @@ def _compare(
         whole = whole and not source.notes and all(one.begin == 0 for one in ranges)
         findings = verification.settle(whole_history=whole)
         for part in missing_parts(store):
-            findings.add(Difference("database", "", "", -1, -1, f"a migration made it and it is gone: {part}"))
+            gone = f"a migration made it and it is gone: {part}; `processor migrate --mend` makes it again"
+            findings.add(Difference("database", "", "", -1, -1, gone))
         for one in counts_missed(store):
             findings.add(Difference("count", one["run_id"], "", -1, -1, f"counted trials: {one['detail']}"))
         teller.notes(source.notes)

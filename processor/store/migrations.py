@@ -55,20 +55,6 @@ def check_migrated(store: Session) -> None:
         log.warning("database_newer", migrations=newer)
 
 
-def missing_parts(store: Session) -> list[str]:
-    """Keys, indexes, triggers and constraints that migrations have made and somebody has dropped or disabled since."""
-    return [f"{row['kind']} {row['name']} of {row['held_by']}" for row in store.fetch("parts_missing")]
-
-
-def check_parts(store: Session) -> None:
-    """Raises `SetupError` where something is gone."""
-    if missing := missing_parts(store):
-        raise SetupError(
-            f"the database {store.where} has lost what migrations made: {', '.join(missing)}; make it again as "
-            "processor/store/sql/migrations does"
-        )
-
-
 def migrate(store: Session, tell: Tell = lambda _: None) -> list[str]:
     """Runs what is pending and returns its names; `tell` hears of each step.
 

@@ -19,8 +19,10 @@ import pytest
 from benchmarks.migrating import SteadyLoad, fill, hold_open
 from processor.core.errors import SetupError
 from processor.core.settings import Settings
-from processor.store.migrations import MIGRATION_LOCK, check_migrated, migrate, missing_parts
-from processor.store.queries import load_queries, migrations
+from processor.store.counts import counts_missed
+from processor.store.migrations import MIGRATION_LOCK, check_migrated, migrate
+from processor.store.parts import mend_parts, missing_parts
+from processor.store.queries import migrations
 from processor.store.session import Session
 from tests.conftest import database, execute, settings_of
 from tests.factories import produce, report
@@ -141,6 +143,15 @@ select 'constraint', conrelid::regclass::text, conname, true from pg_constraint
 where connamespace = current_schema()::regnamespace and contype in ('c', 'f')
 order by 1, 2, 3
 """
+DEFINITIONS = """
+select pg_get_indexdef(indexrelid), indisvalid::text from pg_index where indrelid::regclass::text !~ '[.]'
+union all
+select pg_get_triggerdef(oid), tgenabled::text from pg_trigger where not tgisinternal
+union all
+select conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid), convalidated::text from pg_constraint
+where connamespace = current_schema()::regnamespace
+order by 1
+"""
 #: of the tables that other programs may have made: theirs are called as they like, or are not there
 NOT_OURS = {
     "cerebros_model_runs_pkey",
@@ -154,31 +165,111 @@ KEYS = {
 }
 
 
-def test_whatever_migrations_made_is_missed_when_somebody_has_dropped_it(empty_database_url: str) -> None:
+def losses(database_url: str) -> list[tuple[str, str]]:
+    """Each way to lose one of them: the name by which it has to be missed, and a statement."""
+    found = []
+    for kind, table, name, backed in fetch(database_url, PARTS):
+        if name in NOT_OURS:
+            continue
+        missed = KEYS.get(name, f"{kind} {name} of {table}")
+        if kind == "trigger":
+            found.append((missed, f"drop trigger {name} on {table}"))
+            found.append((missed, f"alter table {table} disable trigger {name}"))
+        else:
+            drop = f"alter table {table} drop constraint {name} cascade" if backed else f"drop index {name}"
+            found.append((missed, drop))
+    return found
+
+
+def test_whatever_migrations_made_is_missed_when_somebody_has_dropped_it_and_can_be_made_again(
+    empty_database_url: str,
+) -> None:
     migrated(empty_database_url)
-    ways = [("drop", part) for part in fetch(empty_database_url, PARTS) if part[2] not in NOT_OURS]
-    ways += [("disable", part) for _, part in ways if part[0] == "trigger"]
+    whole = fetch(empty_database_url, DEFINITIONS)
+    ways = losses(empty_database_url)
     unnoticed = []
-
-    async def lose(connection: asyncpg.Connection, how: str, table: str, name: str, statement: str) -> None:
-        transaction = connection.transaction()
-        await transaction.start()
-        await connection.execute(statement)
-        missing = [f"{one[0]} {one[2]} of {one[1]}" for one in await connection.fetch(load_queries()["parts_missing"])]
-        if KEYS.get(name, f" {name} of {table}") not in " | ".join(missing):
-            unnoticed.append((how, name))
-        await transaction.rollback()
-
     with Session(empty_database_url) as store:
         assert missing_parts(store) == []
-        for how, (kind, table, name, backed) in ways:
-            drop = f"alter table {table} drop constraint {name} cascade" if backed else f"drop index {name}"
-            if kind == "trigger":
-                drop = f"drop trigger {name} on {table}"
-            statement = drop if how == "drop" else f"alter table {table} disable trigger {name}"
-            store.run(lambda connection, parts=(how, table, name, statement): lose(connection, *parts))  # type: ignore[misc]
-    assert len(ways) > 40
+        for missed, statement in ways:
+            execute(empty_database_url, statement)
+            if missed not in map(str, missing_parts(store)):
+                unnoticed.append(statement)
+            assert missed in map(str, mend_parts(store))
+            assert fetch(empty_database_url, DEFINITIONS) == whole, statement
+        assert (missing_parts(store), mend_parts(store)) == ([], [])
+    assert len(ways) > 45
     assert unnoticed == []
+
+
+def test_all_that_was_dropped_is_made_again_by_one_command_however_often_it_was_killed(
+    empty_database_url: str,
+) -> None:
+    migrated(empty_database_url)
+    whole = fetch(empty_database_url, DEFINITIONS)
+    for _, statement in losses(empty_database_url):
+        with contextlib.suppress(asyncpg.UndefinedObjectError):  # went with another
+            execute(empty_database_url, statement)
+    assert run_migrate(empty_database_url, "--check").returncode == 1
+    for step in (0, 1, 30):  # as a killed run leaves it: behind its first steps
+        with Session(empty_database_url) as store, contextlib.suppress(KilledError):
+            mend_parts(store, Until(step))
+    done = run_migrate(empty_database_url, "--mend")
+    assert done.returncode == 0, done.stderr
+    assert fetch(empty_database_url, DEFINITIONS) == whole
+    assert "made again: unique key run_id of cerebros_model_runs" not in done.stdout  # the first step, made before
+    assert "trigger cerebros_model_trials_count_added of cerebros_model_trials" in done.stdout
+    assert run_migrate(empty_database_url, "--check").returncode == 0
+    again = run_migrate(empty_database_url, "--mend")
+    assert again.stdout.splitlines()[1].endswith(": nothing was lost")
+
+
+class KilledError(Exception):
+    pass
+
+
+class Until:
+    """Hears of so many steps, and ends."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def __call__(self, _: str) -> None:
+        if not self._left:
+            raise KilledError
+        self._left -= 1
+
+
+def test_what_was_written_without_triggers_and_keys_is_counted_or_named_when_they_are_made_again(
+    empty_database_url: str,
+) -> None:
+    execute(empty_database_url, LEGACY["as designed"])
+    migrated(empty_database_url)
+    execute(
+        empty_database_url,
+        "alter table cerebros_model_trials disable trigger cerebros_model_trials_count_added",
+        "drop trigger cerebros_model_trials_forget_digest on cerebros_model_trials",
+        ONCE_MORE.format("uncounted", 1),
+        "drop index cerebros_model_trials_one_row_a_trial",
+        ONCE_MORE.format("twice", 2),
+    )
+    refused = run_migrate(empty_database_url, "--mend")
+    assert refused.returncode == 1
+    assert "refuses what it has lost" in refused.stderr
+    assert "twice" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    one = "ctid in (select min(ctid) from cerebros_model_trials where trial_id = 'twice')"
+    execute(empty_database_url, f"delete from cerebros_model_trials where {one}")
+    mended = run_migrate(empty_database_url, "--mend")
+    assert mended.returncode == 0, mended.stderr
+    assert "counts were not right, and are" in mended.stderr
+    assert "are taken for up to date by a replay: `processor verify` names them" in mended.stderr
+    with Session(empty_database_url) as store:
+        assert counts_missed(store) == []
+
+
+def test_a_check_changes_nothing_and_so_mends_nothing(empty_database_url: str) -> None:
+    both = run_migrate(empty_database_url, "--check", "--mend")
+    assert (both.returncode, both.stderr.count("--check changes nothing, and --mend does: choose one")) == (2, 1)
 
 
 @pytest.mark.parametrize("shape", LEGACY)
@@ -202,8 +293,8 @@ def test_a_key_that_was_dropped_fails_the_gate_and_the_verification(
     )
     checked = run_migrate(database_url, "--check")
     lost = [
-        "trigger cerebros_model_trials_forget_digest of cerebros_model_trials",
         "unique key model_run_id, trial_id of cerebros_model_trials",
+        "trigger cerebros_model_trials_forget_digest of cerebros_model_trials",
     ]
     assert (checked.returncode, checked.stdout) == (1, "")
     assert f"has lost what migrations made: {', '.join(lost)}" in checked.stderr
@@ -211,7 +302,7 @@ def test_a_key_that_was_dropped_fails_the_gate_and_the_verification(
     document = json.loads(verified.stdout)
     assert (verified.returncode, document["kinds"]) == (1, {"database": 2})
     assert [one["detail"] for one in document["shown"]] == [
-        f"a migration made it and it is gone: {one}" for one in lost
+        f"a migration made it and it is gone: {one}; `processor migrate --mend` makes it again" for one in lost
     ]
 
 

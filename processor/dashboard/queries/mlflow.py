@@ -21,7 +21,7 @@ async def mlflow_health(pool: Pool) -> dict[str, Any] | None:
 
     None where no mirror has ever run.
     """
-    servers = await pool.fetch("mlflow_servers_seen")
+    servers = await pool.fetch("mlflow_servers")
     if not servers:
         return None
     states = await pool.fetch("link_states", servers[0]["server"], LINKS_COUNTED)

@@ -13,7 +13,7 @@ from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_at, value_sql
 from processor.dashboard.queries.columns import Choice, Columns, Packing, known_runs, read_columns
 from processor.dashboard.queries.trials import trials_at_most
-from processor.dashboard.statistics.sample import BEYOND, Integers, Parameter, Sample
+from processor.dashboard.statistics.sample import BEYOND, MOST_LEVELS, Integers, Parameter, Sample
 from processor.store.pool import Pool
 
 #: other parameters whose balance is looked at
@@ -81,6 +81,7 @@ async def _levels(pool: Pool, scope: Scope, arm: Path) -> list[str]:
         return ["false", "true"]
     assembly = Assembly("arm_levels", scope)
     assembly.put("arm", _level(assembly, arm), "null::text")
+    assembly.put("most", assembly.given(MOST_LEVELS, "integer"), "1")
     return [row["level"] for row in await fetch(pool, assembly.query())]
 
 

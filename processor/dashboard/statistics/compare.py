@@ -20,7 +20,7 @@ from processor.dashboard.statistics.results import (
     LeftOut,
     Validity,
 )
-from processor.dashboard.statistics.sample import BEYOND, LACKING, Sample
+from processor.dashboard.statistics.sample import BEYOND, LACKING, MOST_LEVELS, Sample
 
 #: arms beyond so many, the smallest ones, are counted and not compared: a parameter with more is no choice but a number
 MOST_ARMS = 8
@@ -93,7 +93,7 @@ def _chosen(sample: Sample, leave_out_defaulted: bool) -> tuple[Sample, list[Lef
     keep = sample.arm >= 0
     for code, why in (
         (LACKING, "the trial lacks the parameter"),
-        (BEYOND, "its value is none of the most frequent 50"),
+        (BEYOND, f"its value is none of the most frequent {MOST_LEVELS}"),
     ):
         if count := int((sample.arm == code).sum()):
             left_out.append(LeftOut(None, count, why))

@@ -16,6 +16,8 @@ Booleans = NDArray[np.bool_]
 SUCCEEDED, FAILED, OTHER = 0, 1, 2
 #: codes of `Sample.arm` that are no arm: the trial lacks the parameter, or has a value that is too rare to be one
 LACKING, BEYOND = -1, -2
+#: values of a parameter that are told apart as arms, the most frequent ones
+MOST_LEVELS = 50
 ENDINGS: Mapping[str, int] = {"succeeded": SUCCEEDED, "failed": FAILED}
 
 

@@ -86,66 +86,23 @@ where held.attrelid in (to_regclass('cerebros_model_runs'), to_regclass('cerebro
 order by 1
 
 -- name: parts_missing
--- What migrations have made and is gone, or is without effect. (Of the two tables that other programs may have made the keys count by their columns, whatever they are called; other constraints of theirs are their makers'.)
-select kind, held_by, name
-from (values
-    ('unique key', 'cerebros_model_runs', 'run_id'),
-    ('unique key', 'cerebros_model_trials', 'model_run_id, trial_id'),
-    ('constraint', 'cerebros_run_reports', 'cerebros_run_reports_kind_check'),
-    ('constraint', 'cerebros_run_reports', 'cerebros_run_reports_model_run_id_fkey'),
-    ('constraint', 'cerebros_trial_metrics', 'cerebros_trial_metrics_model_run_id_fkey'),
-    ('constraint', 'cerebros_trial_progress', 'cerebros_trial_progress_model_run_id_fkey'),
-    ('constraint', 'dead_letters', 'dead_letters_record_id_fkey'),
-    ('constraint', 'relay_identity', 'relay_identity_only_one_check'),
-    ('index', 'cerebros_model_trials', 'cerebros_model_trials_mlflow_run_id_index'),
-    ('index', 'cerebros_model_trials', 'cerebros_model_trials_newest'),
-    ('index', 'cerebros_model_trials', 'cerebros_model_trials_newest_of_run'),
-    ('index', 'cerebros_model_trials', 'cerebros_model_trials_spectral_norm_index'),
-    ('index', 'cerebros_model_trials', 'cerebros_model_trials_status_index'),
-    ('index', 'cerebros_run_counts', 'cerebros_run_counts_pkey'),
-    ('index', 'cerebros_run_reports', 'cerebros_run_reports_pkey'),
-    ('index', 'cerebros_time_counts', 'cerebros_time_counts_pkey'),
-    ('index', 'cerebros_trial_metrics', 'cerebros_trial_metrics_steps'),
-    ('index', 'cerebros_trial_progress', 'cerebros_trial_progress_pkey'),
-    ('index', 'dead_letter_records', 'dead_letter_records_pkey'),
-    ('index', 'dead_letter_records', 'dead_letter_records_one_a_record'),
-    ('index', 'dead_letters', 'dead_letters_pkey'),
-    ('index', 'dead_letters', 'dead_letters_record_id_report_index_key'),
-    ('index', 'dead_letters', 'dead_letters_unresolved'),
-    ('index', 'mlflow_links', 'mlflow_links_failing'),
-    ('index', 'mlflow_links', 'mlflow_links_not_linked'),
-    ('index', 'mlflow_links', 'mlflow_links_pkey'),
-    ('index', 'mlflow_links', 'mlflow_links_run'),
-    ('index', 'mlflow_links', 'mlflow_links_trial'),
-    ('index', 'mlflow_links', 'mlflow_links_uncertain'),
-    ('index', 'mlflow_servers', 'mlflow_servers_pkey'),
-    ('index', 'outbox', 'outbox_id_key'),
-    ('index', 'outbox', 'outbox_pkey'),
-    ('index', 'outbox_parked', 'outbox_parked_pkey'),
-    ('index', 'outbox_parked', 'outbox_parked_trial'),
-    ('index', 'outbox_parked', 'outbox_parked_wanted'),
-    ('index', 'processor_migrations', 'processor_migrations_pkey'),
-    ('index', 'relay_identity', 'relay_identity_pkey'),
-    ('trigger', 'cerebros_model_trials', 'cerebros_model_trials_count_added'),
-    ('trigger', 'cerebros_model_trials', 'cerebros_model_trials_count_changed'),
-    ('trigger', 'cerebros_model_trials', 'cerebros_model_trials_count_emptied'),
-    ('trigger', 'cerebros_model_trials', 'cerebros_model_trials_count_removed'),
-    ('trigger', 'cerebros_model_trials', 'cerebros_model_trials_forget_digest')
-) as made (kind, held_by, name)
+-- Which of the parts $4 (of a kind $1, on a table $2, called $3) are gone, or without effect. (A key counts by its columns, whatever it is called.)
+select made.place
+from unnest($1::text[], $2::text[], $3::text[], $4::integer[]) as made (kind, held_by, name, place)
 where not case kind
-    when 'unique key' then exists (
+    when 'key' then exists (
         select from pg_index held
         where held.indrelid = to_regclass(held_by)
           and held.indisunique and held.indisvalid and held.indimmediate
           and held.indpred is null and held.indexprs is null
           and (select string_agg(attname::text, ', ' order by attname) from pg_attribute
                where attrelid = held.indrelid and attnum = any(held.indkey)) = made.name)
-    when 'trigger' then exists (
-        select from pg_trigger where tgrelid = to_regclass(held_by) and tgname = made.name and tgenabled <> 'D')
-    when 'constraint' then exists (
-        select from pg_constraint where conrelid = to_regclass(held_by) and conname = made.name)
-    else exists (
+    when 'index' then exists (
         select from pg_index
         where indrelid = to_regclass(held_by) and indexrelid = to_regclass(made.name) and indisvalid)
+    when 'trigger' then exists (
+        select from pg_trigger where tgrelid = to_regclass(held_by) and tgname = made.name and tgenabled <> 'D')
+    else exists (
+        select from pg_constraint where conrelid = to_regclass(held_by) and conname = made.name and convalidated)
 end
-order by kind, held_by, name
+order by made.place

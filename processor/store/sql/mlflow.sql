@@ -77,7 +77,7 @@ on conflict (server) do update set tracking_uri = excluded.tracking_uri, last_se
 
 -- name: mlflow_servers
 -- The tracking servers that were mirrored into, the last one first.
-select server, tracking_uri, first_seen, last_seen from mlflow_servers order by last_seen desc
+select server, tracking_uri, first_seen, last_seen from mlflow_servers order by last_seen desc, server
 
 -- name: link_states
 -- Links of the server $1 by state: of trials, and of runs themselves. Of linked ones, and of all others together, $2 are counted; where there are as many, their states are `about` what a sample of the pages has of them.

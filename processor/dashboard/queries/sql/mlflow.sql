@@ -6,7 +6,3 @@ from mlflow_links link left join mlflow_servers server on server.server = link.s
 where link.run_id = $1 and link.trial_id = $2
 order by link.updated_at desc, link.server
 limit 20
-
--- name: mlflow_servers_seen
--- The tracking servers that trials were mirrored into, the one that answered last before the others.
-select server, tracking_uri, first_seen, last_seen from mlflow_servers order by last_seen desc, server limit 20

@@ -1,5 +1,5 @@
 -- name: arm_levels
--- The values that a parameter has in the trials of a filter, as text, the most frequent first.
+-- The values that a parameter has in the trials of a filter, as text, so many of the most frequent.
 select level, count(*) as trials from (
     select /*arm*/ null::text as level
     from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
@@ -8,7 +8,7 @@ select level, count(*) as trials from (
 where level is not null
 group by level
 order by trials desc, level
-limit 50
+limit /*most*/ 1
 
 -- name: packed_columns
 -- Columns of all trials of a filter, each as the binary form of its values one after the other: a million rows are read in one row; no row where there are as many as may be read. What makes a value of a row stands inside, where workers share it; no aggregate has an order of its own, so all see the trials in the same one. A time is sent as it is held, in microseconds since 2000.
