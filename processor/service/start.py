@@ -20,6 +20,8 @@ log = structlog.get_logger(__name__)
 #: no poll for this long means that the process is stuck, whatever it looks like from outside
 STUCK_SECONDS = 60.0
 START_RETRY_SECONDS = 1.0
+#: between two looks whether the process is to stop, while a check goes on
+LOOK_SECONDS = 0.1
 #: mallopt(3): M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with as many bytes as may stay with the process
 KEPT_MEMORY = {-1: 32 * 1024 * 1024, -3: 16 * 1024 * 1024}
 
@@ -38,21 +40,49 @@ def keep_freed_memory() -> None:
 def wait_for_start(check: Callable[[], None], health: Health, stop: Stop) -> None:
     """Runs the start checks; a server that is down is waited for, anything else is said and ends the process.
 
+    `check` runs in a thread of its own, and is left there where the process is to stop meanwhile: what it opens is its
+    own.
+
     That it is waited for is an outage as any other: nothing is read or published meanwhile.
     """
     told = ""
     while not stop.is_set():
         health.sign_of_life()
         try:
-            check()
+            passed = _run_beside(check, stop)
         except TransientError as error:
             _note_waiting(str(error), told)
             told = str(error)
             stop.wait(START_RETRY_SECONDS)
         else:
-            metrics.OUTAGE.labels("start").set(0)
-            return
+            if passed:
+                metrics.OUTAGE.labels("start").set(0)
+                return
     stop.tell()
+
+
+def _run_beside(check: Callable[[], None], stop: Stop) -> bool:
+    """False where the process is to stop: a server that takes a connection and never answers does not hold it up."""
+    ended: list[BaseException | None] = []
+
+    def work() -> None:
+        try:
+            check()
+        except BaseException as error:  # noqa: BLE001 - raised again, by who waits
+            ended.append(error)
+        else:
+            ended.append(None)
+
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(work,), name="start-check", daemon=True)
+    thread.start()
+    while thread.is_alive() and not stop.is_set():
+        thread.join(LOOK_SECONDS)
+    if not ended:
+        return False
+    if ended[0] is not None:
+        raise ended[0]
+    return True
 
 
 def _note_waiting(cause: str, told: str) -> None:

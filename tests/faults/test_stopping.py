@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -72,6 +73,32 @@ def test_a_signal_while_the_database_is_away_ends_within_the_deadline_and_loses_
     start("ingest"), start("relay")
     wait_settled(settings)
     check_ledger(settings)
+
+
+SILENT = {
+    "database": ("PROCESSOR_DATABASE_URL", "postgresql://postgres@127.0.0.1:{port}/postgres"),
+    "kafka": ("PROCESSOR_KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:{port}"),
+    "mlflow": ("PROCESSOR_MLFLOW_TRACKING_URI", "http://127.0.0.1:{port}"),
+}
+
+
+@pytest.mark.parametrize(
+    ("command", "server"),
+    [("ingest", "database"), ("ingest", "kafka"), ("relay", "database"), ("relay", "kafka"), ("mlflow", "mlflow")],
+)
+def test_a_signal_ends_a_process_at_once_that_waits_at_its_start_for_a_server_that_never_answers(
+    command: str, server: str, start: Start
+) -> None:
+    name, value = SILENT[server]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        process = start(command, **{name: value.format(port=silent.getsockname()[1])})
+        connection, _ = silent.accept()
+        with connection:
+            began = time.monotonic()
+            assert process.stop(20) == 0, process.said()
+            assert time.monotonic() - began < patient(2)
+    assert "Traceback" not in process.said()
 
 
 def test_the_successor_of_a_clean_stop_writes_within_two_seconds_of_its_assignment_being_free(
