@@ -18,7 +18,7 @@ from processor.dashboard.pages.openapi import make_openapi
 from processor.dashboard.pages.views import Site
 from processor.dashboard.queries.pool import open_pool
 from processor.service.health import Health, serve_health
-from processor.service.start import STUCK_SECONDS, StartWatch
+from processor.service.start import STUCK_SECONDS, StartWatch, spare_collections
 from processor.store.migrations import check_migrated
 from processor.store.session import Session
 from processor.web.connections import Connections, Times
@@ -59,6 +59,7 @@ def run_dashboard(settings: DashboardSettings, *, with_stdin: bool = False) -> N
         watch = StartWatch("watch-database", lambda: _check_database(settings), health, stop)
         watch.start()
         parts = _Parts(settings, guard, opened, stop, health, watch)
+        spare_collections()
         try:
             thread.submit(contextvars.copy_context().run, lambda: run(lambda: _serve(parts))).result()
         finally:

@@ -27,7 +27,7 @@ from processor.kafka.client import ASK_EVERY_SECONDS
 from processor.kafka.confirmed import ConfirmedProducer
 from processor.kafka.topics import check_topics
 from processor.service.health import Health, serve_health
-from processor.service.start import STUCK_SECONDS, StartWatch, keep_freed_memory
+from processor.service.start import STUCK_SECONDS, StartWatch, keep_freed_memory, spare_collections
 from processor.service.wiring import make_decoder
 from processor.web.connections import Connections, Times
 from processor.web.guard import Guard, is_loopback, names_of_loopback
@@ -116,6 +116,7 @@ def run_gateway(settings: GatewaySettings, *, with_stdin: bool = False) -> None:
         watch = _Watch(settings, producer, health, stop)
         watch.start()
         parts = _Parts(judge, guard, openapi, producer)
+        spare_collections()
         try:
             _in_context(thread, lambda: run(lambda: _serve(settings, parts, opened, stop, health, watch))).result()
         finally:
