@@ -47,49 +47,41 @@ def spare_collections() -> None:
 def wait_for_start(check: Callable[[], None], health: Health, stop: Stop) -> None:
     """Runs the start checks; a server that is down is waited for, anything else is said and ends the process.
 
-    `check` runs in a thread of its own, and is left there where the process is to stop meanwhile: what it opens is its
-    own.
-
-    That it is waited for is an outage as any other: nothing is read or published meanwhile.
+    That it is waited for is an outage as any other: nothing is read or published meanwhile. `check` runs in a thread of
+    its own, and is left there where the process is to stop: what it opens must be its own.
     """
     told = ""
     while not stop.is_set():
         health.sign_of_life()
         try:
-            passed = _run_beside(check, stop)
+            if _run_beside(check, stop):
+                metrics.OUTAGE.labels("start").set(0)
+                return
         except TransientError as error:
             _note_waiting(str(error), told)
             told = str(error)
             stop.wait(START_RETRY_SECONDS)
-        else:
-            if passed:
-                metrics.OUTAGE.labels("start").set(0)
-                return
     stop.tell()
 
 
 def _run_beside(check: Callable[[], None], stop: Stop) -> bool:
     """False where the process is to stop: a server that takes a connection and never answers does not hold it up."""
-    ended: list[BaseException | None] = []
+    errors: list[BaseException] = []
 
     def work() -> None:
         try:
             check()
         except BaseException as error:  # noqa: BLE001 - raised again, by who waits
-            ended.append(error)
-        else:
-            ended.append(None)
+            errors.append(error)
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(work,), name="start-check", daemon=True)
     thread.start()
     while thread.is_alive() and not stop.is_set():
         thread.join(LOOK_SECONDS)
-    if not ended:
-        return False
-    if ended[0] is not None:
-        raise ended[0]
-    return True
+    if errors:
+        raise errors[0]
+    return not thread.is_alive()
 
 
 def _note_waiting(cause: str, told: str) -> None:

@@ -109,7 +109,7 @@ def mlflow_status(store: Session) -> dict[str, Any] | None:
     """server, tracking_uri, last_seen, links by state, links_about (the states of which these are about so many),
     doubtful, former_servers; None where nothing was ever mirrored.
     """
-    servers = store.fetch("mlflow_servers")
+    servers = store.fetch("mlflow_server")
     if not servers:
         return None
     server = servers[0]["server"]
@@ -120,7 +120,6 @@ def mlflow_status(store: Session) -> dict[str, Any] | None:
         "links": {row["state"]: row["trials"] + row["runs"] for row in states},
         "links_about": [row["state"] for row in states if row["about"]],
         "doubtful": doubtful,
-        "former_servers": len(servers) - 1,
     }
 
 

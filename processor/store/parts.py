@@ -30,8 +30,8 @@ _BACKED = {"primary": "primary key", "unique": "unique"}
 _WORDS = {"key": "unique key", "primary": "index", "unique": "index"}
 DIGESTS = "cerebros_model_trials_forget_digest"
 REPLAYED = (
-    "rows that other programs changed while {name} was gone are taken for up to date by a replay: `processor verify` "
-    "names them"
+    f"rows that other programs changed while trigger {DIGESTS} was gone are taken for up to date by a replay: "
+    "`processor verify` names them"
 )
 
 
@@ -80,7 +80,7 @@ def missing_parts(store: Session) -> list[Part]:
     parts = all_parts()
     names = [part.columns or part.name for part in parts]
     kinds, tables = [part.kind for part in parts], [part.held_by for part in parts]
-    return [parts[row["place"]] for row in store.fetch("parts_missing", kinds, tables, names, list(range(len(parts))))]
+    return [parts[row["place"] - 1] for row in store.fetch("parts_missing", kinds, tables, names)]
 
 
 def check_parts(store: Session) -> None:
@@ -108,7 +108,7 @@ def mend_parts(store: Session, tell: Tell = lambda _: None) -> list[Part]:
     if any(part.kind == "trigger" and part.name != DIGESTS for part in missing):
         tell(f"{sum(recount(store)):,} counts were not right, and are")
     if any(part.name == DIGESTS for part in missing):
-        tell(REPLAYED.replace("{name}", f"trigger {DIGESTS}"))
+        tell(REPLAYED)
     return missing
 
 

@@ -21,8 +21,8 @@ async def mlflow_health(pool: Pool) -> dict[str, Any] | None:
 
     None where no mirror has ever run.
     """
-    servers = await pool.fetch("mlflow_servers")
+    servers = await pool.fetch("mlflow_server")
     if not servers:
         return None
     states = await pool.fetch("link_states", servers[0]["server"], LINKS_COUNTED)
-    return {**servers[0], "states": states, "former_servers": len(servers) - 1}
+    return {**servers[0], "states": states}

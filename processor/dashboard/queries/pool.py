@@ -16,7 +16,7 @@ CONNECTIONS = 4
 #: keys are parameters: only a plan that is made for their values can use an index of one key
 PLANNED_ANEW = {"plan_cache_mode": "force_custom_plan"}
 #: of the store's own queries, those whose figures `processor status` has as well
-OF_STATUS = ("dead_letter_reasons", "link_states", "mlflow_servers")
+OF_STATUS = ("dead_letter_reasons", "link_states", "mlflow_server")
 
 
 @cache

@@ -86,9 +86,9 @@ where held.attrelid in (to_regclass('cerebros_model_runs'), to_regclass('cerebro
 order by 1
 
 -- name: parts_missing
--- Which of the parts $4 (of a kind $1, on a table $2, called $3) are gone, or without effect. (A key counts by its columns, whatever it is called.)
+-- Which of these parts, the first being 1, are gone, or without effect: of a kind $1, on a table $2, called $3. (A key counts by its columns, whatever it is called.)
 select made.place
-from unnest($1::text[], $2::text[], $3::text[], $4::integer[]) as made (kind, held_by, name, place)
+from unnest($1::text[], $2::text[], $3::text[]) with ordinality as made (kind, held_by, name, place)
 where not case kind
     when 'key' then exists (
         select from pg_index held

@@ -75,9 +75,10 @@ update mlflow_links set uncertain_since = null where server = $1 and id = any($2
 insert into mlflow_servers as held (server, tracking_uri) values ($1, $2)
 on conflict (server) do update set tracking_uri = excluded.tracking_uri, last_seen = clock_timestamp()
 
--- name: mlflow_servers
--- The tracking servers that were mirrored into, the last one first.
-select server, tracking_uri, first_seen, last_seen from mlflow_servers order by last_seen desc, server
+-- name: mlflow_server
+-- The tracking server that answered last, and how many were mirrored into before it.
+select server, tracking_uri, first_seen, last_seen, count(*) over () - 1 as former_servers
+from mlflow_servers order by last_seen desc, server limit 1
 
 -- name: link_states
 -- Links of the server $1 by state: of trials, and of runs themselves. Of linked ones, and of all others together, $2 are counted; where there are as many, their states are `about` what a sample of the pages has of them.
