@@ -180,7 +180,7 @@ def test_rows_that_were_there_before_are_counted_and_so_are_those_that_come_mean
 def test_a_database_of_an_earlier_version_keeps_its_counts_and_its_dead_letters(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Migrations 0011 and 0012 change what is counted as defaulted, and how a rejected record is told."""
+    """Migrations 0011 to 0013 change what is counted as defaulted and when, and how a rejected record is told."""
     earlier = [one for one in migrations() if one[0] < "0011"]
     insert = INSERT.replace("spectral_norm_reported, ", "").replace("given.told, ", "")
     letter = (
@@ -201,7 +201,7 @@ def test_a_database_of_an_earlier_version_keeps_its_counts_and_its_dead_letters(
         )
         execute(empty_database_url, run, letter)
         alone(empty_database_url, fill)
-        assert migrate(store) == ["0011_reported", "0012_same_place"]
+        assert migrate(store) == ["0011_reported", "0012_same_place", "0013_cheaper_changes"]
         assert counts_missed(store) == []
         one = record(b"no JSON", topic="raw", partition=0, offset=3, timestamp_ms=5)
         again = TrialStore(store, EventWriter()).write(Batch([], [Rejection(one, -1, Reason.NOT_JSON, "no")], {}))

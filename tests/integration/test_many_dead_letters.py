@@ -9,6 +9,7 @@ import pytest
 
 from processor.core.settings import Settings
 from processor.dashboard.queries import letters as letters_queries
+from processor.dashboard.queries.pool import queries
 from processor.store import dead_letters
 from processor.store.dead_letters import DeadLetters
 from processor.store.queries import load_queries
@@ -76,6 +77,15 @@ def test_only_what_is_counted_is_looked_at_beside_a_sample(flooded: str, store: 
     explain = f"explain (analyze, format json) {load_queries()['dead_letter_reasons']}".replace("$1", str(COUNTED))
     plan = json.loads(store.run(lambda connection: connection.fetchval(explain)))
     assert looked_at(plan[0]["Plan"]) < 8 * COUNTED
+
+
+def test_those_of_a_reason_are_found_among_very_many_that_are_resolved(flooded: str, store: Session) -> None:
+    page = queries()["letter_page"]
+    for place, given in ((4, "true"), (3, "50"), (2, "'not_a_map'"), (1, str(2**63 - 1))):
+        page = page.replace(f"${place}", given)
+    explain = f"explain (analyze, format json) {page}"
+    plan = json.loads(store.run(lambda connection: connection.fetchval(explain)))
+    assert looked_at(plan[0]["Plan"]) == 7
 
 
 def looked_at(node: dict[str, Any]) -> float:

@@ -81,6 +81,9 @@ create index concurrently cerebros_model_trials_newest on cerebros_model_trials 
 -- index: dead_letters_unresolved on dead_letters
 create index concurrently dead_letters_unresolved on dead_letters (reason, id) where resolved_at is null;
 
+-- index: dead_letters_of_reason on dead_letters
+create index concurrently dead_letters_of_reason on dead_letters (reason, id);
+
 -- index: outbox_parked_trial on outbox_parked
 create index concurrently outbox_parked_trial on outbox_parked using hash (trial);
 
