@@ -11,7 +11,7 @@ from processor.dashboard.filters.tokens import tokenize
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.samples import MOST_PARAMETERS, read_sample
-from processor.dashboard.queries.trials import LOOKED_AT, Key, trial_keys
+from processor.dashboard.queries.trials import Key, trial_keys
 from processor.dashboard.statistics.compare import compare
 from processor.dashboard.statistics.results import Better, Comparison, Validity
 from processor.store.pool import Pool
@@ -92,6 +92,6 @@ def _told(keys: Sequence[Key], unseen: Sequence[str]) -> list[str]:
     if unseen:
         rest = f" and {len(unseen) - _SAID} more" if len(unseen) > _SAID else ""
         notes.append(UNSEEN.replace("{names}", ", ".join(unseen[:_SAID]) + rest))
-    if keys and keys[0].looked >= LOOKED_AT:
+    if keys and not keys[0].in_all:
         notes.append(LOOKED.replace("{trials}", f"{keys[0].looked:,}"))
     return notes

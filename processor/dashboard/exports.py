@@ -1,7 +1,7 @@
 """All trials of a filter as JSON lines or CSV, in memory that does not grow with them.
 
-They are read in pages by id, each a short question of its own: no transaction stays open while a slow reader reads, and
-a trial that comes meanwhile may or may not be among them.
+They are read in portions by id, each a short question of its own: no transaction stays open while a slow reader reads,
+and a trial that comes meanwhile may or may not be among them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from typing import Any
 from processor.core.errors import UsageError
 from processor.core.numbers import to_json
 from processor.dashboard.queries.assembling import Assembly, Scope, fetch
+from processor.dashboard.queries.portions import read_portion
 from processor.store.pool import Pool
 
-#: a page of 1 MiB reports would be 500 MB, one as they are mostly 0.5 MB
+#: trials whose ids are asked for at once; their rows come in portions
 PAGE = 500
 MOST_KEYS = 2000
 FIXED = (
@@ -33,7 +34,7 @@ _SPLITS = re.compile('[,;"\t\r\n]')
 
 async def export_jsonl(pool: Pool, scope: Scope) -> AsyncIterator[bytes]:
     """A line a trial, in portions: the fixed fields, `metrics` and `parameters` with all their digits."""
-    async for rows in _pages(pool, scope):
+    async for rows in _portions(pool, scope):
         yield b"".join(to_json({name: row[name] for name in (*FIXED, "metrics", "parameters")}) + b"\n" for row in rows)
 
 
@@ -45,7 +46,7 @@ async def export_csv(pool: Pool, scope: Scope) -> AsyncIterator[bytes]:
     """
     keys = await _keys(pool, scope)
     yield line([*FIXED, *(f"{place}.{key}" for place, key in keys)])
-    async for rows in _pages(pool, scope):
+    async for rows in _portions(pool, scope):
         yield b"".join(
             line([*(row[name] for name in FIXED), *(row[place].get(key) for place, key in keys)]) for row in rows
         )
@@ -60,18 +61,19 @@ async def _keys(pool: Pool, scope: Scope) -> list[tuple[str, str]]:
     return keys
 
 
-async def _pages(pool: Pool, scope: Scope) -> AsyncIterator[list[dict[str, Any]]]:
+async def _portions(pool: Pool, scope: Scope) -> AsyncIterator[list[dict[str, Any]]]:
     last: str | None = None
     while True:
-        assembly = Assembly("export_page", scope)
+        assembly = Assembly("export_ids", scope)
         assembly.put("after", "true" if last is None else f"trial.id > {assembly.given(last, 'text')}::uuid", "true")
         assembly.put("limit", assembly.given(PAGE, "integer"), "1")
-        rows = await fetch(pool, assembly.query())
-        if rows:
+        page = rest = [row["id"] for row in await fetch(pool, assembly.query())]
+        while rest:
+            rows, rest = await read_portion(pool, "export_rows", rest)
             yield rows
-        if len(rows) < PAGE:
+        if len(page) < PAGE:
             return
-        last = rows[-1]["id"]
+        last = page[-1]
 
 
 def line(values: Sequence[Any]) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 
 from processor.dashboard.filters.fields import ALIASES, COLUMNS, STATUSES, Kind
@@ -98,8 +98,13 @@ def value_of(path: Path, token: Token) -> Scalar:
 
 
 def _number(text: str, at: int) -> Decimal:
-    number = Decimal(text)
-    if number and not _SMALLEST < abs(number) < _LARGEST:
+    number: Decimal | None
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent of more than 18 digits
+        number = None
+    # `abs` computes, and fails where an exponent is beyond what computing takes; a comparison does not
+    if number is None or (number and not _SMALLEST < number.copy_abs() < _LARGEST):
         raise FilterError(f"a number is between 1e-400 and 1e400, not {text}", at)
     return number
 

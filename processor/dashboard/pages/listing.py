@@ -29,6 +29,8 @@ from processor.dashboard.queries.trials import Count, Key, TrialPage, count_tria
 MOST_METRICS, MOST_PARAMETERS = 5, 6
 #: an order that takes longer is worth an index
 SLOW_SECONDS = 1.0
+#: what columns are chosen from may take so long
+KEYS_MS = 3000
 #: columns of every trial that may be chosen; what is always there is none of them
 OPTIONAL = (
     "duration_ms", "rank", "inserted_at", "updated_at", "error_message", "error_type", "warnings", "mlflow_state",
@@ -73,6 +75,7 @@ class Listing(NamedTuple):
     mlflow: str | None
     advice: str | None = None
     unknown: Sequence[str] = ()
+    large: Sequence[str] = ()
 
     def pager(self) -> dict[str, str | None]:
         """Query strings of the pages beside this one."""
@@ -113,6 +116,7 @@ class Listing(NamedTuple):
             "count": self.total,
             "previous": self.page.previous,
             "next": self.page.next,
+            "cut": self.page.cut,
             "columns": [write_path(column.path) for column in self.columns],
         }
 
@@ -129,11 +133,11 @@ async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
     asked = reading.asked
     scope = scope._replace(indexed=await site.indexed())
     (page, advice), count, keys = await asyncio.gather(
-        _page(site, scope, reading), count_trials(site.pool, scope), trial_keys(site.pool, scope)
+        _page(site, scope, reading), count_trials(site.pool, scope), _keys(site, scope)
     )
     if count.how == "about":  # a share of a sample: the rows that are here are more certain
         count = Count(max(count.count, len(page.rows)), "about")
-    paths = default_columns(keys, mirrored(page.rows)) if asked.columns is None else asked.columns
+    paths = default_columns(keys or (), mirrored(page.rows)) if asked.columns is None else asked.columns
     named = [*paths_in(asked.filter), asked.sort.path, *(asked.columns or ())]
     fixed = [Path(name) for name in (ALWAYS if scope.run_id is not None else ("run_id", *ALWAYS))]
     return Listing(
@@ -141,13 +145,42 @@ async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
         count,
         tuple(_column(path, reading) for path in paths if path not in fixed),
         tuple(_column(path, reading) for path in fixed),
-        tuple(keys),
+        tuple(keys or ()),
         asked.columns is not None,
         reading,
         site.mlflow_url,
         advice,
-        await unknown_names(site, scope, keys, named),
+        await unknown_names(site, scope, keys or (), named),
+        _large(page, keys),
     )
+
+
+async def _keys(site: Site, scope: Scope) -> list[Key] | None:
+    """The names that columns are chosen from; None where that takes too long: rows are worth more than their names."""
+    try:
+        return await trial_keys(site.pool, scope, KEYS_MS)
+    except TransientError as error:
+        if error.trouble is not Trouble.WORK:
+            raise
+        return None
+
+
+def _large(page: TrialPage, keys: Sequence[Key] | None) -> list[str]:
+    """What is not here since trials are large, in sentences."""
+    told = []
+    if page.cut:
+        told.append("This page ends early, since its trials are large: the next one goes on.")
+    if keys is None:
+        told.append(
+            "Which metrics and parameters these trials have took too long to tell: name columns in the address."
+        )
+    elif keys and keys[0].cut:
+        looked = keys[0].looked
+        told.append(
+            f"These trials have very many metrics and parameters: columns are chosen from those of {looked:,} "
+            f"{'trial' if looked == 1 else 'trials'}."
+        )
+    return told
 
 
 async def _page(site: Site, scope: Scope, reading: Reading) -> tuple[TrialPage, str | None]:

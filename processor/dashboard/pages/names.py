@@ -16,7 +16,7 @@ from processor.dashboard.filters.tree import EVERYTHING, Path
 from processor.dashboard.pages.views import Site
 from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.columns import known_runs
-from processor.dashboard.queries.trials import LOOKED_AT, MOST_KEYS, Key, newest_keys
+from processor.dashboard.queries.trials import MOST_KEYS, Key, newest_keys
 
 #: names that are told, and characters of one that is compared with others: each costs a look at hundreds
 MOST, LONGEST = 3, 100
@@ -51,7 +51,7 @@ def _is_named(path: Path, keys: Iterable[Key]) -> bool:
 
 def _told(path: Path, keys: Sequence[Key]) -> str:
     looked = keys[0].looked
-    who = "no trial here has" if looked < LOOKED_AT else f"none of the newest {looked:,} trials here has"
+    who = "no trial here has" if keys[0].in_all else f"none of the newest {looked:,} trials here has"
     meant = _meant(path, keys)
     return f"{who} {show_path(path)}" + (f": did you mean {meant}?" if meant else ".")
 

@@ -133,7 +133,13 @@ def _object(name: str) -> Schema:
     """The names that a page's JSON always has."""
     trials = {"type": "array", "items": {"$ref": "#/components/schemas/Trial"}}
     cursor: Schema = {"type": ["string", "null"]}
-    listed = {"trials": trials, "count": {"type": "object"}, "previous": cursor, "next": cursor}
+    listed = {
+        "trials": trials,
+        "count": {"type": "object"},
+        "previous": cursor,
+        "next": cursor,
+        "cut": {"type": "boolean"},
+    }
     listed["columns"] = {"type": "array", "items": _TEXT}
     there: dict[str, dict[str, Any]] = {
         "runs": {"runs": {"type": "array", "items": {"type": "object"}}, "next": cursor},

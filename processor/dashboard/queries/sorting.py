@@ -165,8 +165,7 @@ def _numbers(assembly: Assembly, sort: Sort, cursor: Cursor | None, way: str, si
     assembly.put("typed", value, "null::jsonb")
     after = "true"
     if cursor is not None:
-        given = f"to_jsonb({assembly.given(cursor.value, 'text')}::numeric)"
-        after = f"({value}, trial.id) {sign} ({given}, {_id(assembly, cursor)})"
+        after = f"({value}, trial.id) {sign} ({_jsonb(assembly.given(cursor.value, 'text'))}, {_id(assembly, cursor)})"
     assembly.put("after", after, "true")
     assembly.put("order", f"{value} {way}, trial.id {way}", "trial.id")
 
@@ -183,11 +182,16 @@ def _indexed(assembly: Assembly, sort: Sort, served: Path, cursor: Cursor | None
     assembly.put("finite", finite if served == sort.path else f"{finite} and {_is_number(value)}", "true")
     after = "true"
     if cursor is not None:
-        given = f"{assembly.given(cursor.value, 'text')}::numeric"
-        place = f"({value}, trial.id) {sign} (to_jsonb({given}), {_id(assembly, cursor)})"
-        after = f"{number} {sign}= {double_of(given)} and {place}"
+        given = assembly.given(cursor.value, "text")
+        place = f"({value}, trial.id) {sign} ({_jsonb(given)}, {_id(assembly, cursor)})"
+        after = f"{number} {sign}= {double_of(f'{given}::numeric')} and {place}"
     assembly.put("after", after, "true")
     assembly.put("order", f"{number} {way}, {value} {way}, trial.id {way}", "trial.id")
+
+
+def _jsonb(given: str) -> str:
+    """A number as jsonb, made once and not for each trial: it may have a hundred thousand digits."""
+    return f"(select to_jsonb({given}::numeric))"
 
 
 def _is_number(value: str) -> str:

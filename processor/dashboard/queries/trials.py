@@ -13,6 +13,7 @@ from processor.core.text import storable
 from processor.dashboard.filters.tree import EVERYTHING, Path
 from processor.dashboard.queries.assembling import Assembly, Scope, fetch
 from processor.dashboard.queries.columns import known_runs
+from processor.dashboard.queries.portions import Portion, read_portion
 from processor.dashboard.queries.sorting import (
     NEWEST,
     PLAIN,
@@ -38,6 +39,9 @@ SAMPLED = 2500
 WALK_MS, WALKED = 200, {"enable_sort": "off"}
 #: trials that are looked at to choose columns
 LOOKED_AT = 1000
+#: of trials with very many names, as many as take so many bytes: some 1,500 with a hundred names each. A report may
+#: have 30,000, and 300 such trials took longer than a page may
+LOOKED_BYTES = 2**22
 #: and so many of the newest of the runs, of so many runs
 NEWEST_TOO, NEWEST_OF = 500, 50
 _NEWEST = "select one.* from cerebros_model_trials one order by one.inserted_at desc, one.id desc limit {limit}"
@@ -52,11 +56,15 @@ STREAMED = {"enable_bitmapscan": "off"}
 
 
 class TrialPage(msgspec.Struct, frozen=True):
-    """Rows in order, and the cursors (`after`) of the pages beside it; None where there is none."""
+    """Rows in order, and the cursors (`after`) of the pages beside it; None where there is none.
+
+    `cut`: the page ends before its limit, since its trials are as large as a page may be.
+    """
 
     rows: tuple[dict[str, Any], ...]
     previous: str | None
     next: str | None
+    cut: bool = False
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -67,7 +75,10 @@ class Count(msgspec.Struct, frozen=True):
 
 
 class Key(msgspec.Struct, frozen=True):
-    """A metric or parameter: how many of the trials that were `looked` at have it, and with how many values."""
+    """A metric or parameter: how many of the trials that were `looked` at have it, and with how many values.
+
+    `cut`: fewer were looked at than `LOOKED_AT`, since they have so many.
+    """
 
     place: str
     key: str
@@ -76,6 +87,12 @@ class Key(msgspec.Struct, frozen=True):
     looked: int
     numbers: int
     nested: int
+    cut: bool = False
+
+    @property
+    def in_all(self) -> bool:
+        """Whether all trials were looked at."""
+        return self.looked < LOOKED_AT and not self.cut
 
     @property
     def varies(self) -> bool:
@@ -93,16 +110,20 @@ async def trial_page(
     limit = max(1, min(limit, MOST))
     keys = await _keys(pool, scope, sort, cursor, limit + 1)
     more, keys = len(keys) > limit, keys[:limit]
+    rows, rest = await read_portion(pool, "trial_rows", [key["id"] for key in keys]) if keys else Portion([], [])
+    if rest:
+        more, keys = True, keys[: -len(rest)]
     back = cursor is not None and cursor.back
     if back:
         keys.reverse()
-    rows = await pool.fetch("trial_rows", [key["id"] for key in keys]) if keys else []
+        rows.reverse()
     before = more if back else cursor is not None
     behind = True if back else more
     return TrialPage(
         tuple(rows),
         write_cursor(cursor_of(keys[0], back=True)) if keys and before else None,
         write_cursor(cursor_of(keys[-1], back=False)) if keys and behind else None,
+        cut=bool(rest),
     )
 
 
@@ -170,10 +191,10 @@ async def _estimate(pool: Pool, scope: Scope) -> int:
     return int(await trials_at_most(pool, scope) * found["count"] / max(1, found["looked"]) + 0.5)
 
 
-async def trial_keys(pool: Pool, scope: Scope) -> list[Key]:
+async def trial_keys(pool: Pool, scope: Scope, timeout_ms: int | None = None) -> list[Key]:
     """The metrics and parameters of some of the filter's trials, the most frequent first; at most `MOST_KEYS`."""
     scope, _ = await known_runs(pool, scope)
-    return await _keys_of(pool, Assembly("trial_keys", scope), scope)
+    return await _keys_of(pool, Assembly("trial_keys", scope), scope, timeout_ms)
 
 
 async def newest_keys(pool: Pool, scope: Scope) -> list[Key]:
@@ -187,6 +208,8 @@ async def _keys_of(pool: Pool, assembly: Assembly, scope: Scope, timeout_ms: int
     assembly.put("limit", assembly.given(LOOKED_AT, "integer"), "1")
     assembly.put("newest", _newest(assembly, (scope.runs or ())[:NEWEST_OF]), "select * from cerebros_model_trials")
     assembly.put("again", assembly.condition(scope), "true")
+    for _ in ("first", "newest"):
+        assembly.put("bytes", assembly.given(LOOKED_BYTES, "bigint"), "1")
     assembly.put("most", assembly.given(MOST_KEYS, "integer"), "1")
     return [Key(**row) for row in await fetch(pool, assembly.query(), timeout_ms, STREAMED)]
 

@@ -104,6 +104,9 @@ def test_a_filter_is_read(text: str, tree: Any) -> None:
         (".".join("a" * 17) + " = 1", 0, "at most 16 names"),
         ("a" * (MAX_LENGTH + 1), MAX_LENGTH, "at most 2000 characters"),
         ("x = 1e9999", 4, "between 1e-400 and 1e400"),
+        ("x = -1e999999999", 4, "between 1e-400 and 1e400"),
+        ("x < 1e-999999999", 4, "between 1e-400 and 1e400"),
+        ("x in (1, 1e9999999999999999999999)", 9, "between 1e-400 and 1e400"),
     ],
 )
 def test_what_is_no_filter_is_refused_where_it_goes_wrong(text: str, at: int, words: str) -> None:

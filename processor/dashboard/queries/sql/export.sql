@@ -14,12 +14,23 @@ select place, key from (
 order by place, key
 limit 2001
 
--- name: export_page
--- The next trials of a filter behind an id, with all that is theirs.
-select run.run_id, trial.*, trial.id::text as id, link.state as mlflow_state,
-       {spectral_norm_reported} as spectral_norm_reported
+-- name: export_ids
+-- The next trials of a filter behind an id.
+select trial.id::text as id
 from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
-{newest_link}
 where /*filter*/ true and /*after*/ true
 order by trial.id
 limit /*limit*/ 1
+
+-- name: export_rows
+-- The trials $1 in this order, with all that is theirs (`exports.FIXED`); metrics and parameters as text, as `trial_rows` has them.
+select run.run_id, trial.id::text as id, trial.trial_id, trial.status, trial.spectral_norm,
+       trial.metrics::text as metrics, trial.parameters::text as parameters, trial.duration_ms, trial.rank,
+       trial.mlflow_run_id, trial.artifact_uri, trial.candidate_id, trial.pulse_id, trial.error_message,
+       trial.error_type, trial.stacktrace, trial.warnings, trial.schema_version, trial.revision, trial.inserted_at,
+       trial.updated_at, link.state as mlflow_state, {spectral_norm_reported} as spectral_norm_reported
+from unnest($1::text[]::uuid[]) with ordinality as wanted (id, place)
+join cerebros_model_trials trial on trial.id = wanted.id
+join cerebros_model_runs run on run.id = trial.model_run_id
+{newest_link}
+order by wanted.place

@@ -11,7 +11,8 @@ lateral (
 -- name: run_page
 -- The $3 runs behind (inserted $1, id $2), the newest first; those whose id has $4 in it, where it is given.
 select run.id::text as id, run.run_id, run.state, begun.requested_trials, run.completed_trials, run.best_metric,
-       run.error_message, begun.started_at, run.finished_at, run.inserted_at, run.updated_at
+       left(run.error_message, 200) as error_message, begun.started_at, run.finished_at, run.inserted_at,
+       run.updated_at
 from cerebros_model_runs run
 cross join {begun}
 where ($1::timestamptz is null or (run.inserted_at, run.id) < ($1, $2::text::uuid))

@@ -6,9 +6,9 @@ left join lateral (
     order by updated_at desc, server limit 1) link on true
 
 -- name: trial_rows
--- The trials $1 in this order, as a page shows them: without what may be large and stands on a trial's own page.
-select run.run_id, trial.id::text as id, trial.trial_id, trial.status, trial.spectral_norm, trial.metrics,
-       trial.parameters, trial.duration_ms, trial.rank, trial.mlflow_run_id, trial.artifact_uri, trial.candidate_id,
+-- The trials $1 in this order, as a page shows them: without what may be large and stands on a trial's own page. Metrics and parameters as text, whose bytes are counted before it is read (`queries.portions`).
+select run.run_id, trial.id::text as id, trial.trial_id, trial.status, trial.spectral_norm,
+       trial.metrics::text as metrics, trial.parameters::text as parameters, trial.duration_ms, trial.rank, trial.mlflow_run_id, trial.artifact_uri, trial.candidate_id,
        trial.pulse_id, cardinality(trial.warnings) as warnings, left(trial.error_message, 200) as error_message,
        trial.error_type, trial.revision, trial.schema_version, trial.inserted_at, trial.updated_at,
        {spectral_norm_reported} as spectral_norm_reported,
@@ -91,27 +91,41 @@ from (
 ) as trial
 join cerebros_model_runs run on run.id = trial.model_run_id
 
+-- fragment: bytes_so_far
+-- What the metrics and parameters of rows take, of each row with those before it, known without a look at them: as they are stored, and where that is compressed some eight times as much.
+sum(pg_column_size(metrics) * case when pg_column_compression(metrics) is null then 1 else 8 end
+    + pg_column_size(parameters) * case when pg_column_compression(parameters) is null then 1 else 8 end)
+    over (rows unbounded preceding) as bytes_so_far
+
 -- name: trial_keys
--- Which metrics and parameters some trials of a filter have, and of the newest of its runs those that it holds: in how many, with how many values, how many numbers. What comes first are the oldest mostly, and a search may vary something only later.
-with taken as materialized (
+-- Which metrics and parameters some trials of a filter have, and of the newest of its runs those that it holds: in how many, with how many values, how many numbers. What comes first are the oldest mostly, and a search may vary something only later. Of trials with very many keys fewer are looked at (`cut`).
+with given as materialized (
     select trial.id, trial.metrics, trial.parameters
     from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
     where /*filter*/ true
     /*order*/
     limit /*limit*/ 1
-), looked as materialized (
-    select metrics, parameters from taken
-    union all
-    select trial.metrics, trial.parameters
+), taken as materialized (
+    select id, metrics, parameters
+    from (select *, row_number() over () as place, {bytes_so_far} from given) as counted
+    where place = 1 or bytes_so_far <= /*bytes*/ 1
+), newest as materialized (
+    select trial.id, trial.metrics, trial.parameters
     from (/*newest*/ select * from cerebros_model_trials) as trial
     join cerebros_model_runs run on run.id = trial.model_run_id
     where /*again*/ true and trial.id not in (select id from taken)
+), looked as materialized (
+    select metrics, parameters from taken
+    union all
+    select metrics, parameters from (select *, {bytes_so_far} from newest) as counted
+    where bytes_so_far <= /*bytes*/ 1
 ), each as (
     select 'metrics' as place, entry.key, entry.value from looked cross join lateral jsonb_each(metrics) as entry
     union all
     select 'parameters', entry.key, entry.value from looked cross join lateral jsonb_each(parameters) as entry
 )
 select place, key, count(*) as trials, count(distinct value) as values, (select count(*) from looked) as looked,
+       (select count(*) from taken) < (select count(*) from given) as cut,
        count(*) filter (where jsonb_typeof(value) = 'number') as numbers,
        count(*) filter (where jsonb_typeof(value) in ('object', 'array')) as nested
 from each
