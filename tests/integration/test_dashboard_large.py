@@ -113,3 +113,44 @@ def test_names_that_take_too_long_are_told_beside_the_rows(large: str, monkeypat
     page = read(get(large, "/runs/small"))
     assert "small-1" in page.text
     assert "took too long to tell: name columns in the address." in page.text
+
+
+@pytest.fixture
+def wordy(database_url: str) -> str:
+    """Trials with a text of 200 kB among their parameters, another one each."""
+    text = "(select string_agg(md5(trial_id || n), '') from generate_series(1, 6000) as n)"
+    trials = [
+        report(
+            "wordy", f"t{at}", at, metrics={"accuracy": at / 50}, parameters={"lr": at / 7}, spectral_norm=at % 2 > 0
+        )
+        for at in range(50)
+    ]
+    fill(
+        database_url,
+        trials,
+        f"update cerebros_model_trials set parameters = parameters || jsonb_build_object('note', {text}) "
+        "|| '{\"digits\": 1e100000}'",
+    )
+    return database_url
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/charts", "/charts.json", "/charts?x=note", "/charts.json?x=digits", "/compare", "/compare?parameter=note",
+     "/compare.json?parameter=note", "/compare.json?parameter=digits", "/trials", "/trials?columns=note",
+     "/runs/wordy"],
+)  # fmt: skip
+def test_what_is_made_of_very_long_values_is_not_long(wordy: str, path: str) -> None:
+    answer = get(wordy, path)
+    assert answer.status_code == 200, answer.text[:500]
+    assert len(answer.content) < 300_000
+
+
+def test_a_very_long_text_is_drawn_with_its_beginning_and_a_very_long_number_not_at_all(wordy: str) -> None:
+    sample = get(wordy, "/charts.json?x=note").json()
+    place = sample["axes"].index('parameters."note"')
+    notes = {one["parameters"][place] for one in sample["sample"]}
+    assert len(notes) == 50
+    assert {(len(note), note[-1]) for note in notes} == {(201, "…")}
+    sample = get(wordy, "/charts.json?x=digits").json()
+    assert {one["parameters"][0] for one in sample["sample"]} == {None}

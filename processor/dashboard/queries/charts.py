@@ -17,7 +17,7 @@ import msgspec
 
 from processor.dashboard.filters.fields import COLUMNS
 from processor.dashboard.filters.tree import Path
-from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_at, value_sql
+from processor.dashboard.queries.assembling import Assembly, Scope, fetch, number_at, text_sql, value_sql
 from processor.dashboard.queries.columns import SHARED, Packing, known_runs, read_columns
 from processor.dashboard.statistics import lines
 from processor.dashboard.statistics.lines import Mark, Trials, least
@@ -29,6 +29,13 @@ SAMPLE = 5000
 ERRORS = 12
 #: spans of time in which failures are counted
 SPANS = 24
+#: characters of a text that are drawn; what is cut ends with an ellipsis
+DRAWN = 200
+#: a value as a chart needs it; a number of so many digits is beyond a double, or next to none
+_SHORT = (
+    f"case when octet_length({{text}}) <= {4 * DRAWN} then {{value}} "
+    f"when jsonb_typeof({{value}}) <> 'number' then to_jsonb(left({{text}}, {DRAWN}) || '\u2026') end"
+)
 #: whence Postgres counts
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 #: how a trial ended (of 3), and its arm
@@ -190,4 +197,7 @@ async def _errors(pool: Pool, scope: Scope) -> list[Errors]:
 
 
 def _value(assembly: Assembly, path: Path) -> str:
-    return f"to_jsonb({COLUMNS[path.place].sql})" if path.place in COLUMNS else value_sql(assembly, path)
+    """A jsonb of no more than some hundred bytes: five thousand are read, and one may hold a megabyte."""
+    if path.place in COLUMNS:
+        return f"to_jsonb({COLUMNS[path.place].sql})"
+    return _SHORT.replace("{value}", value_sql(assembly, path)).replace("{text}", text_sql(assembly, path))

@@ -29,8 +29,6 @@ select run.run_id, trial.id::text as id, trial.trial_id, trial.status, trial.spe
        trial.mlflow_run_id, trial.artifact_uri, trial.candidate_id, trial.pulse_id, trial.error_message,
        trial.error_type, trial.stacktrace, trial.warnings, trial.schema_version, trial.revision, trial.inserted_at,
        trial.updated_at, link.state as mlflow_state, {spectral_norm_reported} as spectral_norm_reported
-from unnest($1::text[]::uuid[]) with ordinality as wanted (id, place)
-join cerebros_model_trials trial on trial.id = wanted.id
-join cerebros_model_runs run on run.id = trial.model_run_id
+from {wanted_trials}
 {newest_link}
-order by wanted.place
+order by trial.place

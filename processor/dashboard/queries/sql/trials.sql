@@ -5,6 +5,15 @@ left join lateral (
     where mlflow_links.run_id = run.run_id and mlflow_links.trial_id = trial.trial_id
     order by updated_at desc, server limit 1) link on true
 
+-- fragment: wanted_trials
+-- The trials $1 with their places, in order before anything of them is looked at: of rows that nobody fetches no text is made. OFFSET 0 keeps it so.
+(select run.run_id, trial.*, wanted.place
+ from unnest($1::text[]::uuid[]) with ordinality as wanted (id, place)
+ join cerebros_model_trials trial on trial.id = wanted.id
+ join cerebros_model_runs run on run.id = trial.model_run_id
+ order by wanted.place offset 0) as trial
+cross join lateral (select trial.run_id) as run
+
 -- name: trial_rows
 -- The trials $1 in this order, as a page shows them: without what may be large and stands on a trial's own page. Metrics and parameters as text, whose bytes are counted before it is read (`queries.portions`).
 select run.run_id, trial.id::text as id, trial.trial_id, trial.status, trial.spectral_norm,
@@ -13,11 +22,9 @@ select run.run_id, trial.id::text as id, trial.trial_id, trial.status, trial.spe
        trial.error_type, trial.revision, trial.schema_version, trial.inserted_at, trial.updated_at,
        {spectral_norm_reported} as spectral_norm_reported,
        link.state as mlflow_state, link.mlflow_run_id as mirrored_run_id, link.experiment_id as mlflow_experiment_id
-from unnest($1::text[]::uuid[]) with ordinality as wanted (id, place)
-join cerebros_model_trials trial on trial.id = wanted.id
-join cerebros_model_runs run on run.id = trial.model_run_id
+from {wanted_trials}
 {newest_link}
-order by wanted.place
+order by trial.place
 
 -- name: trial_by_name
 -- All of the trial $2 of the run $1.
