@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 def element(_name: str, *inside: Any, **attributes: Any) -> Markup:
     """`cls` is the class; a `_` in a name stands for a dash; floats are written short."""
     said = "".join(
-        f' {"class" if name == "cls" else name.replace("_", "-")}="{escape(_written(value))}"'
+        f' {"class" if name == "cls" else name.replace("_", "-")}="{_written(value)}"'
         for name, value in attributes.items()
         if value is not None
     )
@@ -25,7 +25,10 @@ def element(_name: str, *inside: Any, **attributes: Any) -> Markup:
 
 
 def _written(value: Any) -> str:
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    """Escaped; most attributes are coordinates, in which nothing has to be."""
+    if isinstance(value, float):
+        return f"{value:.2f}".rstrip("0").rstrip(".")
+    return str(value) if type(value) is int else escape(str(value))
 
 
 def picture(width: int, height: int, title: str, *inside: Any, cls: str = "chart") -> Markup:
