@@ -25,7 +25,10 @@ def list_parked(format_: Format = "table") -> None:
 
 @app.command("publish")
 def publish_parked() -> None:
-    """Have everything parked published, once its cause is mended; the relay puts it back into the outbox, in order."""
+    """Have everything parked published, once its cause is mended; the relay puts it back into the outbox, in order.
+
+    Where the cause was max.message.bytes of a topic, restart the relay first: it asks for that when it begins to lead.
+    """
     from processor.core.settings import DatabaseSettings
     from processor.store.outbox import Outbox
 

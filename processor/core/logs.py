@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from typing import Any
 
 import structlog
@@ -20,7 +21,7 @@ def configure_logs(settings: ProcessSettings, process: str) -> None:
     renderers: list[Any] = [structlog.processors.JSONRenderer()] if as_json else [_printable, console]
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
+            partial(_named, process),
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -30,10 +31,14 @@ def configure_logs(settings: ProcessSettings, process: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.bind_contextvars(process=process)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Printable("%(message)s"))
     logging.basicConfig(level=logging.ERROR, handlers=[handler])
+
+
+def _named(process: str, _logger: Any, _method: str, event: Any) -> Any:
+    """In every thread, which a variable of the context is not."""
+    return {"process": process, **event}
 
 
 class _Printable(logging.Formatter):

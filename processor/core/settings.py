@@ -491,7 +491,7 @@ class DashboardSettings(DatabaseSettings, TrackingSettings, HealthSettings):
         10_000, ge=100, le=600_000, description="a question of a page that takes Postgres longer is cut off: 503"
     )
     dashboard_database_connections: int = Field(
-        4, ge=1, le=64, description="questions of the dashboard to Postgres at the same time"
+        4, ge=1, le=64, description="questions of pages to Postgres at the same time; two connections are beside them"
     )
     dashboard_tokens_file: Path | None = Field(
         None, description="who may look: lines that `processor dashboard-token` makes; read again when it changes"

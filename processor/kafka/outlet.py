@@ -171,7 +171,8 @@ class Outlet:
             return f"the topic {self._topics[message.destination]} is gone"
         size, limit = self._size_of(message), self._limits[message.destination]
         if size > limit:
-            return f"{size} bytes, the topic {self._topics[message.destination]} takes {limit} (max.message.bytes)"
+            topic = self._topics[message.destination]
+            return f"{size} bytes, the topic {topic} took {limit} when this relay began (max.message.bytes)"
         return None
 
     def publish(self, messages: Sequence[Outgoing], packet_ids: Sequence[str]) -> None:

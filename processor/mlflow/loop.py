@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import structlog
 
 from processor.core import metrics
+from processor.core.causes import Causes
 from processor.core.checkpoints import reach
 from processor.core.errors import ProcessorError, TransientError
 from processor.core.messages import RawRecord, TopicPartition
@@ -61,6 +62,7 @@ class Loop:
         self.left_behind = False  # the worker hangs in a request, and the process ends without it
         self.changed = False
         self.in_outage = False
+        self._causes = Causes()
         self.last_poll = time.monotonic()
 
     @property
@@ -209,10 +211,11 @@ class Loop:
 
     def _note_outage(self, error: TransientError) -> None:
         metrics.LAST_ERROR.set_to_current_time()
-        if not self.in_outage:  # one line, not a thousand
-            self.in_outage = True
-            metrics.OUTAGES.labels("mlflow").inc()
-            metrics.OUTAGE.labels("mlflow").set(1)
-            log.warning("waiting_for_mlflow", cause=str(error))
-        else:
-            log.debug("still_waiting", cause=str(error))
+        if self.in_outage:  # one line a cause, not a thousand
+            self._causes.go_on(error)
+            return
+        self.in_outage = True
+        self._causes.begin("mlflow", error)
+        metrics.OUTAGES.labels("mlflow").inc()
+        metrics.OUTAGE.labels("mlflow").set(1)
+        log.warning("waiting_for_mlflow", cause=str(error))

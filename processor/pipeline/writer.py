@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 import structlog
 
 from processor.core import metrics
+from processor.core.causes import Causes
 from processor.core.checkpoints import reach
 from processor.core.errors import TransientError, Trouble
 from processor.core.messages import Batch, TopicPartition, Written
@@ -38,6 +39,7 @@ class Writer:
         self._began = 0.0
         self._around_locks = False
         self._outage = ""  # what is waited for
+        self._causes = Causes()
 
     def write(self, batch: Batch) -> Written | None:
         """Tries until all of it is written, or set aside for a locked run; None when the process ends before."""
@@ -89,9 +91,10 @@ class Writer:
     def _report_outage(self, error: TransientError) -> None:
         metrics.LAST_ERROR.set_to_current_time()
         outage = "database_refusals" if error.trouble is Trouble.REFUSALS else "database"
-        if self._outage == outage:  # one line, not a thousand
-            log.debug("still_waiting", cause=str(error))
+        if self._outage == outage:  # one line a cause, not a thousand
+            self._causes.go_on(error)
             return
+        self._causes.begin(outage, error)
         if self._outage:
             metrics.OUTAGE.labels(self._outage).dec()
         else:

@@ -32,6 +32,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from processor.core import metrics
+from processor.core.causes import Causes
 from processor.core.checkpoints import reach
 from processor.core.errors import SetupError, TransientError, Unpublishable
 from processor.core.messages import Event, Identity, Outgoing, Packet
@@ -74,6 +75,7 @@ class Relay:
         self.last_round = time.monotonic()
         self._backoff = Backoff()
         self._waiting_since: float | None = None
+        self._causes = Causes()
 
     def run(self) -> None:
         """Returns when stopped; raises `SetupError` when a person has to act."""
@@ -96,11 +98,14 @@ class Relay:
         """It lasts until a whole round has worked: who can take over may still not be able to publish."""
         self.last_round = time.monotonic()
         metrics.LAST_ERROR.set_to_current_time()
-        if self._waiting_since is None:  # one line, not a thousand
-            self._waiting_since = time.monotonic()
-            metrics.OUTAGES.labels("relay").inc()
-            metrics.OUTAGE.labels("relay").set(1)
-            log.warning("waiting", cause=str(error))
+        if self._waiting_since is not None:  # one line a cause, not a thousand
+            self._causes.go_on(error)
+            return
+        self._waiting_since = time.monotonic()
+        self._causes.begin("relay", error)
+        metrics.OUTAGES.labels("relay").inc()
+        metrics.OUTAGE.labels("relay").set(1)
+        log.warning("waiting", cause=str(error))
 
     def _note_round(self) -> None:
         """A round worked, whether there was something to publish or not."""

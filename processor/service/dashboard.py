@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextvars
+import asyncio
 import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +13,12 @@ import structlog
 from processor.core.errors import SetupError
 from processor.core.settings import PREFIX, DashboardSettings
 from processor.core.stopping import Stop, stop_on_signals
+from processor.dashboard.changes import ask_version
 from processor.dashboard.pages.app import METERS, Dashboard, make_app
 from processor.dashboard.pages.openapi import make_openapi
 from processor.dashboard.pages.views import Site
 from processor.dashboard.queries.pool import open_pool
+from processor.dashboard.reach import Reach
 from processor.service.health import Health, serve_health
 from processor.service.start import STUCK_SECONDS, StartWatch, spare_collections
 from processor.store.migrations import check_migrated
@@ -32,6 +34,8 @@ log = structlog.get_logger(__name__)
 #: whoever does not read on is cut off by `WRITE_SECONDS`
 TIMES = Times(head=10.0, idle=75.0, whole=6 * 3600.0)
 WRITE_SECONDS = 20.0
+#: connections beside those of the pages: who asks what has changed, and who asks whether Postgres is there
+ASIDE = 2
 
 
 class _Parts(NamedTuple):
@@ -61,7 +65,7 @@ def run_dashboard(settings: DashboardSettings, *, with_stdin: bool = False) -> N
         parts = _Parts(settings, guard, opened, stop, health, watch)
         spare_collections()
         try:
-            thread.submit(contextvars.copy_context().run, lambda: run(lambda: _serve(parts))).result()
+            thread.submit(run, lambda: _serve(parts)).result()
         finally:
             stop.set("the server has ended")
             opened.close()
@@ -98,12 +102,19 @@ async def _serve(parts: _Parts) -> None:
     settings, stop, health = parts.settings, parts.stop, parts.health
     timeout_ms = settings.dashboard_timeout_ms
     url = settings.dashboard_database.get_secret_value()
-    async with open_pool(url, timeout_ms=timeout_ms, most=settings.dashboard_database_connections) as pool:
-        site = Site(
-            pool, timeout_ms=timeout_ms, mlflow_url=settings.dashboard_mlflow_url or settings.mlflow_tracking_uri
-        )
+    async with (
+        open_pool(url, timeout_ms=timeout_ms, most=settings.dashboard_database_connections) as pool,
+        open_pool(url, timeout_ms=timeout_ms, most=ASIDE) as aside,
+    ):
+        mlflow_url = settings.dashboard_mlflow_url or settings.mlflow_tracking_uri
+        site = Site(pool, timeout_ms=timeout_ms, mlflow_url=mlflow_url, aside=aside)
+        reach = Reach(lambda: ask_version(aside), lambda: parts.watch.found)
+
+        def ready() -> bool:
+            return parts.watch.found and not reach.away
+
         openapi = make_openapi(with_tokens=settings.dashboard_tokens_file is not None)
-        dashboard = Dashboard(site, parts.guard, alive=health.alive, ready=lambda: parts.watch.found, openapi=openapi)
+        dashboard = Dashboard(site, parts.guard, alive=health.alive, ready=ready, openapi=openapi)
         connections = Connections(most_connections(settings.dashboard_max_connections), TIMES, METERS)
 
         def drain() -> None:
@@ -113,7 +124,11 @@ async def _serve(parts: _Parts) -> None:
         app = make_app(dashboard, write_s=WRITE_SECONDS)
         config = configure(app, connections, idle_s=TIMES.idle, drain_s=settings.dashboard_drain_ms / 1000)
         server = BoundedServer(config, connections, stop.is_set, drain)
-        health.watch(lambda: server.last_tick, lambda: parts.watch.found)
+        health.watch(lambda: server.last_tick, ready)
         host, port = parts.opened.getsockname()[:2]
         log.info("dashboard_started", address=f"http://{f'[{host}]' if ':' in host else host}:{port}/")
-        await server.serve(sockets=[parts.opened])
+        looking = asyncio.create_task(reach.watch())
+        try:
+            await server.serve(sockets=[parts.opened])
+        finally:
+            looking.cancel()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import socket
 import sys
 import time
@@ -147,7 +146,7 @@ def make_guard(settings: GatewaySettings) -> Guard:
 
 def _in_context(thread: ThreadPoolExecutor, work: Callable[[], Any]) -> Future[Any]:
     """With what every log line of this process says."""
-    return thread.submit(contextvars.copy_context().run, work)
+    return thread.submit(work)
 
 
 async def _serve(

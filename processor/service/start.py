@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import ctypes
 import gc
 import threading
@@ -74,8 +73,7 @@ def _run_beside(check: Callable[[], None], stop: Stop) -> bool:
         except BaseException as error:  # noqa: BLE001 - raised again, by who waits
             errors.append(error)
 
-    context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(work,), name="start-check", daemon=True)
+    thread = threading.Thread(target=work, name="start-check", daemon=True)
     thread.start()
     while thread.is_alive() and not stop.is_set():
         thread.join(LOOK_SECONDS)
@@ -105,8 +103,7 @@ class StartWatch:
         self.failure: ProcessorError | None = None
 
     def start(self) -> None:
-        context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(self._run,), name=self._name, daemon=True).start()
+        threading.Thread(target=self._run, name=self._name, daemon=True).start()
 
     def _run(self) -> None:
         try:

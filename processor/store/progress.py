@@ -6,7 +6,7 @@ written at once: a metric without a step may come a thousand times in one batch,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -29,9 +29,6 @@ class Last(NamedTuple):
 
     order: Order
     content: bytes
-
-
-Look = Callable[[asyncpg.Connection, Sequence[Key]], Awaitable[dict[Key, Last]]]
 
 
 class ProgressApplier:

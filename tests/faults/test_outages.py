@@ -173,6 +173,27 @@ def test_a_read_only_database_rejects_nothing(
     check_ledger(settings)
 
 
+def test_the_log_says_what_an_outage_goes_on_for(
+    settings: Settings, start: Start, servers: Servers, database_url: str
+) -> None:
+    """Sessions end, and the server is a read-only one then, as behind a failover that went wrong."""
+    name = database_url.rpartition("/")[2]
+    end = f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}' and pid <> pg_backend_pid()"
+    ingest, relay = start("ingest"), start("relay")
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(300, seed=26))
+    wait_settled(settings, 60)
+    execute(servers.database_url, f"alter database {name} set default_transaction_read_only = on", end)
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(300, seed=27))
+    ingest.wait_said("cause_changed")
+    assert "read-only" in ingest.said()
+    execute(servers.database_url, f"alter database {name} reset default_transaction_read_only", end)
+    wait_settled(settings, 60)
+    check_ledger(settings)
+    for process, what in ((ingest, "ingest"), (relay, "relay")):
+        lines = [json.loads(line) for line in process.said().splitlines() if line.startswith("{")]
+        assert {line["process"] for line in lines} == {what}
+
+
 def test_a_database_that_takes_no_connection_rejects_nothing(
     settings: Settings, start: Start, servers: Servers, database_url: str
 ) -> None:

@@ -100,7 +100,11 @@ def test_while_postgres_is_away_pages_say_so_and_afterwards_they_are_there_again
     proxy.refuse()
     proxy.cut()
     wait_until(lambda: status(f"{url}/") == 503, "the outage is told")
+    wait_until(lambda: status(f"{url}/ready") == 503, "also to who asks whether it is ready")
+    process.wait_said("waiting_for_database")
     proxy.restore()
+    wait_until(lambda: status(f"{url}/ready") == 200, "it is ready again")
+    process.wait_said("database_back")
     wait_until(lambda: status(f"{url}/trials") == 200, "it is there again by itself")
     assert process.stop() == 0
 

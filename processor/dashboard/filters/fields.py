@@ -40,7 +40,6 @@ COLUMNS: Mapping[str, Column] = {
     "updated_at": Column("time", "trial.updated_at"),
 }
 ALIASES: Mapping[str, str] = {"run": "run_id", "trial": "trial_id", "error": "error_message", "id": "trial_id"}
-MAPS = ("metrics", "parameters")
 #: what a search looks through
 SEARCHED = ("trial_id", "run_id", "mlflow_run_id", "candidate_id", "pulse_id", "artifact_uri", "error_message")
 STATUSES = ("succeeded", "failed", "skipped", "cancelled")

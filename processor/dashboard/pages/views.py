@@ -34,16 +34,25 @@ class Site:
     """What every page needs. To be made in the event loop."""
 
     def __init__(
-        self, pool: Pool, *, timeout_ms: int, mlflow_url: str | None = None, patience_s: float = PATIENCE_SECONDS
+        self,
+        pool: Pool,
+        *,
+        timeout_ms: int,
+        mlflow_url: str | None = None,
+        patience_s: float = PATIENCE_SECONDS,
+        aside: Pool | None = None,
     ) -> None:
-        """`timeout_ms`: the pool's, as it is told; `mlflow_url`: where browsers find MLflow, None for nowhere."""
+        """`timeout_ms`: the pool's, as it is told; `mlflow_url`: where browsers find MLflow, None for nowhere.
+
+        `aside` is asked whether anything has changed: it has a connection free when all of the pool's are busy.
+        """
         self.pool, self.timeout_ms, self.mlflow_url, self.patience_s = pool, timeout_ms, mlflow_url, patience_s
         self.comparisons: Shared[Comparison] = Shared()
         self.charts: Shared[Any] = Shared()
         self.counts: Shared[Any] = Shared()
         self.watched: Shared[Any] = Shared(HELD_SECONDS, HELD)
         self._indexed: Shared[Indexed] = Shared(INDEXED_SECONDS, 1)
-        self.changes = Changes(lambda: ask_version(pool))
+        self.changes = Changes(lambda: ask_version(aside or pool))
         self.comparing = asyncio.Semaphore(COMPARISONS)
         self.exports = 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,6 @@ SUCCEEDED, FAILED, OTHER = 0, 1, 2
 LACKING, BEYOND = -1, -2
 #: values of a parameter that are told apart as arms, the most frequent ones
 MOST_LEVELS = 50
-ENDINGS: Mapping[str, int] = {"succeeded": SUCCEEDED, "failed": FAILED}
 
 
 class Parameter(NamedTuple):

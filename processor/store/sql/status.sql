@@ -5,8 +5,10 @@ select (select count(*) from cerebros_model_runs) as runs, (select coalesce(sum(
             union all
             select trials from cerebros_count_changes where model_run_id is not null) as counted) as rows,
        (select count(*) from cerebros_trial_progress) as trials_with_progress,
-       (select greatest(reltuples, 0)::bigint from pg_class
-        where oid = 'cerebros_trial_metrics'::regclass) as metrics_about
+       -- a table that was never analysed has -1: then they are few, and counted up to a bound
+       (select case when reltuples >= 0 then reltuples::bigint
+                    else (select count(*) from (select from cerebros_trial_metrics limit 100000) as few) end
+        from pg_class where oid = 'cerebros_trial_metrics'::regclass) as metrics_about
 
 -- name: status_runs
 -- Runs by state.
