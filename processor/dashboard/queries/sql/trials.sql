@@ -17,11 +17,12 @@ cross join lateral (select trial.run_id) as run
 -- name: trial_rows
 -- The trials $1 in this order, as a page shows them: without what may be large and stands on a trial's own page. Metrics and parameters as text, whose bytes are counted before it is read (`queries.portions`).
 select run.run_id, trial.id::text as id, trial.trial_id, trial.status, trial.spectral_norm,
-       trial.metrics::text as metrics, trial.parameters::text as parameters, trial.duration_ms, trial.rank, trial.mlflow_run_id, trial.artifact_uri, trial.candidate_id,
-       trial.pulse_id, cardinality(trial.warnings) as warnings, left(trial.error_message, 200) as error_message,
-       trial.error_type, trial.revision, trial.schema_version, trial.inserted_at, trial.updated_at,
-       {spectral_norm_reported} as spectral_norm_reported,
-       link.state as mlflow_state, link.mlflow_run_id as mirrored_run_id, link.experiment_id as mlflow_experiment_id
+       trial.metrics::text as metrics, trial.parameters::text as parameters, trial.duration_ms, trial.rank,
+       trial.mlflow_run_id, trial.artifact_uri, trial.candidate_id, trial.pulse_id,
+       cardinality(trial.warnings) as warnings, left(trial.error_message, 200) as error_message, trial.error_type,
+       trial.revision, trial.schema_version, trial.inserted_at, trial.updated_at,
+       {spectral_norm_reported} as spectral_norm_reported, link.state as mlflow_state,
+       link.mlflow_run_id as mirrored_run_id, link.experiment_id as mlflow_experiment_id
 from {wanted_trials}
 {newest_link}
 order by trial.place
