@@ -29,7 +29,8 @@ from processor.dashboard.statistics.results import Budget, Comparison, Contrast,
 WIDTH = 800
 #: characters of a run's, an arm's or a parameter's name in a picture
 NAME = 26
-NAME = 210
+#: pixels that such names have beside a picture's plot
+LEFT = 210
 FIGURES = 240
 ROW = 24
 #: rows of a forest that are drawn; the table below it has all that are handed on
@@ -108,7 +109,7 @@ def forest(per_run: PerRun, other: str, reference: str) -> Markup:
     if per_run.pooled is not None:
         shift = per_run.pooled.shift
         bounds += [end for end in (shift.estimate, shift.low, shift.high) if end is not None]
-    x = Scale(*spread(bounds, around=0.0), NAME, WIDTH - FIGURES)
+    x = Scale(*spread(bounds, around=0.0), LEFT, WIDTH - FIGURES)
     top, height = 24.0, 24 + ROW * (len(rows) + (per_run.pooled is not None)) + 28
     parts = [
         element("text", "run (values in each arm)", x=0, y=14),
@@ -199,7 +200,7 @@ def love(one: Contrast) -> Markup:
     """How differently each other parameter is spread in the arms."""
     rows = one.balance[:DRAWN]
     known = [row.difference for row in rows if row.difference is not None]
-    x = Scale(0.0, max([0.5, *known]) * 1.05, NAME, WIDTH - 60)
+    x = Scale(0.0, max([0.5, *known]) * 1.05, LEFT, WIDTH - 60)
     height = 10 + ROW * len(rows) + 30
     parts = [axis_x(x, height - 26, 4, [(end, number(end)) for end in ticks(x.low, x.high)])]
     parts.append(element("line", x1=x(0.1), x2=x(0.1), y1=4, y2=height - 26, cls="zero"))

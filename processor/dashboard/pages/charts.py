@@ -42,6 +42,8 @@ from processor.dashboard.statistics.results import Direction
 
 #: axes of the parallel coordinates beside the metric
 MOST_AXES = 7
+#: rows of an arm in the table of the best so far
+TABLE = 200
 #: the arrays of the page's JSON
 CHARTS = ("best_so_far", "spread", "failures", "errors", "sample")
 OWN = ("by", "x")
@@ -97,6 +99,7 @@ async def show_charts(site: Site, question: Question) -> View:
     charts = await _charts(site, reading, metric, axes)
     found, bounds = spreads(charts.sample)
     context |= {"charts": charts, "sample_of": SAMPLE, "errors_of": ERRORS, "shares": SHARES, "spreads": found}
+    context |= _climb(charts.best)
     context |= _pictures(charts, context["by"], metric, found, bounds)
     document = {
         "metric": metric,
@@ -192,6 +195,13 @@ async def _charts(site: Site, reading: Reading, metric: str, axes: tuple[Path, .
 def _direction(metric: str, reading: Reading) -> Direction:
     better = reading.asked.better
     return guess_direction(metric) if better is None else Direction(better, "chosen")
+
+
+def _climb(best: Sequence[Best]) -> dict[str, Any]:
+    """The rows of the table: of each arm its last ones, and how many are left out."""
+    known = [one for one in best if one.best is not None]
+    shown = [row for arm in (False, True) for row in [one for one in known if one.arm is arm][-TABLE:]]
+    return {"climb": shown, "climb_left": len(known) - len(shown)}
 
 
 def _pictures(charts: Charts, by: Any, metric: str, found: Sequence[Spread], bounds: Bounds | None) -> dict[str, Any]:

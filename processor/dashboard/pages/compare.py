@@ -96,8 +96,10 @@ async def _compare(site: Site, asked: Asked, keys: Sequence[Key]) -> Comparison:
 
 
 def usual_metric(keys: Sequence[Key]) -> str:
-    """The metric that most trials have, one whose direction its name tells before one of which it does not."""
+    """The metric that most trials have, or one of at least half as many whose direction its name tells."""
     numeric = [key for key in keys if key.place == "metrics" and key.numbers]
+    most = max((key.numbers for key in numeric), default=0)
+    numeric = [key for key in numeric if 2 * key.numbers >= most]
     numeric.sort(key=lambda key: guess_direction(key.key).better == "unknown")
     return write_path(numeric[0].path) if numeric else ""
 

@@ -11,6 +11,8 @@ from processor.dashboard.statistics.sample import Booleans, Floats, Integers, Pa
 
 #: the usual mark for a difference of standardised means that deserves a look (Austin, Statistics in Medicine 28, 2009)
 MARKED = 0.1
+#: of a mean: what is 0.1 in every trial that has it has means that differ in their last digit
+_ROUNDING = 1e-12
 
 
 def balance(parameters: list[Parameter], reference: Booleans, other: Booleans) -> tuple[Imbalance, ...]:
@@ -74,7 +76,7 @@ def _of_levels(reference: Integers, other: Integers) -> float | None:
 def _standardised(means: list[float], variances: list[float]) -> float | None:
     """|difference of means| in units of the spread within the arms; 0 where an arm holds none at all."""
     apart = abs(means[0] - means[1])
-    if not math.isfinite(apart) or not apart:
+    if not math.isfinite(apart) or apart <= _ROUNDING * max(map(abs, means)):
         return 0.0
     spread = math.sqrt(sum(variances) / 2)
     return apart / spread if spread else None

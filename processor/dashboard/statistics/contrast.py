@@ -194,6 +194,17 @@ def _warnings(found: Contrast, sides: Sides, alike: Sides, confidence: Confidenc
             "the sign changes: over all trials one arm has the larger values, among trials that are alike "
             f"({', '.join(found.stratified.by)}) the other has (Simpson's paradox)"
         )
+    elif adjusted is not None and _leaves_out(raw, 0.5) and _leaves_out(adjusted, 0.5) is False:
+        warnings.append(
+            f"the difference is not shown among trials that are alike ({', '.join(found.stratified.by)}): it may come "
+            "from what the arms differ in"
+        )
+    pooled = found.per_run.pooled
+    if pooled is not None and _leaves_out(raw, 0.5) and _leaves_out(pooled.shift, 0.0) is False:
+        warnings.append(
+            f"the difference is not shown over the {pooled.runs} runs together: trials of one run are alike, and that "
+            "there are many of them does not tell what another run would come to"
+        )
     matched = found.stratified.matched_reference + found.stratified.matched_other
     if not found.stratified.refused and matched < ENOUGH_MATCHED * sum(alike.sizes):
         warnings.append(
@@ -214,11 +225,16 @@ def _warnings(found: Contrast, sides: Sides, alike: Sides, confidence: Confidenc
     return warnings
 
 
+def _leaves_out(interval: Interval, none: float) -> bool | None:
+    """Whether it does not hold what would be no difference; None where there is no interval."""
+    if interval.low is None or interval.high is None:
+        return None
+    return not interval.low <= none <= interval.high
+
+
 def _turns(raw: Interval, adjusted: Interval) -> bool:
     """Whether the two are on different sides of 1/2, and one of them surely so."""
     if raw.estimate is None or adjusted.estimate is None:
         return False
     apart = (raw.estimate - 0.5) * (adjusted.estimate - 0.5) < 0
-    return apart and any(
-        one.low is not None and one.high is not None and not one.low <= 0.5 <= one.high for one in (raw, adjusted)
-    )
+    return apart and any(_leaves_out(one, 0.5) for one in (raw, adjusted))

@@ -29,7 +29,6 @@ _HIGHER = frozenset(
         "recall",
         "sensitivity",
         "specificity",
-        "score",
         "r2",
         "reward",
         "return",
@@ -123,14 +122,30 @@ _BETWEEN = frozenset(
         "train",
     }
 )
-_RATES = {("false", "positive"): "lower", ("false", "negative"): "lower", ("true", "positive"): "higher"}
+_PAIRS = {
+    ("false", "positive"): "lower",
+    ("false", "negative"): "lower",
+    ("true", "positive"): "higher",
+    ("explained", "variance"): "higher",
+    ("davies", "bouldin"): "lower",
+}
+#: what a name is about stands before these: `time_to_accuracy` is a time, `loss_per_token` a loss
+_BEFORE = frozenset({"to", "per"})
+#: of these it is not said which way is better: the spread of an accuracy, what a loss has come down by
+_UNSURE = frozenset({"std", "stddev", "drop", "reduction", "improvement"})
+
+
+UNKNOWN = Direction("unknown", "no word of the name says which values are better: choose one")
 
 
 def guess_direction(metric: str) -> Direction:
     """By the last word of the name that says anything: `val_loss` is a loss, `loss_accuracy` an accuracy."""
     words = [word for token in _TOKENS.findall(metric) for word in _words_of(token)]
     words = [*words, *(f"{word}{number}" for word, number in pairwise(words) if number.isdigit())]
-    for pair, better in _RATES.items():
+    words = words[: next((place for place, word in enumerate(words) if place and word in _BEFORE), len(words))]
+    if not _UNSURE.isdisjoint(words):
+        return UNKNOWN
+    for pair, better in _PAIRS.items():
         if pair in pairwise(words):
             return _told(better, " ".join(pair))
     for place, word in reversed(list(enumerate(words))):
@@ -138,7 +153,10 @@ def guess_direction(metric: str) -> Direction:
             negation = _negation(words[:place])
             higher = (word in _HIGHER) != bool(negation)
             return _told("higher" if higher else "lower", f"{negation} {word}".strip())
-    return Direction("unknown", "no word of the name says which values are better: choose one")
+    if "score" in words:  # an error or a Brier score is one, too: of a score as such nothing else is known
+        negation = _negation(words[: words.index("score")])
+        return _told("lower" if negation else "higher", f"{negation} score".strip())
+    return UNKNOWN
 
 
 def _words_of(token: str) -> list[str]:

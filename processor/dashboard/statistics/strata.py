@@ -22,6 +22,8 @@ from processor.dashboard.statistics.sample import Booleans, Floats, Integers, Pa
 PHASES, TRIALS_OF_A_PHASE = 5, 20
 #: coarsened exact matching: numbers fall into so many bins of equal size
 BINS = 5
+#: numbers of a parameter that is no measure but a choice, each a level of its own
+LEVELS = 10
 _NONE = Interval(None, None, None)
 
 
@@ -57,14 +59,28 @@ def _phases(run: Integers, order: Floats) -> Integers:
 
 
 def _coarse(parameter: Parameter) -> Integers:
-    """The level of a categorical parameter, the bin of a numeric one; 0 where it is missing."""
+    """The level of a categorical parameter, or of a numeric one with few, else its bin; 0 where it is missing.
+
+    By quantiles alone the two least of few levels would be one where less than a fifth of the trials have the least.
+    """
     if parameter.numbers is None:
         return np.asarray(parameter.levels, dtype=np.int64) + 1
     finite = np.isfinite(parameter.numbers)
     if not finite.any():
         return np.zeros(len(finite), dtype=np.int64)
-    edges = np.unique(np.quantile(parameter.numbers[finite], np.linspace(0, 1, BINS + 1)[1:-1]))
+    values = parameter.numbers[finite]
+    edges = _few_levels(values)
+    if edges is None:
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, BINS + 1)[1:-1]))
     return np.where(finite, np.searchsorted(edges, parameter.numbers, "left") + 1, 0)
+
+
+def _few_levels(values: Floats) -> Floats | None:
+    """The different ones, where there are at most `LEVELS`; most others are known by their first ones already."""
+    if len(np.unique(values[:1000])) > LEVELS:
+        return None
+    levels = np.unique(values)
+    return levels if len(levels) <= LEVELS else None
 
 
 def _combined(parts: list[Integers]) -> Integers:
