@@ -16,6 +16,14 @@ def lag(settings: Settings) -> int:
     return behind(GroupOffsets(settings, settings.raw_topic).bounds())
 
 
+def has_read_all(settings: Settings) -> bool:
+    """Also while servers come back."""
+    try:
+        return lag(settings) == 0
+    except ProcessorError:
+        return False
+
+
 def behind(bounds: Mapping[int, Bounds]) -> int:
     """Not 0 either where a group stands beyond the end."""
     return sum(one.latest - (one.earliest if one.current is None else one.current) for one in bounds.values())
