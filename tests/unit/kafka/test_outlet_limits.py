@@ -68,10 +68,12 @@ def test_a_message_is_measured_with_its_key_and_its_headers_and_what_it_costs_be
     assert size_of(None, None, (("x" * 20, b"x" * 30),)) >= empty + 50
 
 
-def test_a_refusal_says_the_size_and_what_the_topic_takes() -> None:
+def test_a_refusal_says_the_size_and_what_the_topic_took() -> None:
     why = make(Broker(), letters=1000).outlet.refuses(letter(1, b"x" * 5000))
     assert why is not None
-    assert re.fullmatch(r"5\d\d\d bytes, the topic the.letters takes 1000 \(max.message.bytes\)", why)
+    assert re.fullmatch(
+        r"5\d\d\d bytes, the topic the.letters took 1000 when this relay began \(max.message.bytes\)", why
+    )
 
 
 def test_each_topic_has_a_limit_of_its_own() -> None:
