@@ -26,6 +26,8 @@ def session_settings(application: str, timeout_ms: int) -> dict[str, str]:
         # a batch is judged in memory, and its statements are planned once
         "work_mem": "64MB",
         "jit": "off",
+        # a role may have it off, and a backslash in a text of ours is one
+        "standard_conforming_strings": "on",
     }
 
 

@@ -36,6 +36,7 @@ def recount(store: Session) -> tuple[int, int]:
     """Adds to the counts what they miss, while others write; how many counts by run and by time were not right."""
 
     async def work(connection: asyncpg.Connection) -> tuple[int, int]:
+        await connection.execute(load_queries()["recount_alone"], timeout=PATIENCE_SECONDS)
         of_runs, of_time = [
             int((await connection.execute(load_queries()[name], timeout=PATIENCE_SECONDS)).split()[-1])
             for name in ("recount_runs", "recount_times")

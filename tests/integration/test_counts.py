@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import asyncpg
@@ -207,6 +209,26 @@ def test_a_database_of_an_earlier_version_keeps_its_counts_and_its_dead_letters(
         again = TrialStore(store, EventWriter()).write(Batch([], [Rejection(one, -1, Reason.NOT_JSON, "no")], {}))
         assert again.dead_letters == 0
     assert wrong(empty_database_url) == []
+
+
+def test_two_that_count_anew_at_once_count_each_trial_once(counted: str) -> None:
+    async def work(connection: asyncpg.Connection) -> None:
+        await connection.execute("set session_replication_role = replica")
+        await connection.execute(INSERT, made(random.Random(6), 3000, 2 * 10**6))
+
+    alone(counted, work)
+    ready = threading.Barrier(2)
+
+    def again() -> tuple[int, int]:
+        with Session(counted) as store:
+            store.answers()
+            ready.wait()
+            return recount(store)
+
+    with ThreadPoolExecutor(2) as threads:
+        done = [one.result() for one in [threads.submit(again) for _ in range(2)]]
+    assert sorted(done)[0] == (0, 0)
+    assert wrong(counted) == []
 
 
 def test_counting_anew_while_others_write_counts_each_trial_once(counted: str) -> None:

@@ -15,6 +15,10 @@ union all
  order by missed.at
  limit $1)
 
+-- name: recount_alone
+-- One recount at a time: two that see the same is missing would add it twice. Ingest folds meanwhile, by another lock. By itself, so that what comes next sees what the one before has added.
+select set_config('lock_timeout', '0', true), pg_advisory_xact_lock('cerebros_run_counts'::regclass::integer, 1)
+
 -- name: recount_runs
 -- Adds what the counts by run miss.
 insert into cerebros_count_changes (model_run_id, at, status, spectral_norm, defaulted, trials, duration_ms)
