@@ -6,14 +6,12 @@ Over a connection of its own: that all others are busy is no outage.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 import structlog
 
-from processor.core import metrics
-from processor.core.causes import Causes
 from processor.core.errors import FatalError, TransientError
+from processor.core.outages import Outage
 from processor.dashboard.changes import AWAY_SECONDS
 
 log = structlog.get_logger(__name__)
@@ -30,12 +28,11 @@ class Reach:
     ) -> None:
         """Until `begun`, start checks tell what they wait for."""
         self._ask, self._begun, self._every_s = ask, begun, every_s
-        self._causes = Causes()
-        self._since: float | None = None
+        self._outage = Outage("database")
 
     @property
     def away(self) -> bool:
-        return self._since is not None
+        return self._outage.lasts
 
     async def watch(self) -> None:
         """Until it is cancelled."""
@@ -56,17 +53,7 @@ class Reach:
 
     def _note(self, cause: str | None) -> None:
         if cause is None:
-            if self._since is not None:
-                log.info("database_back", after_s=round(time.monotonic() - self._since, 1))
-                metrics.OUTAGE.labels("database").set(0)
-                self._since = None
-            return
-        metrics.LAST_ERROR.set_to_current_time()
-        if self._since is not None:
-            self._causes.go_on(cause)
-            return
-        self._since = time.monotonic()
-        self._causes.begin("database", cause)
-        metrics.OUTAGES.labels("database").inc()
-        metrics.OUTAGE.labels("database").set(1)
-        log.warning("waiting_for_database", cause=cause)
+            if (after_s := self._outage.end()) is not None:
+                log.info("database_back", after_s=after_s)
+        elif self._outage.note(cause):
+            log.warning("waiting_for_database", cause=cause)

@@ -9,10 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import structlog
 
 from processor.core import metrics
-from processor.core.causes import Causes
 from processor.core.checkpoints import reach
 from processor.core.errors import ProcessorError, TransientError
 from processor.core.messages import RawRecord, TopicPartition
+from processor.core.outages import Outage
 from processor.core.stopping import Stop
 from processor.core.times import Backoff
 from processor.mlflow.content import Happening
@@ -61,9 +61,12 @@ class Loop:
         self._given_up = False
         self.left_behind = False  # the worker hangs in a request, and the process ends without it
         self.changed = False
-        self.in_outage = False
-        self._causes = Causes()
+        self._outage = Outage("mlflow")
         self.last_poll = time.monotonic()
+
+    @property
+    def in_outage(self) -> bool:
+        return self._outage.lasts
 
     @property
     def going(self) -> bool:
@@ -175,9 +178,7 @@ class Loop:
                 self._note_outage(error)
                 self._pause(max(backoff.next_s(), error.after_s if isinstance(error, Busy) else 0.0))
                 continue
-            if self.in_outage:
-                self.in_outage = False
-                metrics.OUTAGE.labels("mlflow").set(0)
+            if self._outage.end() is not None:
                 log.info("mlflow_back", after_s=round(time.monotonic() - since, 1))
             return True
         return False
@@ -210,12 +211,5 @@ class Loop:
             self._given_up = True
 
     def _note_outage(self, error: TransientError) -> None:
-        metrics.LAST_ERROR.set_to_current_time()
-        if self.in_outage:  # one line a cause, not a thousand
-            self._causes.go_on(error)
-            return
-        self.in_outage = True
-        self._causes.begin("mlflow", error)
-        metrics.OUTAGES.labels("mlflow").inc()
-        metrics.OUTAGE.labels("mlflow").set(1)
-        log.warning("waiting_for_mlflow", cause=str(error))
+        if self._outage.note(error):
+            log.warning("waiting_for_mlflow", cause=str(error))

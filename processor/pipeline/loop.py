@@ -15,10 +15,10 @@ from collections.abc import Callable, Collection, Sequence
 import structlog
 
 from processor.core import metrics
-from processor.core.causes import Causes
 from processor.core.checkpoints import reach
 from processor.core.errors import TransientError
 from processor.core.messages import Batch, Outcome, RawRecord, TopicPartition, Written
+from processor.core.outages import Outage
 from processor.core.stopping import Stop
 from processor.core.times import Backoff
 from processor.pipeline.aside import Aside
@@ -75,7 +75,7 @@ class Pipeline:
         self._paused: Collection[int] | None = frozenset()  # partitions that the source brings nothing of; None: of all
         self._read: Sequence[RawRecord] = ()  # and not yet decoded
         self._undecodable_until: float | None = None  # None: the schema registry is not missed
-        self._registry_causes = Causes()
+        self._registry_outage = Outage("schema_registry")
         self._registry_wait = Backoff(DECODE_RETRY_SECONDS, DECODE_RETRY_SECONDS)
         self.last_poll = time.monotonic()
 
@@ -203,22 +203,13 @@ class Pipeline:
 
     def _note_registry(self, error: TransientError | None) -> None:
         """Remembers whether the schema registry, which only decoding asks, is there; one line a cause."""
-        was_down = self._undecodable_until is not None
         if error is None:
             self._undecodable_until = None
-        else:
-            self._undecodable_until = time.monotonic() + self._registry_wait.next_s()
-            metrics.LAST_ERROR.set_to_current_time()
-        if was_down == (error is not None):
-            if error is not None:
-                self._registry_causes.go_on(error)
+            if self._registry_outage.end() is not None:
+                log.info("schema_registry_back")
             return
-        metrics.OUTAGE.labels("schema_registry").set(error is not None)
-        if error is None:
-            log.info("schema_registry_back")
-        else:
-            metrics.OUTAGES.labels("schema_registry").inc()
-            self._registry_causes.begin("schema_registry", error)
+        self._undecodable_until = time.monotonic() + self._registry_wait.next_s()
+        if self._registry_outage.note(error):
             log.warning("waiting_for_schema_registry", cause=str(error))
 
     def _commit(self, *, wait: bool) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Collection
 import structlog
 
 from processor.core import metrics
-from processor.core.causes import Causes
 from processor.core.checkpoints import reach
 from processor.core.errors import TransientError, Trouble
 from processor.core.messages import Batch, TopicPartition, Written
+from processor.core.outages import Causes
 from processor.core.parts import Halves
 from processor.core.times import Backoff
 from processor.pipeline.batch import without

@@ -32,10 +32,10 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from processor.core import metrics
-from processor.core.causes import Causes
 from processor.core.checkpoints import reach
 from processor.core.errors import SetupError, TransientError, Unpublishable
 from processor.core.messages import Event, Identity, Outgoing, Packet
+from processor.core.outages import Outage
 from processor.core.stopping import Stop
 from processor.core.times import Backoff
 from processor.relay.parking import known_refusals, may_go_without_value, refusal, without_value
@@ -74,8 +74,7 @@ class Relay:
         self._depth_at = self._ask_at = 0.0
         self.last_round = time.monotonic()
         self._backoff = Backoff()
-        self._waiting_since: float | None = None
-        self._causes = Causes()
+        self._outage = Outage("relay")
 
     def run(self) -> None:
         """Returns when stopped; raises `SetupError` when a person has to act."""
@@ -97,27 +96,18 @@ class Relay:
     def _note_outage(self, error: TransientError) -> None:
         """It lasts until a whole round has worked: who can take over may still not be able to publish."""
         self.last_round = time.monotonic()
-        metrics.LAST_ERROR.set_to_current_time()
-        if self._waiting_since is not None:  # one line a cause, not a thousand
-            self._causes.go_on(error)
-            return
-        self._waiting_since = time.monotonic()
-        self._causes.begin("relay", error)
-        metrics.OUTAGES.labels("relay").inc()
-        metrics.OUTAGE.labels("relay").set(1)
-        log.warning("waiting", cause=str(error))
+        if self._outage.note(error):
+            log.warning("waiting", cause=str(error))
 
     def _note_round(self) -> None:
         """A round worked, whether there was something to publish or not."""
         self._backoff.reset()
-        if self._waiting_since is not None:
-            log.info("publishing_again", after_s=round(time.monotonic() - self._waiting_since, 1))
-            metrics.OUTAGE.labels("relay").set(0)
-            self._waiting_since = None
+        if (after_s := self._outage.end()) is not None:
+            log.info("publishing_again", after_s=after_s)
 
     @property
     def in_outage(self) -> bool:
-        return self._waiting_since is not None
+        return self._outage.lasts
 
     def _lead(self) -> Outlet | None:
         """Waits for the lead, then settles what the predecessor left in doubt."""

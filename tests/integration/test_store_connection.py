@@ -10,6 +10,7 @@ import pytest
 
 from processor.core.errors import TransientError
 from processor.store.session import Session
+from tests.conftest import execute
 from tests.support.proxy import Proxy, through
 
 
@@ -54,6 +55,12 @@ def test_a_transaction_is_read_committed_whatever_the_database_asks_for(database
         store.run(ask_for_more)
     with Session(database_url, application="cerebros-isolation", timeout_ms=5000) as store:
         assert store.run(isolation) == "read committed"
+
+
+def test_a_backslash_in_a_text_is_one_whatever_the_database_asks_for(database_url: str) -> None:
+    execute(database_url, f"alter database {database_url.rpartition('/')[2]} set standard_conforming_strings = off")
+    with Session(database_url, application="cerebros-backslash", timeout_ms=5000) as store:
+        assert store.run(lambda connection: connection.fetchval(r"select '\x91'::bytea")) == b"\x91"
 
 
 def test_a_misuse_is_raised_as_what_it_is_once_a_new_connection_has_had_it_too(store: Session) -> None:

@@ -98,13 +98,12 @@ def value_of(path: Path, token: Token) -> Scalar:
 
 
 def _number(text: str, at: int) -> Decimal:
-    number: Decimal | None
     try:
         number = Decimal(text)
     except InvalidOperation:  # an exponent of more than 18 digits
-        number = None
+        number = _LARGEST
     # `abs` computes, and fails where an exponent is beyond what computing takes; a comparison does not
-    if number is None or (number and not _SMALLEST < number.copy_abs() < _LARGEST):
+    if number and not _SMALLEST < number.copy_abs() < _LARGEST:
         raise FilterError(f"a number is between 1e-400 and 1e400, not {text}", at)
     return number
 

@@ -139,8 +139,8 @@ def _object(name: str) -> Schema:
         "previous": cursor,
         "next": cursor,
         "cut": {"type": "boolean"},
+        "columns": {"type": "array", "items": _TEXT},
     }
-    listed["columns"] = {"type": "array", "items": _TEXT}
     there: dict[str, dict[str, Any]] = {
         "runs": {"runs": {"type": "array", "items": {"type": "object"}}, "next": cursor},
         "trials": listed,

@@ -208,7 +208,7 @@ async def _keys_of(pool: Pool, assembly: Assembly, scope: Scope, timeout_ms: int
     assembly.put("limit", assembly.given(LOOKED_AT, "integer"), "1")
     assembly.put("newest", _newest(assembly, (scope.runs or ())[:NEWEST_OF]), "select * from cerebros_model_trials")
     assembly.put("again", assembly.condition(scope), "true")
-    for _ in ("first", "newest"):
+    for _ in range(2):
         assembly.put("bytes", assembly.given(LOOKED_BYTES, "bigint"), "1")
     assembly.put("most", assembly.given(MOST_KEYS, "integer"), "1")
     return [Key(**row) for row in await fetch(pool, assembly.query(), timeout_ms, STREAMED)]

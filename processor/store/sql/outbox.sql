@@ -57,7 +57,7 @@ taken as (
 handed as (
     insert into outbox (seq, id, messages, payload) overriding system value
     select 1 - row_number() over (order by revision desc nulls last, id desc), gen_random_uuid(), 1,
-           decode('91', 'hex') || message
+           '\x91'::bytea || message
     from taken
     returning seq
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.testing import capture_logs
 
-from processor.core.causes import MOST, Causes
+from processor.core.outages import MOST, Causes
 
 
 def told(first: str, *causes: str) -> list[str]:
