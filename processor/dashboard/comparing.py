@@ -18,8 +18,8 @@ from processor.store.pool import Pool
 
 SPECTRAL_NORM = Path("spectral_norm")
 UNSEEN = (
-    "whether the arms are alike in {names} is not looked at: what is nested has no value to compare, and of the others "
-    "the most frequent are taken"
+    "whether the arms are alike in {names} is not looked at: lists and what is deeper have no value to compare, and "
+    "of the others the most frequent are taken"
 )
 LOOKED = "which other parameters vary is told by {trials} of these trials, the newest among them"
 #: names that a note says; of the rest, how many
@@ -78,12 +78,12 @@ def _others(keys: Sequence[Key], arm: Path) -> tuple[list[tuple[str, Path, bool]
     """
     varying = [
         key for key in keys
-        if key.place == "parameters" and key.varies and key.key not in (arm.place, *arm.keys[:1])
+        if key.place == "parameters" and key.varies and key.keys not in ((arm.place,), arm.keys)
     ]  # fmt: skip
-    found = [(key.key, key.path, 2 * key.numbers > key.trials) for key in varying if not key.nested]
+    found = [(key.name, key.path, 2 * key.numbers > key.trials) for key in varying if not key.nested]
     if arm.place != SPECTRAL_NORM.place:
         found = [(SPECTRAL_NORM.place, SPECTRAL_NORM, False), *found]
-    unseen = [key.key for key in varying if key.nested] + [name for name, _, _ in found[MOST_PARAMETERS:]]
+    unseen = [key.name for key in varying if key.nested] + [name for name, _, _ in found[MOST_PARAMETERS:]]
     return found[:MOST_PARAMETERS], unseen
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import random
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -315,3 +316,98 @@ def test_what_can_t_be_drawn_is_told(database_url: str, query: str) -> None:
 def test_the_page_of_a_run_shows_its_best_so_far(database_url: str) -> None:
     fill(database_url, reports(20))
     assert 'aria-label="Best accuracy so far, by trials of the arm"' in get(database_url, "/runs/run-0").text
+
+
+def searched(number: int, **more: Any) -> list[dict[str, Any]]:
+    """Trials with what varies inside of an object, and twenty parameters beside it."""
+    return [
+        report(
+            "run", f"t{at:02}", at, metrics={"accuracy": at / 100, "time": at},
+            parameters={
+                "optimizer": {"lr": 10 ** (at / 10 - 4), "name": ("adam", "sgd")[at % 2]},
+                **{f"p{place:02}": at + place for place in range(20)},
+            },
+            **more,
+        )
+        for at in range(number)
+    ]  # fmt: skip
+
+
+def test_what_varies_inside_of_an_object_has_axes_columns_and_a_balance(database_url: str) -> None:
+    given = [report("run", f"t{at}", at, parameters={"opt": {"lr": at}}, spectral_norm=at % 2 == 0) for at in range(9)]
+    fill(database_url, given)
+    page = read(get(database_url, "/charts"))
+    assert "over opt.lr" in page.text
+    assert "9 of 9 trials drawn" in page.text
+    assert "No parameter varies" not in page.text
+    assert 'parameters."opt"."lr"' in get(database_url, "/trials.json").json()["columns"]
+    assert "opt.lr" in read(get(database_url, "/compare")).text
+
+
+def test_axes_can_be_chosen_and_those_that_are_not_drawn_are_told(database_url: str) -> None:
+    fill(database_url, searched(30))
+    page = read(get(database_url, "/charts"))
+    assert "15 others that vary have no axis: those are drawn that most trials have, numbers before texts" in page.text
+    given = "/charts?columns=optimizer.name,optimizer.lr&x=p07"
+    page = read(get(database_url, given))
+    assert "20 others that vary have no axis. These" in page.text
+    assert "over p07" in page.text
+    document = get(database_url, given.replace("?", ".json?")).json()
+    assert document["axes"] == ['parameters."optimizer"."name"', 'parameters."optimizer"."lr"', 'parameters."p07"']
+    assert document["sample"][3]["parameters"][0] == "sgd"
+    tables = [href for _, href in page.links if href.startswith("/trials?columns")]
+    assert [len(get(database_url, href.replace("?", ".json?")).json()["columns"]) for href in tables] == [2, 3]
+    for wrong in ("columns=" + ",".join(f"p{at:02}" for at in range(13)), "columns=warnings", "x=status"):
+        assert get(database_url, f"/charts?{wrong}").status_code == 400
+
+
+def test_how_axes_are_drawn_stays_with_what_else_is_chosen(database_url: str) -> None:
+    fill(database_url, searched(30))
+    drawn = get(database_url, "/charts?x=optimizer.lr").text
+    linear = get(database_url, "/charts?x=optimizer.lr&x_scale=linear&metric_scale=log").text
+    title = "accuracy over optimizer.lr (by powers of ten)"
+    assert title in drawn
+    assert drawn.count('data-log="yes"') == 2  # the scatter's and the parallel coordinates'
+    assert '<option value="linear" selected>' in linear
+    assert "Not drawn, since they are far beyond the others, or not above 0: 1 with" in " ".join(linear.split())
+    assert get(database_url, "/charts?x_scale=odd").status_code == 400
+    page = read(get(database_url, "/charts?x_scale=linear&q=accuracy%20%3E%200.1"))
+    assert any("x_scale=linear" in href and "q=" not in href for _, href in page.links)
+
+
+def test_the_list_of_what_can_be_drawn_over_has_numbers_alone_each_once(database_url: str) -> None:
+    fill(database_url, searched(30))
+    page = get(database_url, "/charts?x=p03").text
+    options = re.findall(
+        r'<option value="([^"]*)"( selected)?>', page.partition('<select id="x"')[2].partition("</select>")[0]
+    )
+    names = [name.replace("&#34;", '"') for name, _ in options]
+    assert names.count('parameters."p03"') == 1
+    assert [name for name, chosen in zip(names, options, strict=True) if chosen[1]] == ['parameters."p03"']
+    assert 'parameters."optimizer"."name"' not in names
+    assert 'metrics."time"' in names
+    assert "duration_ms" in names
+
+
+def test_trials_that_all_failed_show_how(database_url: str) -> None:
+    """They have no metric: what one looks for then is when and of what they failed."""
+    failed = [
+        report("run", f"t{at}", at, metrics={}, status="failed", parameters={"lr": at})
+        for at in range(20)
+    ]  # fmt: skip
+    fill(
+        database_url, failed,
+        "update cerebros_model_trials set error_type = 'MemoryError', error_message = 'out of memory'",
+    )  # fmt: skip
+    page = read(get(database_url, "/charts"))
+    assert "None of these trials has a metric that is a number" in page.text
+    assert "Share of the trials that succeeded or failed" in page.text
+    assert "MemoryError 20 20" in page.text
+    assert "Best so far" not in page.text
+    document = get(database_url, "/charts.json").json()
+    assert (document["metric"], document["best_so_far"], len(document["failures"]) > 0) == (None, [], True)
+    assert document["errors"] == [{"error_type": "MemoryError", "trials": 20, "with_spectral_norm": 20}]
+    assert "failures" in get(database_url, "/charts.csv").text
+    assert "out of memory" in read(get(database_url, "/trials")).text
+    fill(database_url, [report("run", f"s{at}", at) for at in range(30)])
+    assert "out of memory" not in read(get(database_url, "/trials")).text

@@ -307,7 +307,7 @@ def test_another_parameter_is_compared_with_a_look_at_spectral_norm(database_url
 
 def test_parameters_that_are_not_looked_at_are_named(database_url: str) -> None:
     wide = [f"p{number:02}" for number in range(14)]
-    fill(database_url, [made(place, opt={"lr": place}, **dict.fromkeys(wide, place)) for place in range(30)])
+    fill(database_url, [made(place, opt=[place], **dict.fromkeys(wide, place)) for place in range(30)])
     found = balance_of(database_url)
     assert len(found) == 12 + 1
     assert any("opt, p12, p13 is not looked at" in note for note in found["notes"])

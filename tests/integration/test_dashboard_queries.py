@@ -9,7 +9,7 @@ import pytest
 
 from processor.core.errors import TransientError
 from processor.dashboard.filters.parser import parse
-from processor.dashboard.filters.tree import MAX_LENGTH
+from processor.dashboard.filters.tree import MAX_LENGTH, Path
 from processor.dashboard.queries import trials as trials_queries
 from processor.dashboard.queries.assembling import Scope, fetch
 from processor.dashboard.queries.letters import letter_page
@@ -138,10 +138,45 @@ def test_without_a_filter_a_count_is_known_and_looks_at_no_trial(filled: str) ->
 
 
 def test_columns_that_vary_are_told_from_those_that_don_t(filled: str) -> None:
-    keys = {key.key: key for key in ask(filled, lambda pool: trial_keys(pool, Scope()))}
-    assert sorted(keys) == ["accuracy", "lr", "optimizer", "same", "score"]
+    keys = {key.name: key for key in ask(filled, lambda pool: trial_keys(pool, Scope()))}
+    assert sorted(keys) == ["accuracy", "lr", "optimizer", "same", "score", "score.a"]
     assert [name for name, key in keys.items() if not key.varies] == ["same"]
     assert keys["optimizer"].values == 2
+
+
+def test_what_stands_in_objects_is_told_by_its_path(database_url: str) -> None:
+    """To three names; lists, empty objects and what is deeper or behind a long name are nested."""
+    fill(
+        database_url,
+        [
+            report(
+                "r", f"t{place}", place,
+                metrics={"eval": {"loss": place / 7}, "accuracy": 0.5},
+                parameters={
+                    "optimizer": {"name": ("adam", "sgd")[place % 2], "lr": place, "schedule": {"kind": "step"}},
+                    "a": {"b": {"c": {"d": place}}}, "layers": [place], "none": {}, "x" * 61: {"lr": place},
+                    **({"either": {"lr": 1}} if place % 2 else {"either": "adam"}),
+                },
+            )
+            for place in range(4)
+        ],
+    )  # fmt: skip
+    keys = {key.path: key for key in ask(database_url, lambda pool: trial_keys(pool, Scope()))}
+    told = {(path.place, *path.keys): (key.trials, key.values, key.numbers, key.nested) for path, key in keys.items()}
+    assert told == {
+        ("metrics", "accuracy"): (4, 1, 4, 0),
+        ("metrics", "eval", "loss"): (4, 4, 4, 0),
+        ("parameters", "optimizer", "name"): (4, 2, 0, 0),
+        ("parameters", "optimizer", "lr"): (4, 4, 4, 0),
+        ("parameters", "optimizer", "schedule", "kind"): (4, 1, 0, 0),
+        ("parameters", "a", "b", "c"): (4, 4, 0, 4),
+        ("parameters", "layers"): (4, 4, 0, 4),
+        ("parameters", "none"): (4, 1, 0, 4),
+        ("parameters", "x" * 61): (4, 4, 0, 4),
+        ("parameters", "either"): (2, 1, 0, 0),
+        ("parameters", "either", "lr"): (2, 1, 2, 0),
+    }
+    assert keys[Path("parameters", ("optimizer", "lr"))].name == "optimizer.lr"
 
 
 @pytest.mark.parametrize("scope", [Scope(), Scope("r0"), Scope(None, parse("run_id in (r0, r1)"))], ids=str)
@@ -152,7 +187,7 @@ def test_what_a_search_varies_only_later_varies(database_url: str, scope: Scope)
         for place in range(2500)
     ]
     fill(database_url, reports)
-    keys = {key.key: key for key in ask(database_url, lambda pool: trial_keys(pool, scope))}
+    keys = {key.name: key for key in ask(database_url, lambda pool: trial_keys(pool, scope))}
     assert keys["lr"].varies
     assert keys["lr"].looked <= 1500
     few = scope._replace(filter=parse("run_id = r0 trial_id contains t000"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
@@ -13,16 +13,33 @@ from processor.core.text import printable
 from processor.dashboard.pages.drawing import Scale, element, spread, ticks
 from processor.dashboard.pages.rendering import middle, number
 
-#: positive values that span more than so many times their least are drawn by powers of ten
+Power = Literal["linear", "log"]
+#: positive values that span more than so many times their least are drawn by powers of ten where nobody says otherwise
 WIDE = 1000
-#: how a time is written on an axis that spans so many seconds; a form tells times apart that are a quarter of it apart
-TIMES = ((3e7, "%d %b %Y"), (4 * 86_400.0, "%d %b"), (3600.0, "%d %b %H:%M"), (5.0, "%H:%M:%S"), (0.0, "%H:%M:%S.%f"))
+#: those of a parameter where they span so many times, and half of them are below a `LOW`th of the greatest: as where
+#: two decades are searched by powers of ten, and not where a range from 0 on is searched evenly
+SEARCHED, LOW = 30, 5
+#: seconds between the times of an axis, and how those are written; beyond them whole years
+STEPS = (
+    *((step, "%H:%M:%S.%f") for step in (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)),
+    *((step, "%H:%M:%S") for step in (1, 2, 5, 10, 15, 30)),
+    *((60 * step, "%H:%M") for step in (1, 2, 5, 10, 15, 30)),
+    *((3600 * step, "%H:%M") for step in (1, 2, 3, 6, 12)),
+    *((86_400 * step, "%d %b") for step in (1, 2, 4, 7, 14, 30, 60, 120, 180)),
+)
+YEAR = 31_557_600.0
+#: in a picture's title
+LOG = " (by powers of ten)"
 ARMS = ((True, "with", "with spectral norm"), (False, "without", "without"))
 
 
 class Axis(NamedTuple):
     scale: Scale
     log: bool = False
+
+    def has(self, value: float) -> bool:
+        """Whether the value has a place."""
+        return value > 0 or not self.log
 
     def __call__(self, value: float) -> float:
         return self.scale(math.log10(value) if self.log else value)
@@ -33,32 +50,68 @@ class Axis(NamedTuple):
             return [(one, number(one)) for one in ticks(self.scale.low, self.scale.high, most)]
         # beyond these a double is none, or has lost its digits
         first, last = max(-307, math.ceil(self.scale.low)), min(307, math.floor(self.scale.high))
+        if last - first < 2:  # two marks at the most: those between them are told too
+            found = [(math.log10(step * 10.0**power), step * 10.0**power)
+                     for power in range(first - 1, last + 1) for step in (1, 2, 5)]  # fmt: skip
+            within = [
+                (at, number(float(f"{value:.1g}"))) for at, value in found if self.scale.low <= at <= self.scale.high
+            ]
+            return within[:: max(1, math.ceil(len(within) / (most + 2)))]
         step = max(1, math.ceil((last - first) / most))
         return [(float(power), number(10.0**power)) for power in range(first, last + 1, step)]
 
 
-def moments(scale: Scale, parts: Sequence[float]) -> list[tuple[float, str]]:
-    """Times at these parts of a scale of seconds since 1970 (0: its low end), with their words, which are different."""
+def moments(scale: Scale, most: int = 5) -> list[tuple[float, str]]:
+    """Round times in UTC on a scale of seconds since 1970, `most` or a few less, with their words, all different.
+
+    The first of a day says which day it is, the first day of a year which year. A scale of a moment has that one.
+    """
     span = scale.high - scale.low
-    form = next(form for least, form in TIMES if span > least or not least)
-    found: dict[str, float] = {}
-    for part in parts:
-        at = scale.low + span * part
-        words = datetime.fromtimestamp(at, UTC).strftime(form)
-        found.setdefault(words[:-3] if form.endswith("%f") else words, at)  # to the millisecond
-    return [(at, words) for words, at in found.items()]
+    step, form = next((one for one in STEPS if span / one[0] <= most), (0.0, "%b %Y"))
+    step = step or YEAR / 2 * math.ceil(2 * span / most / YEAR)
+    around = "%d %b " if "%H" in form else ""
+    found: list[tuple[float, str]] = []
+    before = ""
+    for place in range(math.ceil(scale.low / step), math.floor(scale.high / step) + 1):
+        at = place * step
+        now = _written(at, around or "%Y")
+        words = _written(at, form)
+        if now != before and form != "%b %Y":
+            words = now + words if around else f"{words} {now}"
+        before = now
+        found.append((at, words))
+    return found or [(scale.low, _written(scale.low, "%d %b %H:%M:%S.%f"))]
 
 
-def is_wide(low: float, high: float) -> bool:
+def _written(at: float, form: str) -> str:
+    """To the millisecond at the most."""
+    words = datetime.fromtimestamp(round(at, 3), UTC).strftime(form)
+    return words[:-3] if form.endswith("%f") else words
+
+
+def is_wide(low: float, high: float, wide: float = WIDE) -> bool:
     """Whether values from `low` to `high` are drawn by powers of ten."""
-    return low > 0 and high / WIDE > low
+    return low > 0 and high / wide > low
 
 
-def axis_of(values: Iterable[float], first: float, last: float) -> Axis:
-    """From pixel `first` to `last`, with some room around the values, which are finite."""
+def _is_searched(found: Sequence[float]) -> bool:
+    ordered = sorted(found)
+    return is_wide(ordered[0], ordered[-1], SEARCHED) and ordered[-1] / LOW > quantile(ordered, 0.5)
+
+
+def axis_of(
+    values: Iterable[float], first: float, last: float, power: Power | None = None, *, searched: bool = False
+) -> Axis:
+    """From pixel `first` to `last`, with some room around the values, which are finite; by powers of ten where `power`
+    says so and there are any above 0, or where it says nothing and they are spread so; `searched` are a parameter's.
+
+    What is not above 0 has no place by powers of ten (`has`).
+    """
     found = list(values)
-    if found and is_wide(min(found), max(found)):
-        return Axis(Scale(*spread(map(math.log10, found)), first, last), log=True)
+    above = [one for one in found if one > 0]
+    spread_so = _is_searched if searched else lambda some: is_wide(min(some), max(some))
+    if above and (power == "log" or (power is None and spread_so(found))):
+        return Axis(Scale(*spread(map(math.log10, above)), first, last), log=True)
     return Axis(Scale(*spread(found), first, last))
 
 
@@ -70,6 +123,12 @@ def name(text: str, limit: int = 40) -> str:
 def counted(number: int, word: str) -> str:
     """`1 trial`, `2,000 trials`."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def ordinal(number: int) -> str:
+    """`2nd`, `3rd`, `11th`."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number:,}{ending}"
 
 
 def key(width: float, y: float) -> Markup:

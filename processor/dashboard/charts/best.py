@@ -7,7 +7,7 @@ from typing import Literal
 
 from markupsafe import Markup
 
-from processor.dashboard.charts.axes import ARMS, axis_of, key, moments, name
+from processor.dashboard.charts.axes import ARMS, LOG, Power, axis_of, key, moments, name
 from processor.dashboard.charts.brushes import FIRST_SEEN, SUCCEEDED, Area, Brush, brushable
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, points_of, ticks
@@ -27,16 +27,20 @@ PLOT = Area(LEFT, TOP, WIDTH - RIGHT - LEFT, HEIGHT - BOTTOM - TOP)
 MARKS = 60
 
 
-def best_picture(rows: Sequence[Best], metric: str, by: By, path: Path | None = None) -> Markup | None:
+def best_picture(
+    rows: Sequence[Best], metric: str, by: By, path: Path | None = None, power: Power | None = None
+) -> Markup | None:
     """A step line an arm, which ends at the arm's last trial; None where no trial has a finite value.
 
-    With `path`, that of the metric, it can be brushed, and so can the time.
+    With `path`, that of the metric, it can be brushed, and so can the time. By powers of ten a line begins with the
+    first best that is above 0.
     """
-    held = [one for one in rows if one.best is not None]
+    held = [(one, one.best) for one in rows if one.best is not None]
     if not held:
         return None
-    y = axis_of([one.best for one in held if one.best is not None], HEIGHT - BOTTOM, TOP)
-    places = [_place(one, by) for one in held]
+    y = axis_of([best for _, best in held], HEIGHT - BOTTOM, TOP, power)
+    held = [(one, best) for one, best in held if y.has(best)]
+    places = [_place(one, by) for one, _ in held]
     x = Scale(min(places), max(places), LEFT, WIDTH - RIGHT)
     parts = [
         axis_y(y.scale, LEFT, WIDTH - RIGHT, y.marks()),
@@ -45,16 +49,27 @@ def best_picture(rows: Sequence[Best], metric: str, by: By, path: Path | None = 
         key(WIDTH - RIGHT, 14),
     ]
     for arm, cls, _ in ARMS:
-        line = [(x(_place(one, by)), y(one.best), one) for one in held if one.arm is arm and one.best is not None]
+        line = [(x(_place(one, by)), y(best), one) for one, best in held if one.arm is arm]
         parts.append(element("polyline", points=points_of(_steps([(at, there) for at, there, _ in line])), cls=cls))
-        if len(line) <= MARKS:
-            parts += [_mark(at, there, one, cls) for at, there, one in line if not one.last]
+        found = _better(line)
+        if len(found) <= MARKS:
+            parts += [_mark(at, there, one, cls) for at, there, one in found]
     brushes = []
     if path:
         brushes.append(Brush(path, metric, "y", y.scale, PLOT.beside(), y.log, also=SUCCEEDED))
         if by == "time":
             brushes.append(Brush(FIRST_SEEN, "time first seen", "x", x, PLOT.below(), kind="time"))
-    return brushable(WIDTH, HEIGHT, f"Best {name(metric, 60)} so far, by {WORDS[by]}", parts, brushes, PLOT)
+    log = LOG if y.log else ""
+    return brushable(WIDTH, HEIGHT, f"Best {name(metric, 60)} so far, by {WORDS[by]}{log}", parts, brushes, PLOT)
+
+
+def _better(line: Sequence[tuple[float, float, Best]]) -> list[tuple[float, float, Best]]:
+    """Without the arm's last trial where that was no better than the one before."""
+    return [
+        (x, y, one)
+        for place, (x, y, one) in enumerate(line)
+        if not one.last or not place or one.best != line[place - 1][2].best
+    ]
 
 
 def _mark(x: float, y: float, one: Best, cls: str) -> Markup:
@@ -72,7 +87,7 @@ def _place(one: Best, by: By) -> float:
 
 def _marks(x: Scale, by: By) -> list[tuple[float, str]]:
     if by == "time":
-        return moments(x, (0.2, 0.4, 0.6, 0.8))
+        return moments(x)
     if by == "cost":
         return [(one, duration(one)) for one in ticks(x.low, x.high, 5)]
     return [(one, count(int(one))) for one in ticks(x.low, x.high, 6) if one.is_integer()]

@@ -32,7 +32,7 @@ def failures_picture(rows: Sequence[Endings]) -> Markup | None:
     y = Scale(0.0, max(found.high or 0.0 for _, found in shares) or 1.0, HEIGHT - BOTTOM, TOP)
     parts = [
         axis_y(y, LEFT, WIDTH - RIGHT, [(one, _percent(one)) for one in ticks(y.low, y.high)]),
-        axis_x(x, HEIGHT - BOTTOM, TOP, moments(x, (0, 0.25, 0.5, 0.75, 1))),
+        axis_x(x, HEIGHT - BOTTOM, TOP, moments(x, 6)),
         key(WIDTH - RIGHT, 14),
     ]
     for place, (arm, cls, _) in enumerate(ARMS):

@@ -6,14 +6,14 @@ What is missing has a place of its own below each axis, so that a trial with a p
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from processor.core.numbers import to_json
-from processor.dashboard.charts.axes import ARMS, axis_of, counted, key, name
+from processor.dashboard.charts.axes import ARMS, Power, axis_of, counted, key, name, ordinal
 from processor.dashboard.charts.brushes import SUCCEEDED, Area, Brush, Kind, Level, brushable, kind_of
 from processor.dashboard.charts.scatter import as_number
 from processor.dashboard.filters.tree import Path
@@ -38,6 +38,8 @@ class Drawn(NamedTuple):
     kind: Kind
     log: bool = False
     levels: Sequence[Level] = ()
+    #: values of an axis of numbers that have no place on it
+    others: int = 0
 
     def brush(self, path: Path, words: str, x: float, also: str | None) -> Brush:
         area = Area(x - HALF, TOP - 6, 2 * HALF, BOTTOM - TOP + 12)
@@ -45,18 +47,29 @@ class Drawn(NamedTuple):
 
 
 def parallel_picture(
-    trials: Sequence[Sampled], names: Sequence[str], metric: str, paths: Sequence[Path] = ()
+    trials: Sequence[Sampled],
+    names: Sequence[str],
+    metric: str,
+    paths: Sequence[Path] = (),
+    places: Sequence[int] | None = None,
+    power: Power | None = None,
 ) -> tuple[Markup | None, str]:
     """The picture, and how many of the trials it shows; none without a parameter.
 
-    With `paths`, of the parameters and then of the metric, each axis can be brushed.
+    `names` are those of the axes, `places` where their values are in `Sampled.parameters` (None: in that order);
+    `power` is of the metric's axis. With `paths`, of the parameters and then of the metric, each axis can be brushed.
     """
-    drawn = trials[:: max(1, math.ceil(len(trials) / MOST))]
-    words = f"{len(drawn):,} of {counted(len(trials), 'trial')} drawn; what a trial lacks is a place below the axis"
+    drawn = trials[:: (step := max(1, math.ceil(len(trials) / MOST)))]
+    words = f"{len(drawn):,} of {counted(len(trials), 'trial')} drawn"
+    words += f", every {ordinal(step)} in the order of time" if step > 1 else ""
+    words += "; what a trial lacks is a place below the axis"
     if not drawn or not names:
         return None, words
-    columns = [[one.parameters[at] for one in drawn] for at in range(len(names))] + [[one.value for one in drawn]]
-    axes = [_axis(column) for column in columns]
+    places = range(len(names)) if places is None else places
+    columns = [[one.parameters[at] for one in drawn] for at in places] + [[one.value for one in drawn]]
+    axes = [_axis(column) for column in columns[:-1]] + [_axis(columns[-1], power, searched=False)]
+    if any(axis.others for axis in axes):
+        words += ", and so is what is no number, or not above 0 by powers of ten, on an axis of numbers"
     gap = (WIDTH - 2 * SIDE) / len(names)
     parts: list[Markup] = [key(WIDTH, 14)]
     cls_of = {arm: cls for arm, cls, _ in ARMS}
@@ -87,40 +100,46 @@ def _drawn_axis(x: float, marks: Sequence[tuple[float, str]], title: str) -> lis
     return parts
 
 
-def _axis(values: Sequence[Any]) -> Drawn:
-    """Numbers on a scale where there is no text among them, else each text at its place."""
-    numbers = [found for one in values if (found := as_number(one)) is not None]
-    texts = {_text(one) for one in values if one is not None and not _is_numeric(one)}
-    if texts or not numbers:
+def _axis(values: Sequence[Any], power: Power | None = None, *, searched: bool = True) -> Drawn:
+    """Numbers on a scale where most are numbers: an "auto" among them makes no texts of them. Else each text at its
+    place.
+    """
+    given = [one for one in values if one is not None]
+    numbers = [found for one in given if (found := as_number(one)) is not None]
+    if not numbers or 2 * sum(map(_is_numeric, given)) <= len(given):
         return _by_level(values)
-    axis = axis_of(numbers, BOTTOM, TOP)
+    axis = axis_of(numbers, BOTTOM, TOP, power, searched=searched)
 
     def place(value: Any) -> float:
         found = as_number(value)
-        return float(MISSING) if found is None else axis(found)
+        return float(MISSING) if found is None or not axis.has(found) else axis(found)
 
-    return Drawn(
-        place, [(axis.scale(at), words) for at, words in axis.marks(4)], axis.scale, kind_of(numbers), axis.log
-    )
+    marks = [(axis.scale(at), words) for at, words in axis.marks(4)]
+    others = sum(not _is_numeric(one) for one in given) + sum(not axis.has(one) for one in numbers)
+    return Drawn(place, marks, axis.scale, kind_of(numbers), axis.log, others=others)
 
 
 def _by_level(values: Sequence[Any]) -> Drawn:
+    """The most frequent texts each at a place, in their order; those of numbers by size."""
     found: defaultdict[str, dict[bytes, Any]] = defaultdict(dict)
+    counts: Counter[str] = Counter()
     for one in values:
         if one is not None:
             found[_text(one)][to_json(one)] = one  # 1 and "1" share a place
-    levels = sorted(found)
-    shown = levels[:LEVELS]
+            counts[_text(one)] += 1
+    most = sorted(found, key=lambda level: (-counts[level], level))[:LEVELS]
+    shown = sorted(most, key=lambda level: (as_number(next(iter(found[level].values()))) or 0.0, level))
     gap = (BOTTOM - TOP) / max(1, len(shown))
     places = {level: TOP + gap * (at + 0.5) for at, level in enumerate(shown)}
-    rest = BOTTOM if len(levels) > LEVELS else MISSING
+    left = len(found) - len(shown)
+    rest = BOTTOM if left else MISSING
 
     def place(value: Any) -> float:
         return float(MISSING) if value is None else places.get(_text(value), float(rest))
 
     marks = [(y, name(level, 16)) for level, y in places.items()]
-    if len(levels) > LEVELS:
-        marks.append((float(BOTTOM), counted(len(levels) - LEVELS, "other")))
+    if left:
+        marks.append((float(BOTTOM), counted(left, "other")))
     brushed = [Level(y, tuple(found[level].values())) for level, y in places.items()]
     return Drawn(place, marks, Scale(0.0, max(1.0, len(shown)), BOTTOM, TOP), "level", levels=brushed)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from processor.dashboard.charts.axes import ARMS, axis_of, counted, key, name
+from processor.dashboard.charts.axes import ARMS, LOG, Power, axis_of, counted, key, name, ordinal
 from processor.dashboard.charts.brushes import SUCCEEDED, Area, Brush, brushable, kind_of
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.pages.drawing import axis_x, axis_y, element
@@ -33,30 +33,40 @@ def as_number(found: Any) -> float | None:
     return made if math.isfinite(made) else None
 
 
+class Scattered(NamedTuple):
+    """What is drawn over what: the parameter's place in `Sampled.parameters`, names, and how the axes are drawn."""
+
+    at: int
+    x_name: str
+    metric: str
+    x_power: Power | None = None
+    y_power: Power | None = None
+
+
 def scatter_picture(
-    trials: Sequence[Sampled], at: int, x_name: str, metric: str, paths: tuple[Path, Path] | None = None
+    trials: Sequence[Sampled], asked: Scattered, paths: tuple[Path, Path] | None = None
 ) -> tuple[Markup | None, str]:
-    """`at` is the place of the parameter in `Sampled.parameters`. The picture, and what it leaves out.
+    """The picture, and words that say of all trials which are drawn, which are not and why.
 
     With `paths`, of the parameter and the metric, both can be brushed.
     """
-    points = [
-        (x, y, one)
-        for one in trials
-        if (x := as_number(one.parameters[at])) is not None and (y := as_number(one.value)) is not None
-    ]
-    drawn = points[:: max(1, math.ceil(len(points) / MOST))]
-    lack = len(trials) - len(points)
-    words = f"{len(drawn):,} of {counted(len(trials), 'trial')} drawn; "
-    words += f"{lack:,} {'lacks' if lack == 1 else 'lack'} one of the numbers"
+    measured = [(y, one) for one in trials if (y := as_number(one.value)) is not None]
+    points = [(x, y, one) for y, one in measured if (x := as_number(one.parameters[asked.at])) is not None]
+    x_axis = axis_of([x for x, _, _ in points], LEFT, WIDTH - RIGHT, asked.x_power, searched=True)
+    y_axis = axis_of([y for _, y, _ in points], HEIGHT - BOTTOM, TOP, asked.y_power)
+    placed = [(x, y, one) for x, y, one in points if x_axis.has(x) and y_axis.has(y)]
+    drawn = placed[:: (step := max(1, math.ceil(len(placed) / MOST)))]
+    thinned = f", every {ordinal(step)} of those that have a place" if step > 1 else ""
+    words = f"{len(drawn):,} of {counted(len(trials), 'trial')} drawn{thinned}"
+    words += _left(len(trials) - len(measured), f"no {name(asked.metric)} that is a finite number, or did not succeed")
+    words += _left(len(measured) - len(points), f"no {name(asked.x_name)} that is a finite number")
+    words += _left(len(points) - len(placed), "a value that is not above 0, which has no place by powers of ten")
     if not drawn:
         return None, words
-    x_axis = axis_of([x for x, _, _ in drawn], LEFT, WIDTH - RIGHT)
-    y_axis = axis_of([y for _, y, _ in drawn], HEIGHT - BOTTOM, TOP)
     parts = [
         axis_y(y_axis.scale, LEFT, WIDTH - RIGHT, y_axis.marks()),
         axis_x(x_axis.scale, HEIGHT - BOTTOM, TOP, x_axis.marks()),
-        element("text", name(x_name), x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 8, text_anchor="middle"),
+        element("text", name(asked.x_name), x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 8, text_anchor="middle"),
         key(WIDTH - RIGHT, 14),
     ]
     cls_of = {arm: cls for arm, cls, _ in ARMS}
@@ -65,13 +75,16 @@ def scatter_picture(
         place = {"cx": x_axis(x), "cy": y_axis(y), "r": 3}
         href = trial_path(one.run_id, one.trial_id)
         parts.append(element("circle", title, **place, cls=f"{cls_of[one.arm]} dot mark", data_href=href))
-    log = " (by powers of ten)" if x_axis.log else ""
     brushes: list[Brush] = []
     if paths:
-        kind = kind_of(x for x, _, _ in points)
+        kind = kind_of(x for x, _, _ in placed)
         brushes = [
-            Brush(paths[0], x_name, "x", x_axis.scale, PLOT.below(), x_axis.log, kind),
-            Brush(paths[1], metric, "y", y_axis.scale, PLOT.beside(), y_axis.log, also=SUCCEEDED),
+            Brush(paths[0], asked.x_name, "x", x_axis.scale, PLOT.below(), x_axis.log, kind),
+            Brush(paths[1], asked.metric, "y", y_axis.scale, PLOT.beside(), y_axis.log, also=SUCCEEDED),
         ]
-    shown = f"{name(metric, 60)} over {name(x_name, 60)}{log}"
+    shown = f"{name(asked.metric, 60)} over {name(asked.x_name, 60)}{LOG if x_axis.log or y_axis.log else ''}"
     return brushable(WIDTH, HEIGHT, shown, parts, brushes, PLOT), words
+
+
+def _left(trials: int, why: str) -> str:
+    return f"; {trials:,} {'has' if trials == 1 else 'have'} {why}" if trials else ""

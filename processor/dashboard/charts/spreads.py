@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 from markupsafe import Markup
 
-from processor.dashboard.charts.axes import ARMS, Axis, counted, is_wide, name, quantile
+from processor.dashboard.charts.axes import ARMS, LOG, Axis, Power, counted, is_wide, name, quantile
 from processor.dashboard.charts.brushes import SUCCEEDED, Area, Brush, brushable
 from processor.dashboard.charts.scatter import as_number
 from processor.dashboard.filters.tree import Path
@@ -43,18 +43,21 @@ class Spread(msgspec.Struct, frozen=True):
     bins: tuple[int, ...]
 
 
-def spreads(trials: Sequence[Sampled]) -> tuple[list[Spread], Bounds | None]:
-    """Of the arms, and the range that the bins share: all values of both, but for some far beyond all others."""
+def spreads(trials: Sequence[Sampled], power: Power | None = None) -> tuple[list[Spread], Bounds | None]:
+    """Of the arms, and the range that the bins share: all values of both, but for some far beyond all others, and
+    those not above 0 where `power` asks for powers of ten.
+    """
     values = {arm: sorted(_finite(trials, arm)) for arm, _, _ in ARMS}
     together = sorted([*values[True], *values[False]])
     if not together:
         return [], None
-    bounds = _bounds(together)
+    bounds = _bounds(together, power)
     low, high, _ = bounds
     found = []
     for arm, _, _ in ARMS:
         bins = [0] * BINS
-        inside = [one for one in map(bounds.place, values[arm]) if low <= one <= high]
+        placed = (bounds.place(one) for one in values[arm] if one > 0 or not bounds.log)
+        inside = [one for one in placed if low <= one <= high]
         for one in inside:
             # halves: the difference of two doubles may be none
             share = (one / 2 - low / 2) / (high / 2 - low / 2) if high > low else 0.0
@@ -66,11 +69,12 @@ def spreads(trials: Sequence[Sampled]) -> tuple[list[Spread], Bounds | None]:
     return found, bounds
 
 
-def _bounds(together: Sequence[float]) -> Bounds:
+def _bounds(together: Sequence[float], power: Power | None) -> Bounds:
     """Of values in order. By powers of ten where those that are not far beyond all others span a thousandfold."""
     low, high = _range(together)
-    if together[0] > 0 and is_wide(low, high):
-        return Bounds(*_range([math.log10(one) for one in together]), log=True)
+    above = [math.log10(one) for one in together if one > 0]
+    if above and (power == "log" or (power is None and together[0] > 0 and is_wide(low, high))):
+        return Bounds(*_range(above), log=True)
     return Bounds(low, high)
 
 
@@ -110,7 +114,7 @@ def spread_picture(
         parts.append(element("text", counted(one.finite, "value"), x=0, y=ROW * at + 58))
     plot = Area(LEFT, 4, WIDTH - RIGHT - LEFT, height - BOTTOM - 4)
     brushes = [Brush(path, metric, "x", x.scale, plot.below(), x.log, also=SUCCEEDED)] if path else []
-    log = " (by powers of ten)" if x.log else ""
+    log = LOG if x.log else ""
     return brushable(WIDTH, height, f"Values of {name(metric, 60)} by arm{log}", parts, brushes, plot)
 
 
@@ -127,7 +131,7 @@ def _row(one: Spread, x: Axis, bounds: Bounds, top: float, most: float, cls: str
                 )
             )
     if one.quantiles:
-        q5, q25, q50, q75, q95 = (min(max(x(value), first), last) for value in one.quantiles)
+        q5, q25, q50, q75, q95 = (min(max(x(value), first), last) if x.has(value) else first for value in one.quantiles)
         y = top + 82
         parts.append(element("line", x1=q5, x2=q95, y1=y, y2=y, cls=f"{cls} whisker"))
         parts.append(element("rect", x=q25, y=y - 5, width=max(1.0, q75 - q25), height=10, cls=cls))

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from processor.core.errors import UsageError
+from processor.dashboard.charts.axes import moments
 from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, picture, points_of, ticks
 from processor.dashboard.pages.rendering import count, share
 from processor.dashboard.pages.runs import counted_runs, query
@@ -31,15 +32,14 @@ class Window(NamedTuple):
     back: timedelta
     seconds: int
     words: str
-    form: str
 
 
 WINDOWS = {
-    "1h": Window(timedelta(hours=1), 60, "the last hour, by minute", "%H:%M"),
-    "24h": Window(timedelta(hours=24), 1800, "the last 24 hours, by half hour", "%H:%M"),
-    "7d": Window(timedelta(days=7), 3 * 3600, "the last 7 days, by three hours", "%d %b %H:%M"),
-    "30d": Window(timedelta(days=30), 86_400, "the last 30 days, by day", "%d %b"),
-    "1y": Window(timedelta(days=365), 7 * 86_400, "the last year, by week", "%d %b %Y"),
+    "1h": Window(timedelta(hours=1), 60, "the last hour, by minute"),
+    "24h": Window(timedelta(hours=24), 1800, "the last 24 hours, by half hour"),
+    "7d": Window(timedelta(days=7), 3 * 3600, "the last 7 days, by three hours"),
+    "30d": Window(timedelta(days=30), 86_400, "the last 30 days, by day"),
+    "1y": Window(timedelta(days=365), 7 * 86_400, "the last year, by week"),
 }
 
 
@@ -104,11 +104,10 @@ def over_time(spans: Sequence[Adoption], window: Window, until: datetime) -> Mar
     shares, most = Scale(0.0, 1.0, middle - 14, 12), max(one.trials for one in spans)
     counts = Scale(0.0, float(most), bottom, middle + 10)
     whole = x(x.low + window.seconds) - x(x.low) - 1
-    moments = [datetime.fromtimestamp(x.low + (x.high - x.low) * part / 6, UTC) for part in range(1, 6)]
     parts = [
         axis_y(shares, LEFT, WIDTH - RIGHT, [(one, share(one)) for one in (0.0, 0.5, 1.0)]),
         axis_y(counts, LEFT, WIDTH - RIGHT, [(one, count(int(one))) for one in ticks(0.0, float(most), 2) if one]),
-        axis_x(x, bottom, 12, [(one.timestamp(), one.strftime(window.form)) for one in moments]),
+        axis_x(x, bottom, 12, moments(x, 7)),
     ]
     line = []
     for one in spans:

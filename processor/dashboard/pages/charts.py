@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 from markupsafe import Markup
 
 from processor.core.errors import UsageError
 from processor.core.numbers import to_json
+from processor.dashboard.charts.axes import Power
 from processor.dashboard.charts.best import WORDS, best_picture
 from processor.dashboard.charts.failures import failures_picture
 from processor.dashboard.charts.parallel import parallel_picture
-from processor.dashboard.charts.scatter import scatter_picture
+from processor.dashboard.charts.scatter import Scattered, scatter_picture
 from processor.dashboard.charts.spreads import SHARES, Bounds, Spread, spread_picture, spreads
 from processor.dashboard.comparing import read_path
 from processor.dashboard.filters.terms import joined, paths_in, terms_of
 from processor.dashboard.filters.text import called, write, write_path
-from processor.dashboard.filters.tree import MAX_LENGTH, And, Path
-from processor.dashboard.pages.compare import choices, metrics_of, usual_metric
+from processor.dashboard.filters.tree import MAX_LENGTH, And
+from processor.dashboard.pages.choosing import MOST_CHOSEN, Axes, axes_offered, choose_axes, overs
+from processor.dashboard.pages.compare import metrics_of, usual_metric
 from processor.dashboard.pages.names import unknown_names
 from processor.dashboard.pages.views import Pairs, Question, Reading, Site, Table, View, read
 from processor.dashboard.queries.assembling import Scope
@@ -40,23 +42,22 @@ from processor.dashboard.queries.trials import Key, trial_keys
 from processor.dashboard.statistics.directions import guess_direction
 from processor.dashboard.statistics.results import Direction
 
-#: axes of the parallel coordinates beside the metric
-MOST_AXES = 7
 #: rows of an arm in the table of the best so far
 TABLE = 200
 #: the arrays of the page's JSON
 CHARTS = ("best_so_far", "spread", "failures", "errors", "sample")
-OWN = ("by", "x")
+OWN = ("by", "x", "x_scale", "metric_scale")
+POWERS: dict[str, Power | None] = {"": None, "linear": "linear", "log": "log"}
 #: conditions of a filter that can be left out one by one
 MOST_TERMS = 12
 NAMES = ("chart", "arm", "name", "at", "value", "of")
 
 
 class Charts(NamedTuple):
-    """All that the page is drawn from; `axes` are the parameters of the sample's trials."""
+    """All that the page is drawn from. Without a metric there are failures alone, and the sample has no values."""
 
     direction: Direction
-    axes: tuple[Path, ...]
+    axes: Axes
     best: list[Best]
     sample: list[Sampled]
     endings: list[Endings]
@@ -70,41 +71,45 @@ class RunBest(NamedTuple):
 
 
 async def show_charts(site: Site, question: Question) -> View:
-    """The page; `q`, `metric`, `better`, `by` (trial, time, cost) and `x`, a parameter."""
+    """The page of a filter, a metric and what else is asked for (`OWN`, and `columns`: the parallel coordinates)."""
     reading, own = _read(question.pairs)
-    scope = Scope(None, reading.asked.filter)
+    asked, x = reading.asked, own.get("x", "")
+    scope = Scope(None, asked.filter)
     keys = await trial_keys(site.pool, scope)
-    metric = reading.asked.metric or usual_metric(keys)
-    axes = _axes(keys, own.get("x", ""))
-    named = [*paths_in(scope.filter), *map(read_path, filter(None, (metric, own.get("x"))))]
+    metric = asked.metric or usual_metric(keys)
+    axes = choose_axes(keys, x, asked.columns)
+    named = [*paths_in(scope.filter), *map(read_path, filter(None, (metric, x))), *(asked.columns or ())]
     context = {
         "reading": reading,
         "metric": metric,
         "metric_name": called(read_path(metric)) if metric else "",
         "metrics": metrics_of(keys, metric),
-        "parameters": choices([(write_path(path), called(path)) for path in axes], own.get("x", "")),
+        "parameters": overs(keys, axes.over),
+        "axes": axes,
+        "axes_offered": axes_offered(keys, axes),
+        "most_axes": MOST_CHOSEN,
+        "own": own,
+        "write_path": write_path,
         "by": own.get("by", "trial"),
         "ways": WORDS,
         "query": _query(reading, own),
+        "kept": parse_qsl(_query(reading, own, columns=None).removeprefix("?")),
+        "without_columns": _query(reading, own, columns=None),
         "empty": not keys,
         "narrowed": _narrowed(reading, own),
         "unfiltered": _query(reading, own, text=""),
-        "brush": _brush(reading, {"metric": metric, "x": write_path(axes[0]) if axes else ""}),
+        "brush": _brush(reading, {"metric": metric, "x": write_path(axes.over) if axes.over else ""}),
         "unknown": await unknown_names(site, scope, keys, named),
-        "charts": None,
     }
-    if not metric:
-        nothing: dict[str, Any] = {name: [] for name in CHARTS}
-        return View(context, {"metric": None, **nothing}, lambda: Table(NAMES, ()))
     charts = await _charts(site, reading, metric, axes)
-    found, bounds = spreads(charts.sample)
+    found, bounds = spreads(charts.sample, POWERS[own.get("metric_scale", "")])
     context |= {"charts": charts, "sample_of": SAMPLE, "errors_of": ERRORS, "shares": SHARES, "spreads": found}
-    context |= _climb(charts.best)
-    context |= _pictures(charts, context["by"], metric, found, bounds)
+    context |= {"log": bounds is not None and bounds.log} | _climb(charts.best)
+    context |= _pictures(charts, own, metric, found, bounds) | _tables(reading, metric, axes)
     document = {
-        "metric": metric,
-        "direction": charts.direction,
-        "axes": [write_path(path) for path in charts.axes],
+        "metric": metric or None,
+        "direction": charts.direction if metric else None,
+        "axes": [write_path(path) for path in axes.paths],
         "best_so_far": charts.best,
         "spread": found,
         "failures": charts.endings,
@@ -124,8 +129,9 @@ def _read(pairs: Pairs) -> tuple[Reading, dict[str, str]]:
             own[name] = value.strip()
     if own.get("by", "trial") not in WORDS:
         raise UsageError(f"by is one of {', '.join(WORDS)}")
-    if "x" in own and read_path(own["x"]).place not in ("parameters", "metrics", "either", "duration_ms", "rank"):
-        raise UsageError("x is a parameter, a metric or a column that is a number")
+    for name in ("x_scale", "metric_scale"):
+        if own.get(name, "") not in POWERS:
+            raise UsageError(f"{name} is linear or log")
     return read([pair for pair in pairs if pair[0] not in OWN]), own
 
 
@@ -159,24 +165,12 @@ def _brush(reading: Reading, drawn: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _axes(keys: Sequence[Key], x: str) -> tuple[Path, ...]:
-    """The parameters that vary, the one that is asked for first; numbers before texts."""
-    varying = [key for key in keys if key.place == "parameters" and key.varies and not key.nested]
-    varying.sort(key=lambda key: key.numbers == 0)
-    paths = [key.path for key in varying]
-    if x:
-        chosen = read_path(x)
-        same = [path for path in paths if path.keys == chosen.keys and chosen.place in ("either", path.place)]
-        paths = [*(same or [chosen]), *(path for path in paths if path not in same)]
-    return tuple(paths[:MOST_AXES])
-
-
-async def _charts(site: Site, reading: Reading, metric: str, axes: tuple[Path, ...]) -> Charts:
+async def _charts(site: Site, reading: Reading, metric: str, axes: Axes) -> Charts:
     """Once for however many ask the same; as many at once as comparisons, which take as long.
 
     What all trials are read for is the same whichever way is better and whatever is drawn over what.
     """
-    scope, path = Scope(None, reading.asked.filter), read_path(metric)
+    scope, path = Scope(None, reading.asked.filter), read_path(metric) if metric else None
     direction = _direction(metric, reading)
 
     async def find() -> Figures:
@@ -186,9 +180,10 @@ async def _charts(site: Site, reading: Reading, metric: str, axes: tuple[Path, .
     key = (write(scope.filter), path)
     found: Figures = await site.charts.get(key, find)
     sample: list[Sampled] = await site.charts.get(
-        (*key, axes, found.made), lambda: sampled_trials(site.pool, found.sample, path, axes)
+        (*key, axes.paths, found.made), lambda: sampled_trials(site.pool, found.sample, path, axes.paths)
     )
     best = found.lowest if direction.better == "lower" else found.highest
+    best = best if metric else []
     return Charts(direction, axes, best, sample, found.endings, found.errors)
 
 
@@ -204,22 +199,40 @@ def _climb(best: Sequence[Best]) -> dict[str, Any]:
     return {"climb": shown, "climb_left": len(known) - len(shown)}
 
 
-def _pictures(charts: Charts, by: Any, metric: str, found: Sequence[Spread], bounds: Bounds | None) -> dict[str, Any]:
-    names, path = [called(path) for path in charts.axes], read_path(metric)
-    shown, axes = called(path), [*charts.axes, path]
-    scatter, scatter_words = (
-        scatter_picture(charts.sample, 0, names[0], shown, (axes[0], path)) if names else (None, "")
-    )
-    parallel, parallel_words = parallel_picture(charts.sample, names, shown, axes)
-    return {
-        "best_picture": best_picture(charts.best, shown, by, path),
+def _pictures(
+    charts: Charts, own: Mapping[str, str], metric: str, found: Sequence[Spread], bounds: Bounds | None
+) -> dict[str, Any]:
+    failures = {"failures_picture": failures_picture(charts.endings)}
+    if not metric:
+        return failures
+    axes, path = charts.axes, read_path(metric)
+    shown, power = called(path), POWERS[own.get("metric_scale", "")]
+    scatter, scatter_words = None, ""
+    if axes.x is not None and axes.over is not None:
+        asked = Scattered(axes.x, called(axes.over), shown, POWERS[own.get("x_scale", "")], power)
+        scatter, scatter_words = scatter_picture(charts.sample, asked, (axes.over, path))
+    names = [called(one) for one in axes.shown]
+    parallel, parallel_words = parallel_picture(charts.sample, names, shown, [*axes.shown, path], axes.parallel, power)
+    by: Any = own.get("by", "trial")
+    return failures | {
+        "best_picture": best_picture(charts.best, shown, by, path, power),
         "scatter": scatter,
         "scatter_words": scatter_words,
-        "x_name": names[0] if names else None,
+        "x_name": called(axes.over) if axes.over else None,
         "parallel": parallel,
         "parallel_words": parallel_words,
         "spread_picture": spread_picture(found, bounds, shown, path),
-        "failures_picture": failures_picture(charts.endings),
+    }
+
+
+def _tables(reading: Reading, metric: str, axes: Axes) -> dict[str, str]:
+    """Query strings of the pages that list the trials of a figure, with what it draws of each in columns."""
+    plain = {"metric": "", "better": None}
+    drawn = (read_path(metric),) if metric else ()
+    over = (axes.over,) if axes.over else ()
+    return {
+        "scatter_table": reading.query(columns=(*over, *drawn), **plain),
+        "parallel_table": reading.query(columns=(*axes.shown, *drawn), **plain),
     }
 
 

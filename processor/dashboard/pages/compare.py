@@ -11,10 +11,10 @@ from processor.core.errors import UsageError
 from processor.dashboard.asked import Asked, write_asked
 from processor.dashboard.comparing import compare_arms, read_path
 from processor.dashboard.filters.terms import paths_in
-from processor.dashboard.filters.text import write_path
+from processor.dashboard.filters.text import called, write_path
 from processor.dashboard.filters.tree import FilterError
 from processor.dashboard.pages import arms
-from processor.dashboard.pages.listing import kept, label_of
+from processor.dashboard.pages.listing import kept, label_of, same_path
 from processor.dashboard.pages.names import unknown_names
 from processor.dashboard.pages.views import Question, Site, Table, View, read
 from processor.dashboard.queries.assembling import Scope
@@ -100,15 +100,15 @@ def usual_metric(keys: Sequence[Key]) -> str:
     numeric = [key for key in keys if key.place == "metrics" and key.numbers]
     most = max((key.numbers for key in numeric), default=0)
     numeric = [key for key in numeric if 2 * key.numbers >= most]
-    numeric.sort(key=lambda key: guess_direction(key.key).better == "unknown")
+    numeric.sort(key=lambda key: guess_direction(write_path(key.path)).better == "unknown")
     return write_path(numeric[0].path) if numeric else ""
 
 
 def metrics_of(keys: Sequence[Key], chosen: str) -> list[Choice]:
     """What can be chosen as a metric: metrics, columns and parameters that are numbers."""
-    offered = [(write_path(key.path), key.key) for key in keys if key.place == "metrics" and key.numbers]
+    offered = [(write_path(key.path), key.name) for key in keys if key.place == "metrics" and key.numbers]
     offered += [(name, label_of(read_path(name))) for name in COLUMNS]
-    offered += [(write_path(key.path), f"{key.key} (a parameter)") for key in keys if _is_number(key)]
+    offered += [(write_path(key.path), f"{key.name} (a parameter)") for key in keys if _is_number(key)]
     return choices(offered, chosen)
 
 
@@ -118,15 +118,17 @@ def _is_number(key: Key) -> bool:
 
 def _parameters(keys: Sequence[Key], chosen: str) -> list[Choice]:
     few = [key for key in keys if key.place == "parameters" and not key.nested and 1 < key.values <= MOST_LEVELS]
-    return choices([("spectral_norm", "spectral_norm"), *((write_path(key.path), key.key) for key in few)], chosen)
+    return choices([("spectral_norm", "spectral_norm"), *((write_path(key.path), key.name) for key in few)], chosen)
 
 
 def choices(offered: Sequence[tuple[str, str]], chosen: str) -> list[Choice]:
-    """What is chosen is among them, however it was spelled."""
+    """What is chosen is among them once, however it was spelled."""
     path = read_path(chosen) if chosen else None
-    found = [Choice(value, label, read_path(value) == path) for value, label in offered]
-    if path is not None and not any(one.chosen for one in found):
-        found.insert(0, Choice(chosen, chosen, True))
+    known = [read_path(value) for value, _ in offered]
+    at = None if path is None else next((at for at, one in enumerate(known) if same_path(one, path)), None)
+    found = [Choice(value, label, place == at) for place, (value, label) in enumerate(offered)]
+    if path is not None and at is None:
+        found.insert(0, Choice(chosen, called(path), True))
     return found
 
 

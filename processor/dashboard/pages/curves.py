@@ -4,45 +4,103 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from markupsafe import Markup
 
 from processor.core.text import printable
-from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, picture, points_of, spread, ticks
+from processor.dashboard.charts.axes import Axis, Power, axis_of, is_wide, quantile
+from processor.dashboard.pages.drawing import Scale, axis_x, axis_y, element, picture, points_of, ticks
 from processor.dashboard.pages.rendering import number
 from processor.dashboard.queries.progress import Column, Curve
 
 WIDTH, HEIGHT = 420, 190
 LEFT, RIGHT, TOP, BOTTOM = 62, 12, 12, 26
+#: a value that is so many times farther beyond the middle nine tenths of all than these are wide is drawn at the edge:
+#: one spike would make a flat line of the rest
+BEYOND = 5.0
+
+
+class Bounds(NamedTuple):
+    """The values from `low` to `high` are drawn where they are, those beyond at the edge; `power` is of the axis."""
+
+    low: float
+    high: float
+    power: Power
+
+    def inside(self, value: float) -> float:
+        return min(max(value, self.low), self.high)
+
+    def beyond(self, column: Column) -> bool:
+        return any(one is not None and not self.low <= one <= self.high for one in (column.least, column.greatest))
 
 
 def curve_picture(curve: Curve) -> Markup:
-    """The last value of each column as a line, least to greatest as a band where a column holds several steps."""
-    columns = [one for one in curve.columns if one.last is not None and one.first_step is not None]
+    """The last value of each column as a line, least to greatest as a band where a column holds several steps.
+
+    Where a column has no finite value the line is broken, with a mark below.
+    """
+    columns = [one for one in curve.columns if one.first_step is not None]
+    finite = [one for one in columns if one.last is not None]
     title = f"{printable(curve.metric)[:80]} by step"
-    if not columns:
+    if not finite:
         words = element("text", "no finite value at a step", x=WIDTH / 2, y=40, text_anchor="middle")
         return picture(WIDTH, 80, title, words)
-    bounds = [one for column in columns for one in (column.least, column.greatest) if one is not None]
-    y = Scale(*spread(bounds), HEIGHT - BOTTOM, TOP)
+    bounds = _bounds(finite)
+    y = axis_of([bounds.inside(one) for one in _values(finite)], HEIGHT - BOTTOM, TOP, bounds.power)
     x = Scale(_middle(columns[0]), _middle(columns[-1]), LEFT, WIDTH - RIGHT)
     steps = [one for one in ticks(x.low, x.high) if float(one).is_integer()] or [x.low]
     parts = [
-        axis_y(y, LEFT, WIDTH - RIGHT, [(one, number(one)) for one in ticks(y.low, y.high, 4)]),
+        axis_y(y.scale, LEFT, WIDTH - RIGHT, y.marks(4)),
         axis_x(x, HEIGHT - BOTTOM, TOP, [(one, number(int(one))) for one in steps]),
     ]
-    if any(column.least != column.greatest for column in columns):
-        parts.append(element("polygon", points=_band(columns, x, y), cls="band"))
-    line = [(x(_middle(column)), y(column.last)) for column in columns if column.last is not None]
-    parts.append(element("polyline", points=points_of(line), cls="with"))
-    if len(line) < 60:
-        parts += [element("circle", cx=at, cy=there, r=2.5, cls="with") for at, there in line]
+    for part in _unbroken(columns):
+        if any(column.least != column.greatest for column in part):
+            parts.append(element("polygon", points=_band(part, x, y, bounds), cls="band"))
+        line = [(x(_middle(column)), y(bounds.inside(column.last))) for column in part if column.last is not None]
+        parts.append(element("polyline", points=points_of(line), cls="with"))
+        if len(finite) < 60 or len(line) == 1:
+            parts += [element("circle", cx=at, cy=there, r=2.5, cls="with") for at, there in line]
+    parts += [_cross(x(_middle(column))) for column in columns if column.not_finite]
     return picture(WIDTH, HEIGHT, title, *parts)
 
 
-def _band(columns: Sequence[Column], x: Scale, y: Scale) -> str:
-    up = [(x(_middle(one)), y(one.greatest)) for one in columns if one.greatest is not None]
-    down = [(x(_middle(one)), y(one.least)) for one in reversed(columns) if one.least is not None]
+def _values(columns: Sequence[Column]) -> list[float]:
+    return [one for column in columns for one in (column.least, column.greatest) if one is not None]
+
+
+def _bounds(columns: Sequence[Column]) -> Bounds:
+    """All values, but for those far beyond nine tenths of them; by powers of ten, where the rest spans some, all."""
+    values = sorted(_values(columns))
+    low, high = quantile(values, 0.05), quantile(values, 0.95)
+    room = BEYOND * 2 * (high / 2 - low / 2)
+    least, greatest = values[0], values[-1]
+    if room and math.isfinite(room):
+        least, greatest = max(least, low - room), min(greatest, high + room)
+    if values[0] > 0 and is_wide(least, greatest):
+        return Bounds(values[0], values[-1], "log")
+    return Bounds(least, greatest, "linear")
+
+
+def _unbroken(columns: Sequence[Column]) -> list[list[Column]]:
+    """Columns in a row that have a finite value."""
+    found: list[list[Column]] = [[]]
+    for column in columns:
+        if column.last is None:
+            found.append([])
+        else:
+            found[-1].append(column)
+    return [part for part in found if part]
+
+
+def _cross(x: float) -> Markup:
+    y = HEIGHT - BOTTOM - 4
+    return element("path", d=f"M{x - 3:.1f} {y - 3}l6 6m0 -6l-6 6", cls="bad")
+
+
+def _band(columns: Sequence[Column], x: Scale, y: Axis, bounds: Bounds) -> str:
+    up = [(x(_middle(one)), y(bounds.inside(one.greatest))) for one in columns if one.greatest is not None]
+    down = [(x(_middle(one)), y(bounds.inside(one.least))) for one in reversed(columns) if one.least is not None]
     return points_of([*up, *down])
 
 
@@ -56,9 +114,13 @@ def curve_words(curve: Curve) -> str:
     last = next((one.last for one in reversed(curve.columns) if one.last is not None), None)
     words = f"{printable(curve.metric)[:80]}: {points:,} value{'' if points == 1 else 's'}"
     if last is not None and math.isfinite(last):
-        words += f", the last {number(last)}"
+        words += f", the last {'finite one ' if curve.columns[-1].last is None else ''}{number(last)}"
     if bad := sum(one.not_finite for one in curve.columns):
-        words += f"; {bad:,} NaN or infinite, not drawn"
+        words += f"; {bad:,} NaN or infinite, crosses below"
+    finite = [one for one in curve.columns if one.last is not None and one.first_step is not None]
+    if finite and (far := [one for one in finite if _bounds(finite).beyond(one)]):
+        values = _values(far)
+        words += f"; from {number(min(values))} to {number(max(values))}, what is far beyond the rest at the edge"
     if without := sum(one.points for one in curve.columns if one.first_step is None):
         words += f"; {without:,} without a step, not drawn"
     return words

@@ -137,7 +137,7 @@ async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
     )
     if count.how == "about":  # a share of a sample: the rows that are here are more certain
         count = Count(max(count.count, len(page.rows)), "about")
-    paths = default_columns(keys or (), mirrored(page.rows)) if asked.columns is None else asked.columns
+    paths = default_columns(keys or (), page.rows) if asked.columns is None else asked.columns
     named = [*paths_in(asked.filter), asked.sort.path, *(asked.columns or ())]
     fixed = [Path(name) for name in (ALWAYS if scope.run_id is not None else ("run_id", *ALWAYS))]
     return Listing(
@@ -202,24 +202,25 @@ async def _page(site: Site, scope: Scope, reading: Reading) -> tuple[TrialPage, 
     return page, advice if time.monotonic() - began > SLOW_SECONDS else None
 
 
-def mirrored(rows: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether a mirror has seen any of these trials."""
-    return any(row["mlflow_state"] for row in rows)
+def default_columns(keys: Sequence[Key], rows: Sequence[Mapping[str, Any]] = ()) -> list[Path]:
+    """The metrics and parameters that vary (all where none does), how long it took, what MLflow has, when it came.
 
-
-def default_columns(keys: Sequence[Key], in_mlflow: bool = False) -> list[Path]:
-    """The metrics and parameters that vary (all where none does), how long it took, what MLflow has, when it came."""
+    Where half of the rows or more failed, what they failed of comes first.
+    """
     found = []
     for place, most in (("metrics", MOST_METRICS), ("parameters", MOST_PARAMETERS)):
         flat = [key for key in keys if key.place == place and not key.nested]
         found += [key.path for key in ([key for key in flat if key.varies] or flat)[:most]]
-    return [*found, Path("duration_ms"), *([Path("mlflow_state")] if in_mlflow else []), Path("inserted_at")]
+    failed = sum(row["status"] == "failed" for row in rows)
+    first = [Path("error_type"), Path("error_message")] if failed and 2 * failed >= len(rows) else []
+    mirrored = [Path("mlflow_state")] if any(row["mlflow_state"] for row in rows) else []
+    return [*first, *found, Path("duration_ms"), *mirrored, Path("inserted_at")]
 
 
 def _column(path: Path, reading: Reading) -> Column:
     """Sorted downwards at the first click, upwards at the second; the third gives the newest first again."""
     now = reading.asked.sort
-    here = _same(now.path, path)
+    here = same_path(now.path, path)
     following = Sort(path, True) if not here else Sort(path, False) if now.down else NEWEST
     sortable = path.place != "warnings"
     return Column(
@@ -230,7 +231,7 @@ def _column(path: Path, reading: Reading) -> Column:
     )
 
 
-def _same(one: Path, other: Path) -> bool:
+def same_path(one: Path, other: Path) -> bool:
     """`accuracy` is `metrics.accuracy`, or the parameter of that name where a page shows that."""
     return one.keys == other.keys and (one.place == other.place or "either" in (one.place, other.place))
 

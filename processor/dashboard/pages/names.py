@@ -46,7 +46,12 @@ async def unknown_names(site: Site, scope: Scope, keys: Sequence[Key], paths: It
 
 def _is_named(path: Path, keys: Iterable[Key]) -> bool:
     places = ("metrics", "parameters") if path.place == "either" else (path.place,)
-    return any(key.place in places and key.key == path.keys[0] for key in keys)
+    return any(key.place in places and _leads(path.keys, key) for key in keys)
+
+
+def _leads(keys: tuple[str, ...], key: Key) -> bool:
+    """Whether a path is that of a key, of what it stands in, or of what may stand in it."""
+    return key.keys[: len(keys)] == keys or (key.nested > 0 and keys[: len(key.keys)] == key.keys)
 
 
 def _told(path: Path, keys: Sequence[Key]) -> str:
@@ -58,7 +63,7 @@ def _told(path: Path, keys: Sequence[Key]) -> str:
 
 def _meant(path: Path, keys: Sequence[Key]) -> str | None:
     """The name that is most like it, as a filter writes it: of a column, or of a metric or parameter."""
-    known = {key.key.lower(): key for key in reversed(keys) if len(key.key) <= LONGEST}
+    known = {key.name.lower(): key for key in reversed(keys) if len(key.name) <= LONGEST}
     name = called(path).lower()
     close = get_close_matches(name, [*known, *COLUMNS], 1, ALIKE) if len(name) <= LONGEST else []
     if not close:
@@ -66,6 +71,6 @@ def _meant(path: Path, keys: Sequence[Key]) -> str | None:
     key = known.get(close[0])
     if key is None:
         return close[0]
-    either = Path("either", (key.key,))
+    either = Path("either", key.keys)
     # without its place, unless a column of that name stands before it, or it is what was asked for of the other place
     return show_path(either if path.place in ("either", key.place) else key.path)

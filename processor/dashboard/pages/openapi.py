@@ -16,6 +16,7 @@ from processor.dashboard.pages.runs import STATUSES
 Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
+_SCALE: Schema = {**_TEXT, "enum": ["linear", "log"]}
 _LISTS = {
     "q": ("a filter, see docs/reference/filters.md", {**_TEXT, "maxLength": 2000}),
     "sort": ("a column, a metric or a parameter, - before it for downwards; default: the newest first", _TEXT),
@@ -47,7 +48,10 @@ PARAMETERS: Mapping[str, Mapping[str, tuple[str, Schema]]] = {
         "metric": ("what is drawn: a metric, a parameter or a column that is a number", _TEXT),
         "better": _COMPARED["better"],
         "by": ("what the best so far is drawn over; default: trial", {**_TEXT, "enum": ["trial", "time", "cost"]}),
-        "x": ("the parameter that the metric is drawn over; default: the first that varies", _TEXT),
+        "x": ("what the metric is drawn over; default: the first parameter that varies and is a number", _TEXT),
+        "columns": ("the axes of the parallel coordinates, at most 12; default: 7 that vary", _TEXT),
+        "x_scale": ("of what the metric is drawn over; default: as its values are", _SCALE),
+        "metric_scale": ("of the metric; default: as its values are", _SCALE),
     },
     "adoption": {"window": ("how far back", {**_TEXT, "enum": list(WINDOWS)})},
     "health": {
@@ -147,7 +151,12 @@ def _object(name: str) -> Schema:
         "run": {"run": {"type": "object"}, "counts": {"type": "object"}, "life": {"type": "object"}, **listed},
         "trial": {"trial": {"type": ["object", "null"]}, "letters": {"type": "array"}, "curves": {"type": "array"}},
         "compare": {"comparison": {"type": ["object", "null"]}},
-        "charts": {"metric": {"type": ["string", "null"]}, **{name: {"type": "array"} for name in CHARTS}},
+        "charts": {
+            "metric": {"type": ["string", "null"]},
+            "direction": {"type": ["object", "null"]},
+            "axes": {"type": "array", "items": _TEXT},
+            **{name: {"type": "array"} for name in CHARTS},
+        },
         "adoption": {"window": _TEXT, "share": {"$ref": "#/components/schemas/Interval"}, "spans": {"type": "array"}},
         "health": {
             "waiting": _COUNT,

@@ -81,6 +81,8 @@ def describe(run: dict[str, Any], counts: RunCounts) -> dict[str, Any]:
     finished = run["finished_at"] or counts.last_at
     began = run["started_at"] or counts.first_at
     took = (finished - began).total_seconds() * 1000 if began and finished and finished >= began else None
+    if not run["started_at"]:
+        took = took or None  # one trial's moment is no duration
     return {
         "trials": counts.trials,
         "by_status": counts.by_status,

@@ -105,8 +105,11 @@ class Figures(NamedTuple):
     made: float
 
 
-async def read_figures(pool: Pool, scope: Scope, metric: Path) -> Figures:
-    """All of them from two readings at once. Raises `TooMany`, and `UsageError` for a metric that is no number."""
+async def read_figures(pool: Pool, scope: Scope, metric: Path | None) -> Figures:
+    """All of them from two readings at once; without a metric there is no best.
+
+    Raises `TooMany`, and `UsageError` for a metric that is no number.
+    """
     made = time.monotonic()
     scope, _ = await known_runs(pool, scope)
     (trials, keys), died = await asyncio.gather(_read(pool, scope, metric, with_keys=True), _errors(pool, scope))
@@ -138,10 +141,11 @@ async def best_so_far(pool: Pool, scope: Scope, metric: Path, *, higher: bool) -
     return _best(trials, marks, await _named(pool, trials, marks))
 
 
-async def _read(pool: Pool, scope: Scope, metric: Path, *, with_keys: bool) -> tuple[Trials, Any]:
+async def _read(pool: Pool, scope: Scope, metric: Path | None, *, with_keys: bool) -> tuple[Trials, Any]:
     """All trials; with the keys by which a sample is chosen, where it is asked for."""
     assembly = Assembly("packed_columns", scope)
-    value = f"case when trial.status = 'succeeded' then {number_at(assembly, metric)} end"
+    number = "null" if metric is None else number_at(assembly, metric)
+    value = f"case when trial.status = 'succeeded' then {number}::float8 end"
     packed = {
         "id": Packing("trial.id", "uuid"),
         "taken_at": Packing("trial.inserted_at", "time"),
@@ -182,11 +186,14 @@ def _moment(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
 
 
-async def sampled_trials(pool: Pool, ids: Sequence[str], metric: Path, parameters: Sequence[Path]) -> list[Sampled]:
+async def sampled_trials(
+    pool: Pool, ids: Sequence[str], metric: Path | None, parameters: Sequence[Path]
+) -> list[Sampled]:
     """These trials in the order of time."""
     assembly = Assembly("chart_sample", Scope())
     assembly.put("ids", assembly.given(list(ids), "text[]"), "null::text[]")
-    assembly.put("value", number_at(assembly, metric), "null::float8")
+    if metric is not None:
+        assembly.put("value", number_at(assembly, metric), "null::float8")
     values = ", ".join(_value(assembly, path) for path in parameters)
     assembly.put("parameters", f"jsonb_build_array({values})", "'[]'::jsonb")
     return [Sampled(**{**row, "parameters": tuple(row["parameters"])}) for row in await fetch(pool, assembly.query())]

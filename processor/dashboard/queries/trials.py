@@ -10,6 +10,7 @@ import msgspec
 from processor.core.errors import TransientError, Trouble
 from processor.core.fields import COMPLETE, FAILED
 from processor.core.text import storable
+from processor.dashboard.filters.text import called
 from processor.dashboard.filters.tree import EVERYTHING, Path
 from processor.dashboard.queries.assembling import Assembly, Scope, fetch
 from processor.dashboard.queries.columns import known_runs
@@ -77,11 +78,13 @@ class Count(msgspec.Struct, frozen=True):
 class Key(msgspec.Struct, frozen=True):
     """A metric or parameter: how many of the trials that were `looked` at have it, and with how many values.
 
+    `keys` is its path: what stands in an object has one of several names. `nested`: how many are an object or an array
+    that was not opened.
     `cut`: fewer were looked at than `LOOKED_AT`, since they have so many.
     """
 
     place: str
-    key: str
+    keys: tuple[str, ...]
     trials: int
     values: int
     looked: int
@@ -100,7 +103,11 @@ class Key(msgspec.Struct, frozen=True):
 
     @property
     def path(self) -> Path:
-        return Path(self.place, (self.key,))
+        return Path(self.place, self.keys)
+
+    @property
+    def name(self) -> str:
+        return called(self.path)
 
 
 async def trial_page(
@@ -211,7 +218,8 @@ async def _keys_of(pool: Pool, assembly: Assembly, scope: Scope, timeout_ms: int
     for _ in range(2):
         assembly.put("bytes", assembly.given(LOOKED_BYTES, "bigint"), "1")
     assembly.put("most", assembly.given(MOST_KEYS, "integer"), "1")
-    return [Key(**row) for row in await fetch(pool, assembly.query(), timeout_ms, STREAMED)]
+    rows = await fetch(pool, assembly.query(), timeout_ms, STREAMED)
+    return [Key(**{**row, "keys": tuple(row["keys"])}) for row in rows]
 
 
 def _newest(assembly: Assembly, runs: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from processor.dashboard.charts.best import best_picture
 from processor.dashboard.charts.brushes import SUCCEEDED, literals_of
 from processor.dashboard.charts.failures import failures_picture
 from processor.dashboard.charts.parallel import LEVELS, parallel_picture
-from processor.dashboard.charts.scatter import scatter_picture
+from processor.dashboard.charts.scatter import Scattered, scatter_picture
 from processor.dashboard.charts.spreads import spread_picture, spreads
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.terms import Term, terms_of
@@ -87,7 +87,7 @@ def test_hostile_names_are_text_in_every_picture() -> None:
     ]
     pictures = [
         parallel_picture(trials, [label], label, [path, path])[0],
-        scatter_picture(trials, 0, label, label, (path, path))[0],
+        scatter_picture(trials, Scattered(0, label, label), (path, path))[0],
         spread_picture(*spreads(trials), label, path),
         best_picture(best, label, "time", path),
     ]
@@ -121,7 +121,7 @@ def test_an_axis_of_numbers_says_where_it_begins_and_ends(drawn: list[float], ex
 
 @given(st.lists(values, min_size=1, max_size=15))
 def test_every_level_is_a_choice_that_holds_the_trials_of_its_place(drawn: list[Any]) -> None:
-    rows: list[tuple[Any, float | None]] = [(one, 0.5) for one in [*drawn, "a text"]]
+    rows: list[tuple[Any, float | None]] = [(one, 0.5) for one in [*drawn, *["a text"] * len(drawn)]]
     lr = next((one for one in parallel(rows) if one["data-path"] == 'parameters."lr"'), None)
     assert lr is not None or len({str(one) for one in drawn}) >= LEVELS
     for at, literals in json.loads(lr["data-levels"]) if lr else []:

@@ -83,7 +83,7 @@ def test_a_direction_is_guessed_from_what_a_metric_is_about(metric: str, better:
 
 def test_a_rare_metric_is_not_taken_for_its_name() -> None:
     def key(name: str, numbers: int) -> Key:
-        return Key("metrics", name, numbers, numbers, 300, numbers, 0)
+        return Key("metrics", (name,), numbers, numbers, 300, numbers, 0)
 
     assert usual_metric([key("top1", 300), key("warmup_loss", 3)]) == 'metrics."top1"'
     assert usual_metric([key("top1", 300), key("loss", 290)]) == 'metrics."loss"'

@@ -105,8 +105,18 @@ sum(pg_column_size(metrics) * case when pg_column_compression(metrics) is null t
     + pg_column_size(parameters) * case when pg_column_compression(parameters) is null then 1 else 8 end)
     over (rows unbounded preceding) as bytes_so_far
 
+-- fragment: opened
+-- An object that has names, and whose own is short; null otherwise.
+case when jsonb_typeof(value) = 'object' and value <> '{}' and octet_length(key) <= 60 then value end
+
+-- fragment: counts_of_values
+-- How many there are, how many of them differ, and what they are.
+count(*) as trials, count(distinct value) as values,
+count(*) filter (where jsonb_typeof(value) = 'number') as numbers,
+count(*) filter (where jsonb_typeof(value) in ('object', 'array')) as nested
+
 -- name: trial_keys
--- Which metrics and parameters some trials of a filter have, and of the newest of its runs those that it holds: in how many, with how many values, how many numbers. What comes first are the oldest mostly, and a search may vary something only later. Of trials with very many keys fewer are looked at (`cut`).
+-- Which metrics and parameters some trials of a filter have, and of the newest of its runs those that it holds: in how many, with how many values, how many numbers. What comes first are the oldest mostly, and a search may vary something only later. Of trials with very many keys fewer are looked at (`cut`). Objects are opened, two levels below the first, where their names are short: a path repeats them.
 with given as materialized (
     select trial.id, trial.metrics, trial.parameters
     from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
@@ -127,16 +137,27 @@ with given as materialized (
     union all
     select metrics, parameters from (select *, {bytes_so_far} from newest) as counted
     where bytes_so_far <= /*bytes*/ 1
-), each as (
-    select 'metrics' as place, entry.key, entry.value from looked cross join lateral jsonb_each(metrics) as entry
+), each as not materialized (
+    select place, key, value, {opened} as inside
+    from (select 'metrics' as place, entry.* from looked cross join lateral jsonb_each(metrics) as entry
+          union all
+          select 'parameters', entry.* from looked cross join lateral jsonb_each(parameters) as entry) as entries
+), second as materialized (
+    select place, first, key, value, {opened} as inside
+    from (select each.place, each.key as first, entry.*
+          from each cross join lateral jsonb_each(each.inside) as entry
+          where each.inside is not null) as entries
+), third as (
+    select second.place, second.first, second.key as second, entry.*
+    from second cross join lateral jsonb_each(second.inside) as entry
+), counted as (
+    select place, array[key] as keys, {counts_of_values} from each where inside is null group by place, key
     union all
-    select 'parameters', entry.key, entry.value from looked cross join lateral jsonb_each(parameters) as entry
+    select place, array[first, key], {counts_of_values} from second where inside is null group by place, first, key
+    union all
+    select place, array[first, second, key], {counts_of_values} from third group by place, first, second, key
 )
-select place, key, count(*) as trials, count(distinct value) as values, (select count(*) from looked) as looked,
-       (select count(*) from taken) < (select count(*) from given) as cut,
-       count(*) filter (where jsonb_typeof(value) = 'number') as numbers,
-       count(*) filter (where jsonb_typeof(value) in ('object', 'array')) as nested
-from each
-group by place, key
-order by count(*) desc, place, key
+select *, (select count(*) from looked) as looked, (select count(*) from taken) < (select count(*) from given) as cut
+from counted
+order by trials desc, place, keys
 limit /*most*/ 1
