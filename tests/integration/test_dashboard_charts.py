@@ -250,7 +250,7 @@ def test_the_page_draws_them_and_says_what_they_leave_out(database_url: str) -> 
     page = read(answer)
     assert answer.text.count('<svg class="chart') == 5
     assert "What follows shows single trials: 60, which are all." in page.text
-    assert "60 of 60 trials drawn; what a trial lacks is a place below the axis" in page.text
+    assert "60 of 60 trials drawn; what a trial lacks has a place below the axis" in page.text
     document = get(database_url, "/charts.json?metric=accuracy").json()
     assert document["direction"]["better"] == "higher"
     assert len(document["sample"]) == 60
@@ -408,6 +408,9 @@ def test_trials_that_all_failed_show_how(database_url: str) -> None:
     assert (document["metric"], document["best_so_far"], len(document["failures"]) > 0) == (None, [], True)
     assert document["errors"] == [{"error_type": "MemoryError", "trials": 20, "with_spectral_norm": 20}]
     assert "failures" in get(database_url, "/charts.csv").text
-    assert "out of memory" in read(get(database_url, "/trials")).text
+    compared = read(get(database_url, "/compare"))
+    assert "no trial has a metric that is a number: how long they took was taken" in compared.text
+    assert "There is one arm only" in compared.text
+    assert "Error type Error" in read(get(database_url, "/trials")).text
     fill(database_url, [report("run", f"s{at}", at) for at in range(30)])
-    assert "out of memory" not in read(get(database_url, "/trials")).text
+    assert "Error type" not in read(get(database_url, "/trials")).text.partition("Show these")[2]

@@ -373,7 +373,7 @@ def test_a_trial_under_way_has_a_page_with_its_curves(database_url: str) -> None
         "from cerebros_model_runs, generate_series(1, 9) as n",
     )
     page = read(get(database_url, trial_path("run", "begun")))
-    assert "loss: 9 values, the last 0.111111; 1 NaN or infinite, not drawn" in page.text
+    assert "loss: 9 values, the last 0.111111; 1 NaN or infinite, crosses below" in page.text
     assert trial_path("run", "begun") in [href for _, href in read(get(database_url, "/runs/run")).links]
 
 

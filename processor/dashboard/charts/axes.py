@@ -48,17 +48,19 @@ class Axis(NamedTuple):
         """Values of the scale with their words."""
         if not self.log:
             return [(one, number(one)) for one in ticks(self.scale.low, self.scale.high, most)]
+        low, high = self.scale.low, self.scale.high
         # beyond these a double is none, or has lost its digits
-        first, last = max(-307, math.ceil(self.scale.low)), min(307, math.floor(self.scale.high))
-        if last - first < 2:  # two marks at the most: those between them are told too
-            found = [(math.log10(step * 10.0**power), step * 10.0**power)
-                     for power in range(first - 1, last + 1) for step in (1, 2, 5)]  # fmt: skip
-            within = [
-                (at, number(float(f"{value:.1g}"))) for at, value in found if self.scale.low <= at <= self.scale.high
-            ]
-            return within[:: max(1, math.ceil(len(within) / (most + 2)))]
-        step = max(1, math.ceil((last - first) / most))
-        return [(float(power), number(10.0**power)) for power in range(first, last + 1, step)]
+        first, last = max(-307, math.ceil(low)), min(307, math.floor(high))
+        if last - first >= 2:
+            step = max(1, math.ceil((last - first) / most))
+            return [(float(power), number(10.0**power)) for power in range(first, last + 1, step)]
+        # two powers of ten at the most: what lies between them is told too
+        found = [step * 10.0**power for power in range(first - 1, last + 1) for step in (1, 2, 5)]
+        found = [one for one in found if low <= math.log10(one) <= high]
+        if len(found) < 2 and low > -307 and high < 307:
+            found = [one for one in ticks(10.0**low, 10.0**high, most) if low <= math.log10(one) <= high]
+        within = found[:: max(1, math.ceil(len(found) / (most + 2)))]
+        return [(math.log10(one), number(float(f"{one:.12g}"))) for one in within]
 
 
 def moments(scale: Scale, most: int = 5) -> list[tuple[float, str]]:

@@ -62,14 +62,14 @@ def parallel_picture(
     drawn = trials[:: (step := max(1, math.ceil(len(trials) / MOST)))]
     words = f"{len(drawn):,} of {counted(len(trials), 'trial')} drawn"
     words += f", every {ordinal(step)} in the order of time" if step > 1 else ""
-    words += "; what a trial lacks is a place below the axis"
+    words += "; what a trial lacks has a place below the axis"
     if not drawn or not names:
         return None, words
     places = range(len(names)) if places is None else places
     columns = [[one.parameters[at] for one in drawn] for at in places] + [[one.value for one in drawn]]
     axes = [_axis(column) for column in columns[:-1]] + [_axis(columns[-1], power, searched=False)]
     if any(axis.others for axis in axes):
-        words += ", and so is what is no number, or not above 0 by powers of ten, on an axis of numbers"
+        words += ", and so has what is no number, or not above 0 by powers of ten, on an axis of numbers"
     gap = (WIDTH - 2 * SIDE) / len(names)
     parts: list[Markup] = [key(WIDTH, 14)]
     cls_of = {arm: cls for arm, cls, _ in ARMS}

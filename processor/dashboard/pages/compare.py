@@ -25,7 +25,8 @@ from processor.dashboard.statistics.results import Comparison
 
 #: a parameter with more values among the trials that are looked at is offered as an arm no more: it is a number
 MOST_LEVELS = 12
-COLUMNS = ("duration_ms", "rank")
+DURATION = "duration_ms"
+COLUMNS = (DURATION, "rank")
 
 
 class Choice(NamedTuple):
@@ -42,12 +43,15 @@ async def show_comparison(site: Site, question: Question) -> View:
     asked = reading.asked
     scope = Scope(None, asked.filter)
     keys = await trial_keys(site.pool, scope)
-    metric = asked.metric or usual_metric(keys)
+    usual = usual_metric(keys)
+    # trials that all failed have no metric: how often either arm fails can be compared all the same
+    metric = asked.metric or usual or (DURATION if keys else "")
     named = [*paths_in(asked.filter), *map(read_path, filter(None, (metric, asked.parameter)))]
     context = {
         "reading": reading,
         "metric": metric,
         "metric_chosen": bool(asked.metric),
+        "metric_usual": bool(usual),
         "metrics": metrics_of(keys, metric),
         "parameters": _parameters(keys, asked.parameter),
         "kept": kept,
@@ -60,7 +64,6 @@ async def show_comparison(site: Site, question: Question) -> View:
         "snapshot": asked.validity != "always",
     }
     if not metric:
-        context["empty"] = not keys
         return View(context, {"comparison": None}, lambda: Table(NAMES, ()))
     try:
         found = await _compare(site, msgspec.structs.replace(asked, metric=metric), keys)

@@ -119,8 +119,8 @@ def curve_words(curve: Curve) -> str:
         words += f"; {bad:,} NaN or infinite, crosses below"
     finite = [one for one in curve.columns if one.last is not None and one.first_step is not None]
     if finite and (far := [one for one in finite if _bounds(finite).beyond(one)]):
-        values = _values(far)
-        words += f"; from {number(min(values))} to {number(max(values))}, what is far beyond the rest at the edge"
+        values = sorted({one for one in _values(far) if _bounds(finite).inside(one) != one})
+        words += f"; {' to '.join(map(number, values[:1] + values[1:][-1:]))} far beyond the rest, drawn at the edge"
     if without := sum(one.points for one in curve.columns if one.first_step is None):
         words += f"; {without:,} without a step, not drawn"
     return words

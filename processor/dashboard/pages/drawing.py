@@ -95,13 +95,20 @@ def bar(parts: Sequence[tuple[str, int]], title: str, width: int = 120, height: 
     return picture(width, height, title, *rects, cls="bar")
 
 
+#: pixels from the end of an axis to words that would reach beyond it
+ROOM = 24
+
+
 def axis_x(scale: Scale, y: float, top: float, marks: Sequence[tuple[float, str]]) -> Markup:
-    """A line with marked values below it, and faint lines up to `top`."""
+    """A line with marked values below it, and faint lines up to `top`; at the left end words begin below it, since what
+    stands beside the axis is there.
+    """
     parts = [element("line", x1=scale.first, x2=scale.last, y1=y, y2=y, cls="axis")]
     for value, words in marks:
         x = scale(value)
         parts.append(element("line", x1=x, x2=x, y1=top, y2=y, cls="grid"))
-        parts.append(element("text", words, x=x, y=y + 15, text_anchor="middle"))
+        anchor = "start" if x - scale.first < ROOM else "middle"
+        parts.append(element("text", words, x=x, y=y + 15, text_anchor=anchor))
     return Markup("").join(parts)
 
 

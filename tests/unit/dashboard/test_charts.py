@@ -217,6 +217,13 @@ def test_values_over_many_powers_of_ten_are_drawn_by_those() -> None:
     assert not axis_of([1e-5, 0.0, 0.1], 0, 100).log
 
 
+def test_an_axis_by_powers_of_ten_has_marks_however_short_it_is() -> None:
+    for low, high in ((0.72, 0.97), (0.9, 1.1), (0.003, 0.4), (3.0, 4.0), (2e-9, 9e-7), (1.0, 10.0)):
+        marks = axis_of([low, high], 0, 100, "log").marks()
+        assert 2 <= len(marks) <= 9
+        assert len({words for _, words in marks}) == len(marks)
+
+
 def test_a_quantile_is_that_of_numpy() -> None:
     import numpy as np
 
