@@ -24,6 +24,8 @@ MOST = 600
 
 def as_number(found: Any) -> float | None:
     """A finite number, or None."""
+    if type(found) is float:  # most are, and five thousand trials are asked several times
+        return found if math.isfinite(found) else None
     if isinstance(found, bool) or not isinstance(found, (int, float)):
         return None
     try:
