@@ -20,6 +20,8 @@ from processor.dashboard.statistics.sample import Floats
 
 #: for 80 % power
 _POWER = 0.8416212335729143
+#: squares that an arm's placements add up to at the least: where all are alike, as if half of one trial were not
+LEAST_SPREAD = 0.5
 
 
 class Superiority(NamedTuple):
@@ -66,8 +68,9 @@ def superiority_interval(found: Superiority, smaller: int, trials: int, confiden
     if p in (0.0, 1.0):
         bound = (confidence.alpha / 2) ** (1 / smaller)
         return Interval(p, bound, 1.0) if p else Interval(p, 0.0, 1 - bound)
-    if not found.error and p != 0.5:  # of several strata, some with one arm above and some with the other
-        return Interval(p, None, None)
+    if not found.error:  # all values tie
+        reach = confidence.multiplier(trials) * math.sqrt(2 * LEAST_SPREAD) / smaller
+        return Interval(p, max(0.0, p - reach), min(1.0, p + reach))
     reach = confidence.multiplier(trials, found.freedom) * found.error / (p * (1 - p))
     return Interval(p, float(expit(logit(p) - reach)), float(expit(logit(p) + reach)))
 

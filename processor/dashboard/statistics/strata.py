@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processor.dashboard.statistics.intervals import FEWEST, Confidence
-from processor.dashboard.statistics.ranks import Superiority, superiority_interval
+from processor.dashboard.statistics.ranks import LEAST_SPREAD, Superiority, superiority_interval
 from processor.dashboard.statistics.rates import difference, wilson
 from processor.dashboard.statistics.results import Interval, Stratified
 from processor.dashboard.statistics.sample import Booleans, Floats, Integers, Parameter, Sample
@@ -202,11 +202,12 @@ def _stratified_superiority(codes: Integers, arm: Booleans, values: Floats, conf
         freedom = int(side.sum()) - strata
         if freedom < FEWEST:
             return Interval(estimate, None, None)
-        spread = float(np.square(placed[side] - centre[side]).sum()) / freedom
+        # trials of two arms that don't overlap in a stratum are all placed alike, which is no certainty
+        spread = max(float(np.square(placed[side] - centre[side]).sum()), LEAST_SPREAD) / freedom
         variance += spread * float((weights**2 / size).sum())
-    if not variance and (per != 0.5).any():  # arms that don't overlap in any stratum: as `ranks` has it
+    if per[0] in (0.0, 1.0) and (per == per[0]).all():  # one arm is above in all strata: as `ranks` has it
         smaller = int(min(arm.sum(), (~arm).sum()))
-        return superiority_interval(Superiority(estimate, 0.0, math.inf), smaller, len(values), confidence)
+        return superiority_interval(Superiority(float(per[0]), 0.0, math.inf), smaller, len(values), confidence)
     found = confidence.around(estimate, math.sqrt(variance), len(values))
     return Interval(estimate, max(0.0, found.low or 0.0), min(1.0, found.high if found.high is not None else 1.0))
 

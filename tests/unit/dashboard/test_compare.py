@@ -365,3 +365,22 @@ def test_values_too_rare_to_be_an_arm_are_not_said_to_lack_the_parameter() -> No
     told = {one.why: one.count for one in compared(sample(arm, np.arange(48.0))).left_out}
     assert told["the trial lacks the parameter"] == 3
     assert told["its value is none of the most frequent 50"] == 5
+
+
+def test_strata_that_are_apart_in_opposite_directions_are_no_certainty() -> None:
+    run, arm = np.repeat([0, 1], 24), np.tile(np.repeat([0, 1], 12), 2)
+    (found,) = compared(sample(arm, np.arange(48.0) + 100 * arm * (1 - 2 * run), run=run, order=np.zeros(48))).contrasts
+    adjusted = found.stratified.superiority
+    assert adjusted is not None
+    assert adjusted.low is not None
+    assert adjusted.high is not None
+    assert adjusted.estimate == pytest.approx(0.5)
+    assert adjusted.low < 0.45
+    assert adjusted.high > 0.55
+
+
+def test_values_that_are_all_the_same_are_no_certainty_either() -> None:
+    (found,) = compared(sample(np.repeat([0, 1], 12), np.ones(24))).contrasts
+    assert found.effect.superiority.low is not None
+    assert found.effect.superiority.low < 0.4
+    assert found.verdict == "no difference is shown"
