@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from processor.core.errors import UsageError
 from processor.dashboard.filters.paths import path_of
+from processor.dashboard.filters.text import called
 from processor.dashboard.filters.tokens import tokenize
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Scope
@@ -20,6 +21,10 @@ SPECTRAL_NORM = Path("spectral_norm")
 UNSEEN = (
     "whether the arms are alike in {names} is not looked at: lists and what is deeper have no value to compare, and "
     "of the others the most frequent are taken"
+)
+NOTHING_DEFAULTED = (
+    "trials that did not say are not left out: only spectral_norm has a default, and the arms are of {parameter}; who "
+    "wants out those that did not say spectral_norm filters by spectral_norm_reported = true"
 )
 LOOKED = "which other parameters vary is told by {trials} of these trials, the newest among them"
 #: names that a note says; of the rest, how many
@@ -66,7 +71,7 @@ async def compare_arms(
         reference=reference,
         leave_out_defaulted=leave_out_defaulted,
         validity=validity,
-        told=_told(keys, unseen),
+        told=_told(keys, unseen) + _not_left_out(arm, leave_out_defaulted),
     )
 
 
@@ -95,3 +100,10 @@ def _told(keys: Sequence[Key], unseen: Sequence[str]) -> list[str]:
     if keys and not keys[0].in_all:
         notes.append(LOOKED.replace("{trials}", f"{keys[0].looked:,}"))
     return notes
+
+
+def _not_left_out(arm: Path, leave_out_defaulted: bool) -> list[str]:
+    """What was asked for and can't be done is said."""
+    if not leave_out_defaulted or arm.place == SPECTRAL_NORM.place:
+        return []
+    return [NOTHING_DEFAULTED.replace("{parameter}", called(arm))]

@@ -305,6 +305,18 @@ def test_another_parameter_is_compared_with_a_look_at_spectral_norm(database_url
     assert found["spectral_norm"].marked
 
 
+def test_defaults_that_another_parameter_does_not_have_are_not_left_out_and_that_is_said(database_url: str) -> None:
+    fill(database_url, [made(place, optimizer="adam" if place % 2 else "sgd") for place in range(40)])
+    said = "trials that did not say are not left out: only spectral_norm has a default, and the arms are of optimizer"
+
+    def notes(**asked: Any) -> list[str]:
+        return [one for one in balance_of(database_url, **asked)["notes"] if said in one]
+
+    assert len(notes(parameter="optimizer", leave_out_defaulted=True)) == 1
+    assert notes(parameter="optimizer") == []
+    assert notes(leave_out_defaulted=True) == []
+
+
 def test_parameters_that_are_not_looked_at_are_named(database_url: str) -> None:
     wide = [f"p{number:02}" for number in range(14)]
     fill(database_url, [made(place, opt=[place], **dict.fromkeys(wide, place)) for place in range(30)])
