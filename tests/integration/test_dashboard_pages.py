@@ -403,6 +403,29 @@ def test_a_comparison_says_effect_run_by_run_failures_balance_and_what_is_left_o
     assert "With spectral_norm = false, accuracy is better than with true" in turned
 
 
+def test_runs_decide_where_there_are_five_and_values_of_0_and_1_are_no_shift_of_nothing(database_url: str) -> None:
+    reports = [
+        report(
+            f"r{place % 6}", f"t{place}", place, spectral_norm=place // 6 % 2 == 0,
+            metrics={"accuracy": 0.5 + (place // 6 % 2 == 0) * 0.2 + place % 7 / 100, "solved": 1.0 * (place % 7 < 5)
+                     if place // 6 % 2 == 0 else 1.0 * (place % 7 < 2)},
+        )
+        for place in range(480)
+    ]  # fmt: skip
+    fill(database_url, reports)
+    page = read(get(database_url, "/compare?metric=accuracy")).text
+    assert "accuracy is better than with false: on average over 6 runs, a typical trial differs by +0.2" in page
+    assert "so many runs would show a shift of" in page.lower()
+    page = read(get(database_url, "/compare?metric=solved&better=higher")).text
+    assert "solved is better than with false: on average over 6 runs, a trial has the larger value in 7" in page
+    for said in ("ties as halves (95 % interval", "the verdict goes by how often a trial has the larger value",
+                 "How often the value is larger", "of all trials as if of one run"):  # fmt: skip
+        assert said in page
+    (contrast,) = get(database_url, "/compare.json?metric=solved&better=higher").json()["comparison"]["contrasts"]
+    assert (contrast["decided_by"], contrast["leading"], contrast["verdict"]) == ("runs", "superiority", "better")
+    assert contrast["per_run"]["pooled"]["superiority"]["low"] > 0.5
+
+
 def test_a_metric_without_a_finite_value_is_compared_without_a_figure(database_url: str) -> None:
     reports = [
         report(f"r{place % 2}", f"t{place}", place, spectral_norm=place % 4 < 2, metrics={"loss": "NaN"})

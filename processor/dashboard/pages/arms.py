@@ -1,17 +1,12 @@
-"""A comparison in words and pictures: what each figure says, and the forest and the best of k as SVG."""
+"""A comparison in pictures: the forest of the runs, the best of k and the balance, as SVG."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import NamedTuple
 
 from markupsafe import Markup
 
-from processor.core.text import printable
 from processor.dashboard.charts import axes
-from processor.dashboard.comparing import read_path
-from processor.dashboard.filters.text import called
 from processor.dashboard.pages.drawing import (
     Scale,
     axis_x,
@@ -23,8 +18,9 @@ from processor.dashboard.pages.drawing import (
     ticks,
     whisker,
 )
-from processor.dashboard.pages.rendering import brief, interval, number, share, signed
-from processor.dashboard.statistics.results import Budget, Comparison, Contrast, Interval, PerRun
+from processor.dashboard.pages.rendering import interval, number, share, signed
+from processor.dashboard.statistics.leading import none_of
+from processor.dashboard.statistics.results import Budget, Contrast, Interval, Leading, PerRun
 
 WIDTH = 800
 #: characters of a run's, an arm's or a parameter's name in a picture
@@ -38,112 +34,72 @@ DRAWN = 40
 SERIES = ("without", "with")
 
 
-class Sentence(NamedTuple):
-    """The verdict: what is said before, the word that matters with its class, what is said behind it."""
-
-    before: str
-    word: str
-    cls: str
-    after: str
+#: of the figure that leads: what heads its column, how it is written
+_LED: dict[Leading, tuple[str, str]] = {"shift": ("shift", "signed"), "superiority": ("has the larger value", "share")}
 
 
-def verdict(found: Comparison, one: Contrast) -> Sentence:
-    """The answer in one sentence: the effect and its interval first."""
-    arm, base = printable(f"{name_of(found.parameter)} = {one.other}")[:120], printable(one.reference)[:80]
-    metric = printable(name_of(found.metric))[:80]
-    if one.verdict not in ("better", "worse", "higher", "lower"):
-        word = one.verdict
-        if word == "no difference is shown":
-            return Sentence(
-                f"Between {arm} and {base}, ", "no difference", "", f" of {metric} is shown{_range(found, one)}"
-            )
-        return Sentence(f"{arm} beside {base}: ", word, "", "")
-    cls = one.verdict if one.verdict in ("better", "worse") else ""
-    return Sentence(f"With {arm}, {metric} is ", one.verdict, cls, f" than with {base}{_range(found, one)}")
-
-
-def name_of(path: str) -> str:
-    """What a metric or a parameter, as it was asked for, is called."""
-    return called(read_path(path))
-
-
-def _range(found: Comparison, one: Contrast) -> str:
-    shift = one.effect.shift
-    if shift.estimate is None or (shift.low is None and shift.high is None):
-        return ""
-    sure = f"{100 * found.confidence:g} %"
-    return f": a typical trial differs by {signed(shift.estimate)} ({sure} interval {interval(shift, 'signed')})"
-
-
-def figures(one: Contrast) -> Iterator[tuple[str, Interval, str]]:
-    """(name, interval, what it is) of every figure of a contrast that has one."""
-    effect = one.effect
-    yield "shift", effect.shift, "Hodges-Lehmann: other less reference"
-    yield "superiority", effect.superiority, "P(other > reference), ties as halves"
-    yield "mean_difference", effect.mean_difference, "other less reference"
-    if effect.worst_rank is not None:
-        yield "worst_rank", effect.worst_rank, "P(other better), failed and diverged trials being worst"
-    if one.per_run.pooled is not None:
-        yield "pooled_over_runs", one.per_run.pooled.shift, f"random effects over {one.per_run.pooled.runs} runs"
-    if one.stratified.mean_difference is not None:
-        yield "stratified_mean_difference", one.stratified.mean_difference, ", ".join(one.stratified.by)
-    if one.stratified.superiority is not None:
-        yield "stratified_superiority", one.stratified.superiority, ", ".join(one.stratified.by)
-    for name, rates in (("failures", one.failures), ("divergences", one.divergences)):
-        yield f"{name}_reference", rates.reference, rates.what
-        yield f"{name}_other", rates.other, rates.what
-        yield f"{name}_difference", rates.difference, "other less reference"
-        if rates.stratified is not None:
-            yield f"{name}_difference_stratified", rates.stratified, "other less reference, within strata"
-    for point in one.budget.points:
-        yield f"best_of_{point.k}_reference", point.reference, "median of the best"
-        yield f"best_of_{point.k}_other", point.other, "median of the best"
-        yield f"best_of_{point.k}_difference", point.difference, "other less reference"
-
-
-def forest(per_run: PerRun, other: str, reference: str) -> Markup:
-    """A line a run, the pooled one last; right of zero the other arm has the larger values."""
-    rows = [(one.run, one.shift, one.weight, f"{one.reference_finite} / {one.other_finite}") for one in per_run.effects]
-    rows = rows[:DRAWN]
-    bounds = [end for _, shift, _, _ in rows for end in (shift.estimate, shift.low, shift.high) if end is not None]
-    if per_run.pooled is not None:
-        shift = per_run.pooled.shift
-        bounds += [end for end in (shift.estimate, shift.low, shift.high) if end is not None]
-    x = Scale(*spread(bounds, around=0.0), LEFT, WIDTH - FIGURES)
-    top, height = 24.0, 24 + ROW * (len(rows) + (per_run.pooled is not None)) + 28
+def forest(per_run: PerRun, leading: Leading, other: str, reference: str) -> Markup:
+    """A line a run, the pooled one last; right of no difference the other arm has the larger values."""
+    head, how = _LED[leading]
+    rows = [
+        (one.run, one.shift if leading == "shift" else one.superiority, one.weight,
+         f"{one.reference_finite} / {one.other_finite}")
+        for one in per_run.effects[:DRAWN]
+    ]  # fmt: skip
+    pooled = pooled_of(per_run)
+    intervals = [found for _, found, _, _ in rows] + ([] if pooled is None else [pooled])
+    bounds = [end for one in intervals for end in (one.estimate, one.low, one.high) if end is not None]
+    none = none_of(leading)
+    x = Scale(*spread(bounds, around=none), LEFT, WIDTH - FIGURES)
+    top, height = 24.0, 24 + ROW * len(intervals) + 28
     parts = [
         element("text", "run (values in each arm)", x=0, y=14),
-        element("text", "shift", x=WIDTH, y=14, text_anchor="end"),
-        axis_x(x, height - 26, top, [(one, number(one)) for one in ticks(x.low, x.high)]),
-        element("line", x1=x(0.0), x2=x(0.0), y1=top, y2=float(height - 26), cls="zero"),
+        element("text", head, x=WIDTH, y=14, text_anchor="end"),
+        axis_x(x, height - 26, top, [(one, _marked(one, how)) for one in ticks(x.low, x.high)]),
+        element("line", x1=x(none), x2=x(none), y1=top, y2=float(height - 26), cls="zero"),
     ]
     y = top + ROW / 2
-    for run, shift, weight, sizes in rows:
-        parts += _forest_row(x, y, axes.name(run, NAME), f" ({sizes})", shift, 3 + 6 * math.sqrt(weight), "one")
+    for run, found, weight, sizes in rows:
+        size = 3 + 6 * math.sqrt(weight)
+        parts += _forest_row(x, y, axes.name(run, NAME) + f" ({sizes})", found, how, size)
         y += ROW
-    if per_run.pooled is not None:
-        parts += _forest_row(x, y, f"{per_run.pooled.runs} runs together", "", per_run.pooled.shift, 0, "pooled")
-    title = f"Shift from {axes.name(reference, NAME)} to {axes.name(other, NAME)} within each run, and over all"
+    if pooled is not None and per_run.pooled is not None:
+        parts += _forest_row(x, y, f"{per_run.pooled.runs} runs together", pooled, how)
+    what = "Shift" if leading == "shift" else "How often the value is larger"
+    title = f"{what} from {axes.name(reference, NAME)} to {axes.name(other, NAME)} within each run, and over all"
     return picture(WIDTH, height, title, *parts)
 
 
-def _forest_row(x: Scale, y: float, name: str, behind: str, shift: Interval, size: float, cls: str) -> list[Markup]:
-    parts = [element("text", name + behind, x=0, y=y + 4, cls="name")]
-    if shift.estimate is None:
+def pooled_of(per_run: PerRun) -> Interval | None:
+    """Of the figure that leads."""
+    if per_run.pooled is None:
+        return None
+    return per_run.pooled.shift if per_run.pooled.superiority is None else per_run.pooled.superiority
+
+
+def _marked(place: float, how: str) -> str:
+    return share(place) if how == "share" else number(place)
+
+
+def _forest_row(x: Scale, y: float, name: str, found: Interval, how: str, size: float = 0) -> list[Markup]:
+    """A square of a run's weight, or without a size the diamond of all."""
+    cls = "one" if size else "pooled"
+    parts = [element("text", name, x=0, y=y + 4, cls="name")]
+    if found.estimate is None:
         return parts
-    if shift.low is not None or shift.high is not None:
-        parts.append(whisker(x, y, shift.low, shift.high, cls))
-    at = x(shift.estimate)
+    if found.low is not None or found.high is not None:
+        parts.append(whisker(x, y, found.low, found.high, cls))
+    at = x(found.estimate)
     if size:
         parts.append(element("rect", x=at - size / 2, y=y - size / 2, width=size, height=size, cls=cls))
     else:
-        parts.append(
-            element("polygon", points=points_of([(at - 7, y), (at, y - 7), (at + 7, y), (at, y + 7)]), cls=cls)
-        )
-    short = Interval(*(None if end is None else float(f"{end:.3g}") for end in (shift.estimate, shift.low, shift.high)))
-    bounds = interval(short, "signed")
-    said = f"{signed(short.estimate)} ({bounds})" if bounds else f"{signed(short.estimate)}, too few"
-    parts.append(element("text", said, x=WIDTH, y=y + 4, text_anchor="end"))
+        corners = points_of([(at - 7, y), (at, y - 7), (at + 7, y), (at, y + 7)])
+        parts.append(element("polygon", points=corners, cls=cls))
+    short = Interval(*(None if end is None else float(f"{end:.3g}") for end in (found.estimate, found.low, found.high)))
+    shown = {"share": share, "signed": signed}[how](short.estimate)
+    bounds = interval(short, how)
+    parts.append(element("text", f"{shown} ({bounds})" if bounds else f"{shown}, too few", x=WIDTH, y=y + 4,
+                         text_anchor="end"))  # fmt: skip
     return parts
 
 
@@ -212,19 +168,3 @@ def love(one: Contrast) -> Markup:
         else:
             parts.append(element("circle", cx=x(row.difference), cy=y, r=5, cls="failed" if row.marked else "one"))
     return picture(WIDTH, height, "Standardised difference of each other parameter between the arms", *parts)
-
-
-def said(found: Interval, how: str = "number") -> str:
-    """`estimate (low to high)`; `points`: a difference of shares, in percentage points."""
-    if found.estimate is None:
-        return "–"
-    if how == "points":
-        bounds = "" if found.low is None or found.high is None else f" ({_points(found.low)} to {_points(found.high)})"
-        return f"{_points(found.estimate)}{bounds} points"
-    shown = {"number": brief, "share": share, "signed": signed}[how]
-    bounds = interval(found, how)
-    return f"{shown(found.estimate)} ({bounds})" if bounds else shown(found.estimate)
-
-
-def _points(found: float) -> str:
-    return signed(round(100 * found, 1))

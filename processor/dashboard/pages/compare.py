@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -13,7 +13,8 @@ from processor.dashboard.comparing import compare_arms, read_path
 from processor.dashboard.filters.terms import paths_in
 from processor.dashboard.filters.text import called, write_path
 from processor.dashboard.filters.tree import FilterError
-from processor.dashboard.pages import arms
+from processor.dashboard.pages import arms, sentences
+from processor.dashboard.pages.figures import NAMES, table_of
 from processor.dashboard.pages.listing import kept, label_of, same_path
 from processor.dashboard.pages.names import unknown_names
 from processor.dashboard.pages.views import Question, Site, Table, View, read
@@ -56,6 +57,7 @@ async def show_comparison(site: Site, question: Question) -> View:
         "parameters": _parameters(keys, asked.parameter),
         "kept": kept,
         "arms": arms,
+        "sentences": sentences,
         "found": None,
         "problem": None,
         "unknown": await unknown_names(site, scope, keys, named),
@@ -138,23 +140,3 @@ def choices(offered: Sequence[tuple[str, str]], chosen: str) -> list[Choice]:
 def _references(found: Comparison, asked: Asked) -> list[Choice]:
     now = found.arms[0].arm if found.arms else ""
     return [Choice(one.arm, one.arm, one.arm == (asked.reference or now)) for one in found.arms]
-
-
-NAMES = ("reference", "other", "figure", "estimate", "low", "high", "note")
-
-
-def table_of(found: Comparison) -> Table:
-    """Every figure a row: of arms (`other` empty), then of contrasts."""
-    rows: list[tuple[Any, ...]] = []
-    for arm in found.arms:
-        for name in ("trials", "succeeded", "failed", "other", "finite", "not_finite", "missing", "median", "sd"):
-            rows.append((arm.arm, "", name, getattr(arm, name), "", "", ""))
-        rows.append((arm.arm, "", "mean", arm.mean.estimate, arm.mean.low, arm.mean.high, ""))
-    for one in found.contrasts:
-        pair = one.reference, one.other
-        for name, interval, note in arms.figures(one):
-            rows.append((*pair, name, interval.estimate, interval.low, interval.high, note))
-        rows.append((*pair, "p", one.effect.p, "", "", "Brunner-Munzel"))
-        rows += [(*pair, f"warning {place}", "", "", "", text) for place, text in enumerate(one.warnings, start=1)]
-    rows += [(left.arm, "", "left out", left.count, "", "", left.why) for left in found.left_out]
-    return Table(NAMES, rows)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from processor.core.errors import UsageError
-from processor.dashboard.statistics.contrast import contrast, sides_of
+from processor.dashboard.statistics.contrast import contrast
 from processor.dashboard.statistics.describing import describe
 from processor.dashboard.statistics.directions import guess_direction
 from processor.dashboard.statistics.intervals import Confidence, adjusted
@@ -21,6 +21,7 @@ from processor.dashboard.statistics.results import (
     Validity,
 )
 from processor.dashboard.statistics.sample import BEYOND, LACKING, MOST_LEVELS, Sample
+from processor.dashboard.statistics.sides import sides_of
 
 #: arms beyond so many, the smallest ones, are counted and not compared: a parameter with more is no choice but a number
 MOST_ARMS = 8

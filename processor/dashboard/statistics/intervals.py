@@ -17,6 +17,10 @@ from processor.dashboard.statistics.results import Interval, Validity
 
 #: an arm with fewer finite values gets its points shown and no interval: variances of so few say nothing
 FEWEST = 10
+#: with fewer runs nothing can be said about the next one
+REPLICATED = 5
+#: of what is there, how often it is to be shown
+_POWER = 0.8
 #: the number of trials for which an always-valid interval is made tightest: a small search, where it decides most
 TIGHTEST = 200
 
@@ -55,22 +59,40 @@ class Confidence:
         spent = self.alpha / (runs * (runs - 1))
         return max(self.multiplier(trials), float(stdtrit(runs - 1, 1 - spent / 2)))
 
+    def error_of(self, interval: Interval, trials: int) -> float:
+        """The standard error that an interval over so many trials rests on; infinite where it has no bounds."""
+        if interval.low is None or interval.high is None:
+            return math.inf
+        return (interval.high / 2 - interval.low / 2) / self.multiplier(trials, trials - 2)
+
+    def detectable(self, interval: Interval, trials: int) -> float | None:
+        """The effect, up or down, for which such an interval leaves out none four times in five; None without bounds.
+
+        By the longer one of its sides: values with a long tail tell a shift one way more surely than the other.
+        """
+        if interval.estimate is None or interval.low is None or interval.high is None:
+            return None
+        reach = max(interval.high - interval.estimate, interval.estimate - interval.low)
+        found = reach * (1 + power_of(trials - 2) / self.multiplier(trials, trials - 2))
+        return found if math.isfinite(found) else None
+
     def around(self, estimate: float, error: float, trials: int, freedom: float = math.inf) -> Interval:
         """estimate -+ multiplier * standard error; no bounds where the error is not known."""
         if not math.isfinite(error):
             return Interval(estimate, None, None)
-        return _within(estimate, self.multiplier(trials, freedom) * error)
-
-    def around_runs(self, estimate: float, error: float, runs: int, trials: int) -> Interval:
-        """The same over runs: see `multiplier_of_runs`."""
-        return _within(estimate, self.multiplier_of_runs(runs, trials) * error)
+        return within(estimate, self.multiplier(trials, freedom) * error)
 
 
-def _within(estimate: float, reach: float) -> Interval:
+def within(estimate: float, reach: float) -> Interval:
     """estimate -+ reach; no bounds that are no numbers."""
     if not (math.isfinite(estimate - reach) and math.isfinite(estimate + reach)):
         return Interval(estimate, None, None)
     return Interval(estimate, estimate - reach, estimate + reach)
+
+
+def power_of(freedom: float) -> float:
+    """Standard errors that an effect must be beyond an interval's reach to be shown four times in five."""
+    return float(stdtrit(freedom, _POWER))
 
 
 def two_sided(statistic: float, freedom: float = math.inf) -> float:

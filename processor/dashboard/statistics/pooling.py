@@ -1,117 +1,18 @@
-"""Runs as the unit of replication: the shift within each, and what they come to together.
+"""The effects of runs as one: runs are the unit of replication.
 
-Random effects by DerSimonian and Laird; the interval is Hartung's and Knapp's, never narrower than the plain one
-(Roever, Knapp, Friede, BMC Medical Research Methodology 15, 2015): runs are few, and differ among each other.
+Random effects by DerSimonian and Laird; the interval is the wider one of Hartung's and Knapp's and the plain one
+(hybrid 2 of Jackson, Law, Ruecker and Schwarzer, Statistics in Medicine 36, 2017). Hartung's and Knapp's counts that
+runs are few; where those agree by chance it has next to no width, and the plain one is what is left.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
-from processor.dashboard.statistics.intervals import FEWEST, Confidence, two_sided
-from processor.dashboard.statistics.ranks import shift_interval, superiority_of
-from processor.dashboard.statistics.results import Interval, PerRun, Pooled, RunEffect
-from processor.dashboard.statistics.sample import Booleans, Floats, Integers, Sample
-from processor.dashboard.statistics.strata import sort_by_group
-
-#: with fewer runs nothing can be said about the next one
-REPLICATED = 5
-#: effects that are handed on one by one; the pooled one is over all
-SHOWN = 200
-ONE_SEARCH = "within one search: nothing here says what another run would show"
-
-
-class _RunShift(NamedTuple):
-    run: int
-    sizes: tuple[int, int]
-    shift: Interval
-    error: float
-
-
-def per_run(sample: Sample, finite: Booleans, arms: tuple[int, int], whole: Interval, confidence: Confidence) -> PerRun:
-    """The effect in each run that has finite values of both arms, the runs with most of them first.
-
-    `whole` is the shift over all runs: where there is but one, it is not made twice.
-    """
-    reference, other = arms
-    chosen = np.flatnonzero(finite & ((sample.arm == reference) | (sample.arm == other)))
-    all_runs = int((np.bincount(sample.run[(sample.arm == reference) | (sample.arm == other)]) > 0).sum())
-    run, arm = sample.run[chosen], sample.arm[chosen] == other
-    if len(run) and run.min() == run.max() and not arm.all() and arm.any():
-        shifts = [_weighed(int(run[0]), (int((~arm).sum()), int(arm.sum())), whole, confidence)]
-    else:
-        shifts = _shifts(run, arm, sample.value[chosen], confidence)
-    usable = [one for one in shifts if math.isfinite(one.error)]
-    notes = _notes(shifts, usable)
-    pooled, weights = pool(
-        [float(one.shift.estimate or 0) for one in usable],
-        _floored(usable),
-        confidence,
-        sum(sum(s.sizes) for s in usable),
-    )
-    share = {one.run: weight for one, weight in zip(usable, weights, strict=True)}
-    shifts.sort(key=lambda one: -sum(one.sizes))
-    if len(shifts) > SHOWN:
-        notes.append(f"the {SHOWN} runs with most values are listed, {len(shifts)} are in the pooled figure")
-    effects = tuple(
-        RunEffect(sample.runs[run], reference, other, shift, share.get(run, 0.0))
-        for run, (reference, other), shift, _ in shifts[:SHOWN]
-    )
-    return PerRun(effects, pooled, all_runs, len(shifts), tuple(notes))
-
-
-def _shifts(run: Integers, arm: Booleans, value: Floats, confidence: Confidence) -> list[_RunShift]:
-    if not len(run):
-        return []  # no trial of any run has a finite value
-    group = 2 * run + arm
-    order = np.argsort(value, kind="stable")
-    order = order[sort_by_group(group[order])]
-    groups, starts = np.unique(group[order], return_index=True)
-    ends = [*starts[1:].tolist(), len(order)]
-    values = value[order]
-    parts = {code: values[begin:end] for code, begin, end in zip(groups.tolist(), starts.tolist(), ends, strict=True)}
-    runs = [code // 2 for code in parts if code % 2 and code - 1 in parts]
-    return [_shift(one, parts[2 * one], parts[2 * one + 1], confidence) for one in runs]
-
-
-def _shift(run: int, x: Floats, y: Floats, confidence: Confidence) -> _RunShift:
-    return _weighed(run, (len(x), len(y)), shift_interval(x, y, superiority_of(x, y), confidence), confidence)
-
-
-def _weighed(run: int, sizes: tuple[int, int], shift: Interval, confidence: Confidence) -> _RunShift:
-    if shift.low is None or shift.high is None:
-        return _RunShift(run, sizes, shift, math.inf)
-    reach = confidence.multiplier(sum(sizes), sum(sizes) - 2)
-    return _RunShift(run, sizes, shift, (shift.high - shift.low) / 2 / reach)
-
-
-def _floored(usable: list[_RunShift]) -> list[float]:
-    """Standard errors; a run whose differences are all tied has none, and counts as one of the most precise other."""
-    least = min((one.error for one in usable if one.error > 0), default=0.0)
-    return [max(one.error, least) for one in usable]
-
-
-def _have(runs: int) -> str:
-    return "1 run has" if runs == 1 else f"{runs} runs have"
-
-
-def _notes(shifts: list[_RunShift], usable: list[_RunShift]) -> list[str]:
-    notes = []
-    if len(shifts) == 1:
-        notes.append(ONE_SEARCH)
-    elif len(usable) < REPLICATED:
-        notes.append(
-            f"{_have(len(usable))} at least {FEWEST} finite values in both arms: few to say it of the next run"
-        )
-    if len(usable) < len(shifts):
-        few = len(shifts) - len(usable)
-        notes.append(f"{_have(few)} too few values in an arm for an interval: not in the pooled figure")
-    if any(not one.error for one in usable):
-        notes.append("a run whose values are all tied counts as one of the most precise other")
-    return notes
+from processor.dashboard.statistics.intervals import Confidence, power_of, two_sided, within
+from processor.dashboard.statistics.results import Interval, Pooled
 
 
 def pool(
@@ -134,11 +35,38 @@ def pool(
     total = float(weights.sum())
     estimate = float(weights @ effect) / total
     hartung = float(weights @ (effect - estimate) ** 2) / (count - 1)
-    error = math.sqrt(max(1.0, hartung) / total)
-    shift = _scaled(confidence.around_runs(estimate, error, count, trials), unit)
+    plain, error = math.sqrt(1 / total), math.sqrt(hartung / total)
+    reach = max(confidence.multiplier_of_runs(count, trials) * error, confidence.multiplier(trials) * plain)
+    shift = _scaled(within(estimate, reach), unit)
     i2 = max(0.0, 1 - (count - 1) / spread) if spread else 0.0
+    p = _p(estimate, error, plain, count) if confidence.fixed else None
+    detectable = (reach + power_of(count - 1) * max(error, plain)) * unit
+    found = Pooled(count, shift, tau2 * unit * unit, i2, p, None, "random effects", detectable)
+    return found, [float(one) / total for one in weights]
+
+
+def average(effects: list[float], confidence: Confidence, trials: int) -> Pooled | None:
+    """Each run weighs the same, with Student's interval: for runs too small to say how sure each is.
+
+    None with fewer than two, or where all are the same: that is no certainty.
+    """
+    count = len(effects)
+    # as `pool` has it: squares of values near a double's end are no numbers
+    unit = max(map(abs, effects), default=0.0)
+    if count < 2 or min(effects) == max(effects):
+        return None
+    scaled = np.array(effects) / unit
+    estimate, error = float(scaled.mean()), float(scaled.std(ddof=1)) / math.sqrt(count)
+    reach = confidence.multiplier_of_runs(count, trials) * error
+    shift = _scaled(within(estimate, reach), unit)
     p = two_sided(estimate / error, count - 1) if confidence.fixed else None
-    return Pooled(count, shift, tau2 * unit * unit, i2, p), [float(one) / total for one in weights]
+    detectable = (reach + power_of(count - 1) * error) * unit
+    return Pooled(count, shift, None, None, p, None, "plain average", detectable)
+
+
+def _p(estimate: float, error: float, plain: float, count: int) -> float:
+    """Of the wider interval: what it leaves out both leave out."""
+    return max(two_sided(estimate / error, count - 1) if error else 0.0, two_sided(estimate / plain))
 
 
 def _scaled(interval: Interval, unit: float) -> Interval:

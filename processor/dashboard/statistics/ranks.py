@@ -18,8 +18,6 @@ from processor.dashboard.statistics.pairs import Tried, both_sides, select_diffe
 from processor.dashboard.statistics.results import Interval
 from processor.dashboard.statistics.sample import Floats
 
-#: for 80 % power
-_POWER = 0.8416212335729143
 #: squares that an arm's placements add up to at the least: where all are alike, as if half of one trial were not
 LEAST_SPREAD = 0.5
 
@@ -106,19 +104,24 @@ def shift_interval(x: Floats, y: Floats, found: Superiority, confidence: Confide
     return Interval(shift, min(low, shift), max(high, shift))
 
 
+def holding_none(shift: Interval, found: Superiority, trials: int, confidence: Confidence) -> Interval:
+    """The interval of a shift, which holds 0 unless the test of P(other > reference) = 1/2 tells that it is none.
+
+    The bounds rest on the variance at the estimate. What there is where nothing is shifted is known, and is right for
+    0: by the former alone few values with a long tail beside many would differ too often.
+    """
+    if shift.low is None or shift.high is None:
+        return shift
+    if abs(found.probability - 0.5) > confidence.multiplier(trials, found.freedom) * found.error:
+        return shift
+    return Interval(shift.estimate, min(shift.low, 0.0), max(shift.high, 0.0))
+
+
 def _middle(x: Floats, y: Floats, tried: list[Tried]) -> float:
     """The median of all differences. Where values tie, the two middle ones may be far apart however many there are."""
     pairs = len(x) * len(y)
     lower, upper = select_differences(x, y, [(pairs - 1) // 2, pairs // 2], tried)
     return lower + (upper - lower) / 2
-
-
-def detectable_shift(sd: float, sizes: tuple[int, int], confidence: Confidence) -> float | None:
-    """What a comparison of so many would show four times in five."""
-    if not math.isfinite(sd) or min(sizes) < 2:
-        return None
-    reach = confidence.multiplier(sum(sizes)) + _POWER
-    return reach * sd * math.sqrt(1 / sizes[0] + 1 / sizes[1])
 
 
 def mean_difference(x: Floats, y: Floats, confidence: Confidence) -> Interval:

@@ -13,6 +13,8 @@ import msgspec
 Better = Literal["higher", "lower", "unknown"]
 #: fixed: for one look, at a number of trials that the figures themselves did not choose. always: whenever one looks
 Validity = Literal["fixed", "always"]
+#: the figure that a verdict goes by: the shift, or where values are few or tie often, P(other > reference)
+Leading = Literal["shift", "superiority"]
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -110,23 +112,32 @@ class Imbalance(msgspec.Struct, frozen=True):
 
 
 class RunEffect(msgspec.Struct, frozen=True):
-    """The shift within one run that has both arms; `weight` is its share of the pooled one, 0 without an interval."""
+    """One run that has both arms; `weight` is its share of the pooled effect, 0 where it is not in it."""
 
     run: str
     reference_finite: int
     other_finite: int
     shift: Interval
     weight: float
+    superiority: Interval
 
 
 class Pooled(msgspec.Struct, frozen=True):
-    """Runs as the unit of replication: random effects, with the spread between runs (`tau2`, `i2` in 0..1)."""
+    """Runs as the unit of replication, by the `method` that is named.
+
+    `superiority` is there where it leads, and then the spread between runs (`tau2`, `i2` in 0..1), `p` and `detectable`
+    are of it, else of the shift. A plain average knows no `tau2`, `i2`. `detectable` is the effect that so many runs
+    would show with a power of 80 %, as a difference from none.
+    """
 
     runs: int
     shift: Interval
-    tau2: float
-    i2: float
+    tau2: float | None
+    i2: float | None
     p: float | None
+    superiority: Interval | None
+    method: Literal["random effects", "plain average"]
+    detectable: float | None
 
 
 class PerRun(msgspec.Struct, frozen=True):
@@ -161,7 +172,8 @@ class Effect(msgspec.Struct, frozen=True):
 
     `worst_rank` is P(other better than reference) where trials that failed or diverged are worse than all others: what
     leaving them out would hide. `p` is of Brunner and Munzel's test; None where it was not asked at one fixed moment.
-    `detectable` is the shift that so many trials would show with a power of 80 %.
+    `detectable` is the shift that so many trials would show with a power of 80 %; the difference of means, where
+    P(other > reference) leads.
     """
 
     shift: Interval
@@ -173,12 +185,18 @@ class Effect(msgspec.Struct, frozen=True):
 
 
 class Contrast(msgspec.Struct, frozen=True):
-    """One arm beside the reference."""
+    """One arm beside the reference.
+
+    `verdict` is what the interval of the figure that is `leading` says: over the runs where those decide, else over the
+    trials together.
+    """
 
     reference: str
     other: str
     estimand: str
     verdict: str
+    leading: Leading
+    decided_by: Literal["runs", "trials"]
     effect: Effect
     budget: Budget
     failures: RateDifference

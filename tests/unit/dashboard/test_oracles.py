@@ -131,8 +131,15 @@ def test_runs_are_pooled_as_by_statsmodels(seed: int) -> None:
     assert (found.shift.estimate, found.tau2, found.i2) == pytest.approx(
         (oracle.mean_effect_re, oracle.tau2, max(0.0, oracle.i2))
     )
-    error = math.sqrt(max(oracle.var_hksj_re, oracle.sd_eff_w_re**2))
-    assert found.shift.high == pytest.approx(oracle.mean_effect_re + stats.t.ppf(0.975, 8) * error)
+    reach = max(stats.t.ppf(0.975, 8) * math.sqrt(oracle.var_hksj_re), stats.norm.ppf(0.975) * oracle.sd_eff_w_re)
+    assert found.shift.high == pytest.approx(oracle.mean_effect_re + reach)
+    # of the wider one: at its confidence a bound is 0
+    level = 1 - (found.p or 0)
+    if level < 0.5:
+        return
+    at_p, _ = pool(effects, np.sqrt(variances).tolist(), Confidence(level), 900)
+    assert at_p is not None
+    assert min(map(abs, (at_p.shift.low or 0, at_p.shift.high or 0))) == pytest.approx(0, abs=1e-9)
     assert weights == pytest.approx(oracle.weights_re / oracle.weights_re.sum())
 
 
