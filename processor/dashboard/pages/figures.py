@@ -1,4 +1,4 @@
-"""A comparison as rows: a figure a row."""
+"""A comparison as rows: all that its JSON has, a figure a row."""
 
 from __future__ import annotations
 
@@ -6,26 +6,101 @@ from collections.abc import Iterator
 from typing import Any
 
 from processor.dashboard.pages.views import Table
-from processor.dashboard.statistics.results import Comparison, Contrast, Interval
+from processor.dashboard.statistics.results import ArmSummary, Comparison, Contrast, Interval, PerRun
 
-NAMES = ("reference", "other", "figure", "estimate", "low", "high", "note")
+#: `of` came later, and so stands last: the run, the parameter or the share that a figure is of
+NAMES = ("reference", "other", "figure", "estimate", "low", "high", "note", "of")
+COUNTS = ("trials", "succeeded", "failed", "other", "finite", "not_finite", "missing", "median", "sd")
+
+Row = tuple[Any, ...]
 
 
 def table_of(found: Comparison) -> Table:
-    """Every figure a row: of arms (`other` empty), then of contrasts."""
-    rows: list[tuple[Any, ...]] = []
-    for arm in found.arms:
-        for name in ("trials", "succeeded", "failed", "other", "finite", "not_finite", "missing", "median", "sd"):
-            rows.append((arm.arm, "", name, getattr(arm, name), "", "", ""))
-        rows.append((arm.arm, "", "mean", arm.mean.estimate, arm.mean.low, arm.mean.high, ""))
-    for one in found.contrasts:
-        pair = one.reference, one.other
-        for name, interval, note in figures(one):
-            rows.append((*pair, name, interval.estimate, interval.low, interval.high, note))
-        rows.append((*pair, "p", one.effect.p, "", "", "Brunner-Munzel"))
-        rows += [(*pair, f"warning {place}", "", "", "", text) for place, text in enumerate(one.warnings, start=1)]
-    rows += [(left.arm, "", "left out", left.count, "", "", left.why) for left in found.left_out]
-    return Table(NAMES, rows)
+    """Of arms (`other` empty), then of contrasts, then of the comparison (both empty)."""
+    rows = [(arm.arm, "", *row) for arm in found.arms for row in _arm(arm)]
+    for one, adjusted in zip(found.contrasts, found.adjusted_p, strict=True):
+        rows += [(one.reference, one.other, *row) for row in _contrast(one, adjusted)]
+    rows += [(left.arm, "", *_row("left out", left.count, left.why)) for left in found.left_out]
+    return Table(NAMES, rows + [("", "", *row) for row in _whole(found)])
+
+
+def _row(figure: str, estimate: Any = "", note: str = "", of: Any = "") -> Row:
+    return figure, estimate, "", "", note, of
+
+
+def _interval(figure: str, found: Interval, note: str = "", of: Any = "") -> Row:
+    return figure, found.estimate, found.low, found.high, note, of
+
+
+def _texts(figure: str, texts: tuple[str, ...]) -> list[Row]:
+    return [_row(f"{figure} {place}", note=text) for place, text in enumerate(texts, start=1)]
+
+
+def _arm(arm: ArmSummary) -> Iterator[Row]:
+    for name in COUNTS:
+        yield _row(name, getattr(arm, name))
+    yield _interval("mean", arm.mean)
+    yield _row("least", arm.least)
+    yield _row("greatest", arm.greatest)
+    for share, value in arm.quantiles:
+        yield _row("quantile", value, of=share)
+
+
+def _contrast(one: Contrast, adjusted: float | None) -> Iterator[Row]:
+    for name, interval, note in figures(one):
+        yield _interval(name, interval, note)
+    yield _row("p", one.effect.p, "Brunner-Munzel")
+    yield from _texts("warning", one.warnings)
+    yield _row("adjusted_p", adjusted, "Benjamini-Hochberg, over the comparisons")
+    yield _row("verdict", note=one.verdict)
+    yield _row("estimand", note=one.estimand)
+    yield _row("leading", note=one.leading)
+    yield _row("decided_by", note=one.decided_by)
+    yield _row("detectable", one.effect.detectable)
+    yield from _runs(one.per_run)
+    strata = one.stratified
+    for name in ("strata", "strata_with_both", "matched_reference", "matched_other"):
+        yield _row(name, getattr(strata, name))
+    yield from _texts("stratified by", strata.by)
+    if strata.refused is not None:
+        yield _row("refused", note=strata.refused)
+    for each in one.balance:
+        none = "" if each.difference is not None else ", nothing in common"
+        yield _row("balance", each.difference, f"{each.kind}{none}", each.parameter)
+        yield _row("balance_missing_reference", each.missing_reference, of=each.parameter)
+        yield _row("balance_missing_other", each.missing_other, of=each.parameter)
+        yield _row("balance_marked", each.marked, of=each.parameter)
+    for point in one.budget.points:
+        for side in ("reference", "other"):
+            yield _row(f"best_of_{point.k}_expected_{side}", getattr(point, f"expected_{side}"))
+            yield _row(f"best_of_{point.k}_nothing_{side}", getattr(point, f"nothing_{side}"))
+    yield from _texts("budget note", one.budget.notes)
+
+
+def _runs(per_run: PerRun) -> Iterator[Row]:
+    yield _row("runs", per_run.runs)
+    yield _row("runs_with_both", per_run.runs_with_both)
+    for one in per_run.effects:
+        yield _interval("run_shift", one.shift, of=one.run)
+        yield _interval("run_superiority", one.superiority, of=one.run)
+        yield _row("run_weight", one.weight, of=one.run)
+        yield _row("run_reference_finite", one.reference_finite, of=one.run)
+        yield _row("run_other_finite", one.other_finite, of=one.run)
+    if per_run.pooled is not None:
+        yield _row("pooled_over_runs_method", note=per_run.pooled.method)
+        for name in ("runs", "tau2", "i2", "p", "detectable"):
+            yield _row(f"pooled_over_runs_{name}", getattr(per_run.pooled, name))
+    yield from _texts("run note", per_run.notes)
+
+
+def _whole(found: Comparison) -> Iterator[Row]:
+    for name in ("parameter", "metric", "validity"):
+        yield _row(name, note=getattr(found, name))
+    yield _row("better", note=found.direction.better)
+    yield _row("better_because", note=found.direction.because)
+    yield _row("confidence", found.confidence)
+    yield _row("trials", found.trials)
+    yield from _texts("note", found.notes)
 
 
 def figures(one: Contrast) -> Iterator[tuple[str, Interval, str]]:
