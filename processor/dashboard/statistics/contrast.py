@@ -30,7 +30,7 @@ from processor.dashboard.statistics.results import (
     Leading,
     RateDifference,
 )
-from processor.dashboard.statistics.runs import per_run
+from processor.dashboard.statistics.runs import leading_within, per_run, runs_of
 from processor.dashboard.statistics.sample import FAILED, OTHER, SUCCEEDED, Booleans, Parameter
 from processor.dashboard.statistics.sides import Sides, sides_of
 from processor.dashboard.statistics.strata import Strata, stratified_rates, stratify
@@ -55,7 +55,13 @@ def contrast(sides: Sides, better: Better, confidence: Confidence, matched: Sequ
         stratified = stratify(strata, alike.sample.value, alike.finite, *alike.masks, confidence)
         rates = [_rates(rate, sides, alike, strata, confidence) for rate in _RATES]
         leading, effect, budget = by_values.result()
-    runs = per_run(sample, sides.finite, (sides.reference, sides.other), leading, effect, confidence)
+    arms = sides.reference, sides.other
+    within = runs_of(sample, sides.finite, arms, effect, confidence)
+    leading = leading_within(within, leading)
+    if leading == "superiority":  # a shift is no figure of such values
+        detectable = confidence.detectable(effect.mean_difference, sum(sides.sizes))
+        effect = msgspec.structs.replace(effect, detectable=detectable)
+    runs = per_run(sample, arms, within, leading, confidence)
     decided = decide(effect, runs, leading, better, sides.sizes)
     found = Contrast(
         sample.arms[sides.reference],
@@ -80,8 +86,7 @@ def _by_values(sides: Sides, better: Better, confidence: Confidence) -> tuple[Le
     """What both arms' values in order say, and how many trials of each ended with none."""
     without = [int((mask & ~sides.finite & (sides.sample.ending != OTHER)).sum()) for mask in sides.masks]
     arms = list(zip(sides.values, without, strict=True))
-    leading = leading_of(*sides.values)
-    return leading, _effect(sides, leading, better, confidence), best_of(arms[0], arms[1], better, confidence)
+    return leading_of(*sides.values), _effect(sides, better, confidence), best_of(arms[0], arms[1], better, confidence)
 
 
 def _to_match(
@@ -94,7 +99,7 @@ def _to_match(
     return [one for one in parameters if one.name in matched]
 
 
-def _effect(sides: Sides, leading: Leading, better: Better, confidence: Confidence) -> Effect:
+def _effect(sides: Sides, better: Better, confidence: Confidence) -> Effect:
     x, y = sides.values
     mean = ranks.mean_difference(x, y, confidence)
     if not (len(x) and len(y)):
@@ -103,13 +108,12 @@ def _effect(sides: Sides, leading: Leading, better: Better, confidence: Confiden
     found = ranks.superiority_of(x, y)
     enough = min(sides.sizes) >= FEWEST
     shift = ranks.shift_interval(x, y, found, confidence)
-    detectable = confidence.detectable(shift if leading == "shift" else mean, sum(sides.sizes))
     return Effect(
         shift=ranks.holding_none(shift, found, sum(sides.sizes), confidence),
         superiority=superiority_between(x, y, found, confidence),
         mean_difference=mean,
         worst_rank=_worst_rank(sides, better, confidence),
-        detectable=detectable,
+        detectable=confidence.detectable(shift, sum(sides.sizes)),
         p=ranks.superiority_p(found, sides.sizes) if confidence.fixed and enough else None,
     )
 

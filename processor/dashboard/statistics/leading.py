@@ -27,7 +27,7 @@ def leading_of(x: Floats, y: Floats) -> Leading:
     if not (len(x) and len(y)):
         return "shift"
     most = min(FEW_VALUES, (len(x) + len(y)) // 2)
-    return "superiority" if _are_at_most(most, x, y) or _share_tied(x, y) >= TIED else "shift"
+    return "superiority" if _are_at_most(most, x, y) or share_tied(x, y) >= TIED else "shift"
 
 
 def none_of(leading: Leading) -> float:
@@ -41,7 +41,8 @@ def _are_at_most(most: int, *sides: Floats) -> bool:
     return all(len(one) <= most for one in each) and len(np.unique(np.concatenate(each))) <= most
 
 
-def _share_tied(x: Floats, y: Floats) -> float:
+def share_tied(x: Floats, y: Floats) -> float:
+    """Of all pairs of two sorted samples."""
     below, up_to = both_sides(x, y)
     return float((up_to - below).mean()) / len(x)
 

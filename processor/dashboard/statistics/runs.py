@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from processor.dashboard.statistics.intervals import FEWEST, REPLICATED, Confidence
-from processor.dashboard.statistics.leading import none_of, superiority_between
+from processor.dashboard.statistics.leading import TIED, none_of, share_tied, superiority_between
 from processor.dashboard.statistics.pooling import average, pool
 from processor.dashboard.statistics.ranks import shift_interval, superiority_of
 from processor.dashboard.statistics.results import Effect, Interval, Leading, PerRun, Pooled, RunEffect
@@ -22,13 +22,14 @@ ONE_SEARCH = "within one search: nothing here says what another run would show"
 _NOTHING = Interval(None, None, None)
 
 
-class _Run(NamedTuple):
-    """Its place in `Sample.runs`, its finite values by arm, and what they say."""
+class Run(NamedTuple):
+    """Its place in `Sample.runs`, its finite values by arm, what they say, and the share of pairs that tie."""
 
     run: int
     sizes: tuple[int, int]
     shift: Interval
     superiority: Interval
+    tied: float
 
     def figure(self, leading: Leading) -> Interval:
         return self.shift if leading == "shift" else self.superiority
@@ -37,28 +38,34 @@ class _Run(NamedTuple):
         return confidence.error_of(self.figure(leading), sum(self.sizes))
 
 
-def per_run(
-    sample: Sample,
-    finite: Booleans,
-    arms: tuple[int, int],
-    leading: Leading,
-    whole: Effect,
-    confidence: Confidence,
-) -> PerRun:
-    """The effect in each run that has finite values of both arms, the runs with most of them first.
+def runs_of(
+    sample: Sample, finite: Booleans, arms: tuple[int, int], whole: Effect, confidence: Confidence
+) -> list[Run]:
+    """Those that have finite values of both arms.
 
-    `whole` is that over all runs: where there is but one, it is not made twice.
+    `whole` is the effect over all runs: where there is but one, it is not made twice.
     """
     reference, other = arms
     chosen = np.flatnonzero(finite & ((sample.arm == reference) | (sample.arm == other)))
-    all_runs = int((np.bincount(sample.run[(sample.arm == reference) | (sample.arm == other)]) > 0).sum())
     run, arm = sample.run[chosen], sample.arm[chosen] == other
     if len(run) and run.min() == run.max() and not arm.all() and arm.any():
-        runs = [_Run(int(run[0]), (int((~arm).sum()), int(arm.sum())), whole.shift, whole.superiority)]
-    else:
-        runs = _runs(run, arm, sample.value[chosen], confidence)
+        return [Run(int(run[0]), (int((~arm).sum()), int(arm.sum())), whole.shift, whole.superiority, 0.0)]
+    return _runs(run, arm, sample.value[chosen], confidence)
+
+
+def leading_within(runs: list[Run], leading: Leading) -> Leading:
+    """Which figure leads: values that are many over all runs, since those differ, may be few in each."""
+    pairs = [one.sizes[0] * one.sizes[1] for one in runs]
+    tied = sum(one.tied * weight for one, weight in zip(runs, pairs, strict=True))
+    return "superiority" if pairs and tied >= TIED * sum(pairs) else leading
+
+
+def per_run(sample: Sample, arms: tuple[int, int], runs: list[Run], leading: Leading, confidence: Confidence) -> PerRun:
+    """The effect in each run, the runs with most values first, and what they come to together."""
+    reference, other = arms
+    all_runs = int((np.bincount(sample.run[(sample.arm == reference) | (sample.arm == other)]) > 0).sum())
     pooled, share, notes = _pooled(runs, leading, confidence)
-    runs.sort(key=lambda one: -sum(one.sizes))
+    runs = sorted(runs, key=lambda one: -sum(one.sizes))
     if len(runs) > SHOWN:
         notes.append(f"the {SHOWN} runs with most values are listed, {len(runs)} have both arms")
     effects = tuple(
@@ -68,7 +75,7 @@ def per_run(
     return PerRun(effects, pooled, all_runs, len(runs), tuple(notes))
 
 
-def _runs(run: Integers, arm: Booleans, value: Floats, confidence: Confidence) -> list[_Run]:
+def _runs(run: Integers, arm: Booleans, value: Floats, confidence: Confidence) -> list[Run]:
     if not len(run):
         return []  # no trial of any run has a finite value
     group = 2 * run + arm
@@ -82,14 +89,14 @@ def _runs(run: Integers, arm: Booleans, value: Floats, confidence: Confidence) -
     return [_run(one, parts[2 * one], parts[2 * one + 1], confidence) for one in runs]
 
 
-def _run(run: int, x: Floats, y: Floats, confidence: Confidence) -> _Run:
+def _run(run: int, x: Floats, y: Floats, confidence: Confidence) -> Run:
     found = superiority_of(x, y)
     shift, superiority = shift_interval(x, y, found, confidence), superiority_between(x, y, found, confidence)
-    return _Run(run, (len(x), len(y)), shift, superiority)
+    return Run(run, (len(x), len(y)), shift, superiority, share_tied(x, y))
 
 
 def _pooled(
-    runs: list[_Run], leading: Leading, confidence: Confidence
+    runs: list[Run], leading: Leading, confidence: Confidence
 ) -> tuple[Pooled | None, dict[int, float], list[str]]:
     """What they come to together, each run's share of it, and what is to be said of it."""
     usable = [one for one in runs if math.isfinite(one.error(leading, confidence))]
@@ -105,13 +112,13 @@ def _pooled(
     return _in_its_unit(found, usable, leading, confidence), share, notes
 
 
-def _effects(runs: list[_Run], leading: Leading) -> list[float]:
+def _effects(runs: list[Run], leading: Leading) -> list[float]:
     """As differences from none."""
     none = none_of(leading)
     return [none if one.estimate is None else one.estimate - none for one in (each.figure(leading) for each in runs)]
 
 
-def _trials(runs: list[_Run]) -> int:
+def _trials(runs: list[Run]) -> int:
     return sum(sum(one.sizes) for one in runs)
 
 
@@ -121,7 +128,7 @@ def _floored(errors: list[float]) -> list[float]:
     return [max(one, least) for one in errors]
 
 
-def _in_its_unit(found: Pooled | None, runs: list[_Run], leading: Leading, confidence: Confidence) -> Pooled | None:
+def _in_its_unit(found: Pooled | None, runs: list[Run], leading: Leading, confidence: Confidence) -> Pooled | None:
     """Where P(other > reference) leads, what was pooled is it; the shift is then pooled beside it, where it can be."""
     if found is None or leading == "shift":
         return found
@@ -139,7 +146,7 @@ def _have(runs: int) -> str:
     return "1 run has" if runs == 1 else f"{runs} runs have"
 
 
-def _notes(runs: list[_Run], usable: list[_Run]) -> list[str]:
+def _notes(runs: list[Run], usable: list[Run]) -> list[str]:
     notes = []
     if len(runs) == 1:
         notes.append(ONE_SEARCH)
