@@ -21,6 +21,7 @@ REPORT, READ, METRICS = "report", "read", "metrics"
 LOOK_SECONDS = 1.0
 MAX_FILE_BYTES, MAX_TOKEN_CHARACTERS, LEAST_CHARACTERS = 1024 * 1024, 1000, 20
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
+_TOO_LARGE = f"has more than {MAX_FILE_BYTES} bytes"
 _HASH = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 
 
@@ -37,6 +38,10 @@ class Door(NamedTuple):
 
 GATEWAY = Door("GATEWAY_TOKENS_FILE", "processor gateway-token", frozenset((REPORT, METRICS)))
 DASHBOARD = Door("DASHBOARD_TOKENS_FILE", "processor dashboard-token", frozenset((READ, METRICS)))
+
+
+#: inode, bytes, time of the last change
+_Mark = tuple[int, int, int]
 
 
 class Holder(NamedTuple):
@@ -68,22 +73,29 @@ def _hash(token: str) -> str:
 
 
 def read_tokens(path: Path, door: Door) -> Mapping[str, Holder]:
-    """Hash -> holder. Raises `SetupError` that names the line, never what stands on it."""
+    """Hash -> holder. Raises `SetupError` that names the line, never what stands on it.
+
+    One token has one line: of two that differ, nobody could tell which one counts.
+    """
     try:
         with path.open("rb") as file:
-            text = file.read(MAX_FILE_BYTES + 1).decode()
+            content = file.read(MAX_FILE_BYTES + 1)
+        text = content.decode("utf-8-sig")  # some editors put a byte order mark before it
     except OSError as error:
         raise SetupError(f"{door.setting} {path} can't be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise SetupError(f"{door.setting} {path} is not UTF-8") from None
-    if len(text) > MAX_FILE_BYTES:
-        raise SetupError(f"{door.setting} {path} has more than {MAX_FILE_BYTES} bytes")
+        cause = "is not UTF-8" if len(content) <= MAX_FILE_BYTES else _TOO_LARGE
+        raise SetupError(f"{door.setting} {path} {cause}") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise SetupError(f"{door.setting} {path} {_TOO_LARGE}")
     holders: dict[str, Holder] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.partition("#")[0].split()
         if words:
-            hashed, holder = _read_line(words, door, f"{door.setting} {path}, line {number}")
-            holders[hashed] = holder
+            where = f"{door.setting} {path}, line {number}"
+            hashed, holder = _read_line(words, door, where)
+            if holders.setdefault(hashed, holder) != holder:
+                raise SetupError(f"{where}: the same token stands on a line before, with another name or other rights")
     return holders
 
 
@@ -102,7 +114,8 @@ class Keyring:
     def __init__(self, path: Path, door: Door) -> None:
         """Raises `SetupError` for a file that is wrong, or in which there is nobody."""
         self._path, self._door = path, door
-        self._mark = self._look()
+        self._mark: _Mark | None = self._look()
+        self._complaint = ""
         self._holders = read_tokens(path, door)
         self._looked_at = time.monotonic()
         if not self._holders:
@@ -116,7 +129,11 @@ class Keyring:
         return self._holders.get(_hash(token))
 
     def _follow(self) -> None:
-        """A file that can't be read changes nothing, and is told; one that holds nobody lets nobody in."""
+        """A file that can't be read changes nothing, and is told, once; one that holds nobody lets nobody in.
+
+        It is read again until it can be: what hides it for a moment (its rights, a process without a free file) leaves
+        no mark on it when it ends, and a token that was taken away would be good for ever.
+        """
         now = time.monotonic()
         if now - self._looked_at < LOOK_SECONDS:
             return
@@ -124,15 +141,18 @@ class Keyring:
         mark = self._look()
         if mark == self._mark:
             return
-        self._mark = mark
         try:
             self._holders = read_tokens(self._path, self._door)
         except SetupError as error:
-            log.error("tokens_unreadable", cause=str(error))
+            self._mark = None
+            if self._complaint != str(error):
+                self._complaint = str(error)
+                log.error("tokens_unreadable", cause=self._complaint)
         else:
+            self._mark, self._complaint = mark, ""
             log.info("tokens_read", names=sorted({one.name for one in self._holders.values()}))
 
-    def _look(self) -> tuple[int, int, int]:
+    def _look(self) -> _Mark:
         try:
             found = self._path.stat()
         except OSError:

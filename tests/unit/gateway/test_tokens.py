@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -13,6 +14,7 @@ from processor.core.settings import GatewaySettings
 from processor.service.gateway import make_guard
 from processor.web import tokens
 from processor.web.guard import Guard, names_of_loopback
+from processor.web.refusals import NotTaken
 from processor.web.tokens import GATEWAY, Keyring, line_for, make_token, read_tokens
 from tests.unit.gateway.fakes import Sender, Setup, post
 
@@ -80,6 +82,64 @@ def test_a_file_that_becomes_unreadable_changes_nothing_and_is_told(
     replace(file, "ann sha256:123")
     assert status(guard, token) == 202
     assert "tokens_unreadable" in "".join(capsys.readouterr())
+
+
+def test_what_hides_the_file_for_a_moment_keeps_no_token_good(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Wrong rights, or no free file in the process: when that ends, nothing of the file tells it."""
+    old, new = make_token(), make_token()
+    file.write_text(line_for("ann", old))
+    guard = Guard(Keyring(file, GATEWAY))
+    replace(file, line_for("ann", new))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", _no_file_free)
+        assert [status(guard, old) for _ in range(3)] == [202, 202, 202]
+    assert (status(guard, old), status(guard, new)) == (401, 202)
+    assert "".join(capsys.readouterr()).count("tokens_unreadable") == 1
+
+
+def _no_file_free(*_: object, **__: object) -> None:
+    raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_a_file_is_read_whole_or_not_at_all(file: Path) -> None:
+    """Characters are no bytes: what is behind a cut may take a right away."""
+    line = line_for("prom", make_token(), frozenset(["metrics"]))
+    for filling in ("x", "\u00e9", "\u20ac"):
+        size = tokens.MAX_FILE_BYTES - len(line) + len(" metrics")
+        comment = "#" + filling * ((size - 2) // len(filling.encode()))
+        file.write_text(comment + "#" * (size - 1 - len(comment.encode())) + "\n" + line)
+        with pytest.raises(SetupError, match="more than 1048576 bytes"):
+            read_tokens(file, GATEWAY)
+
+
+@pytest.mark.parametrize("again", ["bob sha256:{}", "ann sha256:{} metrics"])
+def test_a_token_that_stands_there_twice_with_two_meanings_is_refused(file: Path, again: str) -> None:
+    line = line_for("ann", make_token())
+    file.write_text(f"{line}\n{line}\n")
+    assert len(read_tokens(file, GATEWAY)) == 1
+    file.write_text(f"{line}\n{again.format(line[-64:])}\n")
+    with pytest.raises(SetupError, match="line 2: the same token"):
+        read_tokens(file, GATEWAY)
+
+
+def test_a_file_of_another_system_s_editor_is_read(file: Path) -> None:
+    token = make_token()
+    file.write_bytes(b"\xef\xbb\xbf" + line_for("ann", token).encode() + b" \t\r\n\r\n")
+    assert status(Guard(Keyring(file, GATEWAY)), token) == 202
+
+
+def test_whatever_stands_in_authorization_is_no_token_or_one_that_is_not_known(file: Path) -> None:
+    """It comes before anybody is known, so nothing of it may fail."""
+    file.write_text(line_for("ann", make_token()))
+    odd = ["", " ", ":", "!!!", "a", "OgA=", "Og==", "//8=", "7aCA", "\xff\xfe", "\xe9" * 8, "YTpi\xff", "x" * 30_000]
+    for guard in (Guard(Keyring(file, GATEWAY), basic=True), Guard(Keyring(file, GATEWAY))):
+        for scheme in ("Basic", "basic", "Bearer", "bearer", "", "\xff", "Digest"):
+            for said in odd:
+                with pytest.raises(NotTaken) as told:
+                    guard.check({"authorization": f"{scheme} {said}"}, "report")
+                assert told.value.status == 401
 
 
 def replace(file: Path, text: str) -> None:
