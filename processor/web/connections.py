@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from processor.web.meters import Meters
 from processor.web.refusals import RETRY_SECONDS
+from processor.web.unread import Unread
 from processor.web.upgrades import new_parser, plain_head
 
 log = structlog.get_logger(__name__)
@@ -43,8 +44,10 @@ class Times(NamedTuple):
 class Connections:
     """All that are open, in one event loop."""
 
-    def __init__(self, most: int, times: Times, meters: Meters) -> None:
+    def __init__(self, most: int, times: Times, meters: Meters, unread: Unread[BoundedProtocol] | None = None) -> None:
+        """`unread`: how much of answers may wait to be read."""
         self._most, self._times = most, times
+        self._unread = unread or Unread()
         self.meters = meters
         #: those without a request that is worked on, the one that has been so for longest first: those that never had
         #: one, and those between two
@@ -111,8 +114,13 @@ class Connections:
             self.meters.closed.labels("timeout").inc()
             one.transport.abort()
         for one in [one for one, since in self._closing.items() if now - since > CLOSING_SECONDS]:
-            self.meters.closed.labels("unread").inc()
-            one.transport.abort()
+            self._give_up(one)
+        for one in self._unread.look([one for holders in self._all for one in holders], self._busy.keys(), now):
+            self._give_up(one)
+
+    def _give_up(self, one: BoundedProtocol) -> None:
+        self.meters.closed.labels("unread").inc()
+        one.transport.abort()
 
     def _end(self, one: BoundedProtocol, cause: str, status: int) -> None:
         self.meters.closed.labels(cause).inc()

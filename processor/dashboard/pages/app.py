@@ -46,8 +46,8 @@ PAGES: Mapping[str, Page] = {
     "run": Page("run.html", None, run.show_run, run.export_run, slow=True),
     "trials": Page("trials.html", "Trials", trials.show_trials, trials.export_all, slow=True),
     "trial": Page("trial.html", None, trial.show_trial),
-    "compare": Page("compare.html", "Compare arms", compare.show_comparison, slow=True),
-    "charts": Page("charts.html", "Charts", charts.show_charts, slow=True),
+    "compare": Page("compare.html", "Compare arms", compare.show_comparison, slow=True, together=True),
+    "charts": Page("charts.html", "Charts", charts.show_charts, slow=True, together=True),
     "adoption": Page("adoption.html", "Adoption", adoption.show_adoption),
     "health": Page("health.html", "Health", health.show_health),
 }
@@ -127,7 +127,7 @@ class Dashboard:
         context = {"title": page.title or place.ids[-1], "path": path}
 
         async def show() -> Response:
-            return answer(await page.show(self._site, question), place.form, page.template, context)
+            return answer(await page.view(self._site, question), place.form, page.template, context)
 
         if is_watching(request):
             return await for_watchers(self._site, request, show)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from processor.dashboard.queries.indexed import read_indexed
 from processor.dashboard.sharing import Shared
 from processor.dashboard.statistics.results import Comparison
 from processor.store.pool import Pool
+from processor.web.refusals import NotTaken
 
 Pairs = Sequence[tuple[str, str]]
 #: comparisons at once: each may hold 200 MB and a processor
@@ -28,6 +30,10 @@ HELD_SECONDS, HELD = 5.0, 64
 PATIENCE_SECONDS = 0.25
 #: exports at once: a page of each is in memory
 EXPORTS = 4
+#: pages at once: each holds what it has read, up to 4 MB of JSON and several times that as values, while it reads on.
+#: Twice the connections keep those busy; of more pages each would wait for the others' questions between its own, and
+#: none would be there in time
+TURNS = 8
 
 
 class Site:
@@ -54,7 +60,21 @@ class Site:
         self._indexed: Shared[Indexed] = Shared(INDEXED_SECONDS, 1)
         self.changes = Changes(lambda: ask_version(aside or pool))
         self.comparing = asyncio.Semaphore(COMPARISONS)
+        self._turns = asyncio.Semaphore(TURNS)
         self.exports = 0
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """To be held while a page is read. Raises `NotTaken` where it does not come in time."""
+        try:
+            async with asyncio.timeout(self.timeout_ms / 1000):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise NotTaken(503, "overloaded", "too many pages are being read: try again") from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def indexed(self) -> Indexed:
         """Which metrics and parameters have an index, as it was within the last minute."""
@@ -88,7 +108,8 @@ class Page(NamedTuple):
     """`show` makes its view; `export`, where it has one, all of a filter as CSV or JSON lines.
 
     Its title is that of what it is about, the last id of its path, where it has none of its own. `slow`: it takes as
-    long as there are trials.
+    long as there are trials. `together`: it is read once for all who ask the same, `COMPARISONS` at a time, and waits
+    for no turn.
     """
 
     template: str
@@ -96,6 +117,12 @@ class Page(NamedTuple):
     show: Callable[[Site, Question], Awaitable[View]]
     export: Callable[[Site, Question, Form], AsyncIterator[bytes]] | None = None
     slow: bool = False
+    together: bool = False
+
+    async def view(self, site: Site, question: Question) -> View:
+        """What it shows, read in its turn."""
+        async with nullcontext() if self.together else site.turn():
+            return await self.show(site, question)
 
 
 class NotFound(Exception):  # noqa: N818 - an answer, no error of ours

@@ -21,9 +21,10 @@ from processor.gateway.judging import Judge
 from processor.gateway.sending import Dispatch
 from processor.gateway.values import Outcome
 from processor.kafka.confirmed import Failure, Receipt
-from processor.web.connections import Connections, Times
+from processor.web.connections import BoundedProtocol, Connections, Times
 from processor.web.guard import Guard
 from processor.web.server import BoundedServer, configure, listen, run
+from processor.web.unread import Unread
 
 TOPIC = "raw"
 CATALOGUE = Catalogue.load()
@@ -75,6 +76,8 @@ class Setup(NamedTuple):
     most: int = 100
     times: Times = Times(5.0, 5.0, 30.0)
     openapi: bytes = b"{}"
+    #: what the kernel keeps of an answer; 0: as much as it likes, some megabytes
+    kernel_bytes: int = 0
 
 
 USUAL = Setup()
@@ -135,10 +138,12 @@ def read_all(opened: socket.socket) -> bytes:
 
 
 @contextmanager
-def serving(sender: Sender, setup: Setup = USUAL) -> Iterator[Served]:
+def serving(sender: Sender, setup: Setup = USUAL, unread: Unread[BoundedProtocol] | None = None) -> Iterator[Served]:
     """uvicorn and our protocol on a real socket."""
     opened, stop = listen("127.0.0.1:0", "GATEWAY_LISTEN"), threading.Event()
-    connections = Connections(setup.most, setup.times, METERS)
+    if setup.kernel_bytes:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, setup.kernel_bytes)  # those that it accepts have it too
+    connections = Connections(setup.most, setup.times, METERS, unread)
 
     async def main() -> None:
         gateway, app = gateway_of(sender, setup)
