@@ -20,6 +20,8 @@ from processor.kafka.confirmed import Failure, Receipt
 log = structlog.get_logger(__name__)
 
 LATE = Failure("not confirmed in time")
+#: messages that are queued in a few milliseconds; then others have their turn in the loop
+AT_ONCE = 200
 
 
 class _Shipment:
@@ -56,6 +58,8 @@ class Dispatch:
         shipment = _Shipment(len(parcels), self._loop.create_future())
         now = self._latest_ms = max(self._latest_ms, time.time_ns() // 1_000_000)
         for number, parcel in enumerate(parcels):
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
             settle = partial(self._settle, shipment, number)
             try:
                 at = now if parcel.reported_ms is None else parcel.reported_ms

@@ -17,7 +17,9 @@ from tests.unit.gateway.fakes import Sender, Served, Setup, read_all, serving
 MANY = b"[" + b",".join([b"{}"] * 8_000) + b"]"  # an answer of 960 kB
 REQUEST = b"POST /v1/reports HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
 MIB = 1024 * 1024
-SETUP = Setup(max_reports=8_000, inflight=64 * MIB, times=Times(5.0, 60.0, 60.0), kernel_bytes=64 * 1024)
+SETUP = Setup(
+    max_reports=8_000, inflight=64 * MIB, delivery_s=60.0, times=Times(5.0, 60.0, 60.0), kernel_bytes=64 * 1024
+)
 
 
 class FakeTransport:
