@@ -17,6 +17,10 @@ Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 _SCALE: Schema = {**_TEXT, "enum": ["linear", "log"]}
+_TRUTH: Schema = {"type": "boolean"}
+_OBJECT: Schema = {"type": "object"}
+_OBJECTS: Schema = {"type": "array", "items": _OBJECT}
+_TIME: Schema = {"type": "string", "format": "date-time"}
 _LISTS = {
     "q": ("a filter, see docs/reference/filters.md", {**_TEXT, "maxLength": 2000}),
     "sort": ("a column, a metric or a parameter, - before it for downwards; default: the newest first", _TEXT),
@@ -97,7 +101,7 @@ def make_openapi(*, with_tokens: bool) -> bytes:
         },
         "paths": paths,
         "components": {
-            "schemas": {"Failure": _failure(), "Trial": _trial(), "Interval": _interval()},
+            "schemas": {"Failure": _failure(), "Run": _run(), "Trial": _trial(), "Interval": _interval()},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
                 "password": {"type": "http", "scheme": "basic"},
@@ -136,52 +140,117 @@ def _get(name: str, media: str, schema: Schema) -> dict[str, Any]:
 def _object(name: str) -> Schema:
     """The names that a page's JSON always has."""
     trials = {"type": "array", "items": {"$ref": "#/components/schemas/Trial"}}
-    cursor: Schema = {"type": ["string", "null"]}
+    cursor = _or_null(_TEXT)
     listed = {
         "trials": trials,
-        "count": {"type": "object"},
+        "count": _OBJECT,
         "previous": cursor,
         "next": cursor,
-        "cut": {"type": "boolean"},
+        "cut": _TRUTH,
         "columns": {"type": "array", "items": _TEXT},
     }
     there: dict[str, dict[str, Any]] = {
-        "runs": {"runs": {"type": "array", "items": {"type": "object"}}, "next": cursor},
+        "runs": {"runs": {"type": "array", "items": {"$ref": "#/components/schemas/Run"}}, "next": cursor},
         "trials": listed,
-        "run": {"run": {"type": "object"}, "counts": {"type": "object"}, "life": {"type": "object"}, **listed},
-        "trial": {"trial": {"type": ["object", "null"]}, "letters": {"type": "array"}, "curves": {"type": "array"}},
-        "compare": {"comparison": {"type": ["object", "null"]}},
-        "charts": {
-            "metric": {"type": ["string", "null"]},
-            "direction": {"type": ["object", "null"]},
-            "axes": {"type": "array", "items": _TEXT},
-            **{name: {"type": "array"} for name in CHARTS},
+        "run": {"run": _OBJECT, "counts": _OBJECT, "life": _OBJECT, "under_way": _OBJECTS, **listed},
+        "trial": {
+            "trial": _or_null(_OBJECT),
+            "event": _or_null(_OBJECT),
+            "letters": _OBJECTS,
+            "progress": _or_null(_OBJECT),
+            "curves": _OBJECTS,
+            "mlflow": _OBJECTS,
         },
-        "adoption": {"window": _TEXT, "share": {"$ref": "#/components/schemas/Interval"}, "spans": {"type": "array"}},
+        "compare": {"comparison": _or_null(_OBJECT)},
+        "charts": {
+            "metric": _or_null(_TEXT),
+            "direction": _or_null(_OBJECT),
+            "axes": {"type": "array", "items": _TEXT},
+            **dict.fromkeys(CHARTS, _OBJECTS),
+        },
+        "adoption": {
+            "window": _TEXT,
+            "seconds": {**_COUNT, "description": "of a span"},
+            "until": _TIME,
+            "share": {"$ref": "#/components/schemas/Interval"},
+            "spans": _OBJECTS,
+            "runs": _OBJECTS,
+        },
         "health": {
+            "now": _TIME,
             "waiting": _COUNT,
+            "oldest": _or_null(_TIME),
             "parked": _COUNT,
+            "run_changed_at": _or_null(_TIME),
             "dead_letters": _COUNT,
-            "letters": {"type": "array"},
-            "mlflow": {"type": ["object", "null"]},
+            "dead_letters_about": _TRUTH,
+            "reasons": _OBJECTS,
+            "letters": _OBJECTS,
+            "next": _or_null(_COUNT),
+            "mlflow": _or_null(_OBJECT),
         },
     }
     return {"type": "object", "required": list(there[name]), "properties": there[name]}
 
 
+def _or_null(schema: Schema) -> Schema:
+    return {**schema, "type": [schema["type"], "null"]}
+
+
 def _trial() -> Schema:
-    properties = {
+    """A row of a list of trials."""
+    return _all_of({
+        "id": {**_TEXT, "format": "uuid"},
         "run_id": _TEXT,
         "trial_id": _TEXT,
         "status": {**_TEXT, "enum": list(STATUSES)},
-        "spectral_norm": {"type": "boolean"},
-        "mlflow_state": {
-            "type": ["string", "null"],
-            "description": "of its link in MLflow; null: no mirror has seen it",
+        "spectral_norm": _TRUTH,
+        "spectral_norm_reported": {
+            **_or_null(_TRUTH),
+            "description": "false: a default stands there; null: of an earlier release, it is not known",
         },
-        "metrics": {"type": "object"},
-        "parameters": {"type": "object"},
-    }
+        "metrics": _OBJECT,
+        "parameters": _OBJECT,
+        "duration_ms": _or_null(_COUNT),
+        "rank": _or_null({"type": "integer"}),
+        **dict.fromkeys(
+            ("mlflow_run_id", "artifact_uri", "candidate_id", "pulse_id", "error_message", "error_type"),
+            _or_null(_TEXT),
+        ),
+        "warnings": {**_COUNT, "description": "how many; the trial's own page has them"},
+        "revision": _COUNT,
+        "schema_version": _or_null({"type": "integer"}),
+        "inserted_at": _TIME,
+        "updated_at": _TIME,
+        "mlflow_state": {**_or_null(_TEXT), "description": "of its link in MLflow; null: no mirror has seen it"},
+        "mirrored_run_id": {**_or_null(_TEXT), "description": "the MLflow run of that link"},
+        "mlflow_experiment_id": _or_null(_TEXT),
+    })  # fmt: skip
+
+
+def _run() -> Schema:
+    """A row of the list of runs."""
+    return _all_of({
+        "run_id": _TEXT,
+        "state": _TEXT,
+        "requested_trials": _or_null({"type": "integer"}),
+        "completed_trials": {"type": "integer"},
+        "best_metric": _or_null({"type": "number"}),
+        "error_message": _or_null(_TEXT),
+        "started_at": _or_null(_TIME),
+        "finished_at": _or_null(_TIME),
+        "inserted_at": _or_null(_TIME),
+        "updated_at": _TIME,
+        "trials": _COUNT,
+        "by_status": {"type": "object", "additionalProperties": _COUNT},
+        "with_spectral_norm": _COUNT,
+        "adoption": _or_null({"type": "number"}),
+        "first_at": _or_null(_TIME),
+        "last_at": _or_null(_TIME),
+    })  # fmt: skip
+
+
+def _all_of(properties: dict[str, Schema]) -> Schema:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
