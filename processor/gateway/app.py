@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.applications import Starlette
@@ -83,7 +84,7 @@ class Gateway:
     async def reports(self, request: Request) -> Response:
         """POST /v1/reports."""
         run_id = self._query(request, ("run_id",)).get("run_id")
-        key = None if run_id is None else run_id.encode("utf-8", "surrogateescape")
+        key = None if run_id is None else run_id.encode()
         times = read_times(request.headers)
         settled, _ = await self._through(
             request, lambda body, lines: (self._judge(body, lines=lines, key=key, times=times), True), avro=True
@@ -91,11 +92,19 @@ class Gateway:
         return await self._answered(settled, lambda: answers.reports_answer(self._topic, settled))
 
     def _query(self, request: Request, known: Sequence[str]) -> Mapping[str, str]:
-        """A misspelt parameter would silently be none."""
-        unknown = sorted(request.query_params.keys() - set(known))
+        """A misspelt parameter would silently be none, and one of other bytes or of two values another run's."""
+        try:
+            query = request.scope["query_string"].decode("latin-1")
+            given = parse_qsl(query, keep_blank_values=True, errors="strict")
+        except UnicodeDecodeError:
+            raise NotTaken(400, "invalid_parameter", "the query is not UTF-8, percent-encoded") from None
+        names = [name for name, _ in given]
+        unknown = sorted(set(names) - set(known))
         if unknown:
             raise NotTaken(400, "unknown_parameter", f"{unknown[0][:60]} is no parameter of this path")
-        return request.query_params
+        if len(set(names)) < len(names):
+            raise NotTaken(400, "invalid_parameter", f"the parameter {names[0]} is there twice")
+        return dict(given)
 
     async def _through(
         self, request: Request, judge: Callable[[bytes, bool], tuple[list[Judged], bool]], *, avro: bool = False

@@ -80,7 +80,8 @@ def _check(place: int, piece: Piece) -> Refusal | tuple[str, str]:
         return Refusal(place, error, details, path=path, line=piece.line, received=received)
 
     # one of a list may stand in a list of its own (`decode.apart`)
-    fields = _read(piece.value[1:-1] if piece.value[:1] == b"[" else piece.value)
+    value = piece.value[1:-1] if piece.value[:1] == b"[" else piece.value
+    fields = _read(value) if value.strip() else "the list is empty"
     if isinstance(fields, str):
         return refused("validation_failed", [fields])
     event = fields.get("event")

@@ -302,6 +302,7 @@ def test_a_filter_that_is_none_is_told_with_its_place_and_can_be_mended_there(da
         ("/compare?metric=lr&reference=maybe", 400),
         ("/adoption.jsonl", 404), ("/static/../app.py", 404), ("/static/app.py", 404), ("/go?to=" + "x" * 3000, 400),
         ("/health?reason=%00&resolved=too", 200), ("/trials?" + "q=&" * 700, 400),
+        ("/?search=caf%e9", 400), ("/trials?q=%ff", 400), ("/go?to=%ff", 400), ("/trials.csv?%ff=1", 400),
     ],
 )  # fmt: skip
 def test_what_can_t_be_asked_is_told(database_url: str, path: str, status: int) -> None:

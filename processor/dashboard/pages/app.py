@@ -147,7 +147,9 @@ class Dashboard:
 
 def _pairs(asked: str) -> Pairs:
     try:
-        return parse_qsl(asked, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
+        return parse_qsl(asked, keep_blank_values=True, max_num_fields=MOST_PARAMETERS, errors="strict")
+    except UnicodeDecodeError:  # read on with what is no character, it would ask something else
+        raise UsageError("the query is not UTF-8, percent-encoded") from None
     except ValueError:
         raise UsageError(f"a query has at most {MOST_PARAMETERS} parameters") from None
 

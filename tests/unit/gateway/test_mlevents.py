@@ -90,11 +90,17 @@ def test_each_field_that_thunderline_requires_must_be_there(event: str, name: st
             "ml.trial.failed",
         ),
         ("a sentence", "validation_failed", ["an event is an object, not a string"]),
+        (7, "validation_failed", ["an event is an object, not a number"]),
     ],
 )
 def test_what_is_no_event_is_a_bad_request(document: Any, error: str, details: Any) -> None:
     answer = post_json(Sender(), PATH, json.dumps(document))
     assert (answer.status_code, answer.json()["error"], answer.json()["details"]) == (400, error, details)
+
+
+def test_an_empty_list_is_told_as_such() -> None:
+    answer = post_json(Sender(), PATH, "[]")
+    assert (answer.status_code, answer.json()["events"][0]["details"]) == (400, ["the list is empty"])
 
 
 def test_no_json_is_a_bad_request_and_nan_is_json_as_python_writes_it() -> None:

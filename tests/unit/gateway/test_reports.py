@@ -252,6 +252,15 @@ def test_bytes_in_flight_are_bounded_and_given_back() -> None:
     assert post_json(Sender(), PATH, json.dumps(GOOD), setup=setup).status_code == 202
 
 
+@pytest.mark.parametrize("query", ["run_id=%ff", "run_id=caf%e9", "run_id=a&run_id=b", "run_id=a&run_id=a", "%ff=1"])
+def test_a_run_in_the_query_is_the_one_that_was_meant_or_none(query: str) -> None:
+    """Bytes that are no text were one character for all, so that two runs became one; of two the last was taken."""
+    sender = Sender()
+    answer = post_json(sender, f"{PATH}?{query}", '{"trial_id": "t1"}')
+    assert (answer.status_code, answer.json()["error"], sender.sent) == (400, "invalid_parameter", [])
+    assert answer.json()["details"]
+
+
 def test_a_parameter_that_is_none_is_told() -> None:
     answer = post_json(Sender(), f"{PATH}?runid=x", json.dumps(GOOD))
     assert (answer.status_code, answer.json()["error"]) == (400, "unknown_parameter")
