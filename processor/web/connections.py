@@ -219,7 +219,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._fail(400, "bad_request", "the length of the body is said twice")
         if self.parser.get_method() == b"CONNECT":
             self._fail(400, "bad_request", "this is no proxy")
-        if hosts != 1 and (hosts or self.parser.get_http_version() == "1.1"):
+        version = self.parser.get_http_version()
+        if version not in ("1.0", "1.1"):
+            self._fail(400, "bad_request", f"HTTP {version} is not read here: send 1.1")
+        if hosts != 1 and (hosts or version == "1.1"):
             self._fail(400, "bad_request", "there must be one Host")
         if any(name == b"transfer-encoding" and value.lower() != b"chunked" for name, value in self.headers):
             self._fail(400, "bad_request", "the only transfer coding is chunked")

@@ -46,9 +46,9 @@ class Manners:
             await self._application(scope, exchange.receive, exchange.send)
         except Gone:
             exchange.status = 499  # as others log it: nobody is left to be answered
-        except TimeoutError:
-            raise  # whoever reads its answer too slowly is cut off
         except Exception:
+            if exchange.cut_off:
+                raise
             log.error("request_failed", path=scope["path"][:200], exc_info=True)
             if not exchange.status:
                 await exchange.fail(self._failed)
@@ -66,6 +66,8 @@ class _Exchange:
         self._unread = _CODING in headers or headers.get(_LENGTH, b"0").strip(b"0") != b""
         self._expects = b"expect" in headers
         self.status = 0
+        #: whoever reads its answer too slowly is: no other timeout may be taken for that
+        self.cut_off = False
 
     async def receive(self) -> Message:
         message = await self._receive()
@@ -74,16 +76,23 @@ class _Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        async with asyncio.timeout(self._write_s):
-            if message["type"] == "http.response.start":
-                self.status = message["status"]
-                if self._unread:
-                    message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
-            elif self._unread and not message.get("more_body"):
-                await self._send({**message, "more_body": True})
-                await self._linger()
-                message = {"type": "http.response.body", "body": b"", "more_body": False}
-            await self._send(message)
+        try:
+            async with asyncio.timeout(self._write_s):
+                await self._send_on(message)
+        except TimeoutError:
+            self.cut_off = True
+            raise
+
+    async def _send_on(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            if self._unread:
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        elif self._unread and not message.get("more_body"):
+            await self._send({**message, "more_body": True})
+            await self._linger()
+            message = {"type": "http.response.body", "body": b"", "more_body": False}
+        await self._send(message)
 
     async def _linger(self) -> None:
         """Reads on what is not wanted, for a while. One that waits to be asked for its body sends none."""

@@ -286,6 +286,14 @@ def wait(condition: object, timeout_s: float = 10.0) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("line", [b"GET /live", b"GET /live HTTP/0.9", b"GET /live HTTP/2.0", b"GET /live HTTP/1.2"])
+def test_another_version_of_http_is_told(line: bytes) -> None:
+    """Without a version there is no Host either, and other readers end it elsewhere."""
+    with serving(Sender()) as served:
+        assert status_of(served.ask(line + b"\r\nHost: gateway\r\n\r\n")) == 400
+        assert status_of(served.ask(b"GET /live HTTP/1.0\r\n\r\n")) == 200
+
+
 @pytest.mark.parametrize(
     "raw", [b"\x16\x03\x01\x02\x00", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"]
 )
