@@ -31,8 +31,8 @@ PATIENCE_SECONDS = 0.25
 #: exports at once: a page of each is in memory
 EXPORTS = 4
 #: pages at once: each holds what it has read, up to 4 MB of JSON and several times that as values, while it reads on.
-#: Twice the connections keep those busy; of more pages each would wait for the others' questions between its own, and
-#: none would be there in time
+#: Twice the default of the connections keeps those busy; of more pages each would wait for the others' questions
+#: between its own, and none would be there in time
 TURNS = 8
 
 
