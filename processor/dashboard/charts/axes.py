@@ -75,7 +75,7 @@ def moments(scale: Scale, most: int = 5) -> list[tuple[float, str]]:
     found: list[tuple[float, str]] = []
     before = ""
     for place in range(math.ceil(scale.low / step), math.floor(scale.high / step) + 1):
-        at = place * step
+        at = min(max(place * step, scale.low), scale.high)  # a product may be a digit beyond
         now = _written(at, around or "%Y")
         words = _written(at, form)
         if now != before and form != "%b %Y":

@@ -25,8 +25,9 @@ from processor.dashboard.statistics.results import Budget, Contrast, Interval, L
 WIDTH = 800
 #: characters of a run's, an arm's or a parameter's name in a picture
 NAME = 26
-#: pixels that such names have beside a picture's plot
-LEFT = 210
+#: pixels that such names have beside a picture's plot, and of a run's name with its sizes characters that they hold
+LEFT = 220
+NAMED, SHORTEST = 31, 8
 FIGURES = 240
 ROW = 24
 #: rows of a forest that are drawn; the table below it has all that are handed on
@@ -61,7 +62,8 @@ def forest(per_run: PerRun, leading: Leading, other: str, reference: str) -> Mar
     y = top + ROW / 2
     for run, found, weight, sizes in rows:
         size = 3 + 6 * math.sqrt(weight)
-        parts += _forest_row(x, y, axes.name(run, NAME) + f" ({sizes})", found, how, size)
+        name = axes.name(run, max(SHORTEST, NAMED - len(sizes)))
+        parts += _forest_row(x, y, f"{name} ({sizes})", found, how, size)
         y += ROW
     if pooled is not None and per_run.pooled is not None:
         parts += _forest_row(x, y, f"{per_run.pooled.runs} runs together", pooled, how)
