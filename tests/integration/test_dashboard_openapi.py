@@ -20,7 +20,9 @@ IDS = {"run_id": "run-1", "trial_id": "t004"}
 GOOD = {
     "q": "status = succeeded", "sort": "-accuracy", "columns": "lr", "limit": "3", "metric": "accuracy",
     "parameter": "optimizer", "reference": "adam", "better": "higher", "validity": "always", "defaulted": "out",
-    "by": "time", "x": "lr", "x_scale": "log", "metric_scale": "linear", "window": "24h", "reason": "not_json", "resolved": "too", "before": "5", "search": "run",
+    "by": "time", "x": "lr",
+    "x_scale": "log", "metric_scale": "linear",
+    "window": "24h", "reason": "not_json", "resolved": "too", "before": "5", "search": "run",
     "after": "",
 }  # fmt: skip
 #: what a parameter can't be; where it is a name, also what is too long
