@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from cerebros_client.forms import text_of_error
-from cerebros_client.values import Walk
+from cerebros_client.values import Walk, repr_of
 
 _LONG_MAX = 2**63 - 1
 _WARNINGS = 1_000
@@ -92,6 +92,6 @@ def _warning(value: Any, walk: Walk) -> str:
 
 def _brief(value: Any) -> str:
     try:
-        return str(value)[:200]
+        return repr_of(value) if type(value) is int else str(value)[:200]
     except Exception as error:  # noqa: BLE001 - code of whatever object it is
         return f"<{type(value).__name__}, whose text raises {type(error).__name__}>"

@@ -20,7 +20,8 @@ _MOST_AT_A_GLANCE, _DEEPEST_AT_A_GLANCE = 5_000, 20
 _STEPS = 8
 #: characters of a repr: enough to recognise what it was
 _REPR = 200
-#: integers beyond this have more digits than Python writes by itself (4300)
+#: integers beyond this have more digits than Python writes by itself (4300), or in a time that grows with their square
+#: where the environment lets it (PYTHONINTMAXSTRDIGITS)
 _BITS = 14_000
 
 
@@ -32,6 +33,10 @@ class Bounds(NamedTuple):
     values: int = 50_000  # ten thousand epochs of five metrics
     text: int = 200_000  # a long stack trace
     warnings: int = 20
+
+
+def _is_short(number: int) -> bool:
+    return number.bit_length() < _BITS
 
 
 def is_plain(*values: dict[str, Any]) -> bool:
@@ -48,6 +53,8 @@ def is_plain(*values: dict[str, Any]) -> bool:
             left -= len(value) + 1
             kinds = set(map(type, inside))
             if left < 0 or not kinds <= _NESTING:
+                return False
+            if int in kinds and not all(_is_short(one) for one in inside if type(one) is int):
                 return False
             if not kinds <= _PLAIN:
                 below.extend(one for one in inside if type(one) not in _PLAIN)
@@ -89,7 +96,7 @@ class Walk:
 
     def _scalar(self, value: Any, place: str) -> Any:
         if type(value) is int:
-            return value if -_BITS < value.bit_length() < _BITS else self._described(value, place)
+            return value if _is_short(value) else self._described(value, place)
         if len(value) <= self._bounds.text:
             return value
         self.tell(place, f"a text of {len(value)} characters, cut")
@@ -138,11 +145,13 @@ class Walk:
     def _key(self, key: Any, place: str) -> str:
         """JSON's keys are texts: numbers and times as they are written, true, false, null; all else as its repr."""
         form = self._form(key, place)
+        if type(form) is int:
+            form = self._scalar(form, place)
         if type(form) is str:
             return form
         if form is None or type(form) is bool:
             return {None: "null", True: "true", False: "false"}[form]
-        return repr(form) if type(form) in (int, float) else _repr(key)
+        return repr(form) if type(form) in (int, float) else repr_of(key)
 
     def _other_name(self, name: str, found: dict[str, Any], place: str) -> str:
         """Two keys may be one text, 1 and "1": both values are kept."""
@@ -184,7 +193,7 @@ class Walk:
     def _described(self, value: Any, place: str, why: str = "no form in JSON") -> str:
         self._left -= 1
         self.tell(place, f"{_kind(value)}, kept as its repr: {why}")
-        return _repr(value)
+        return repr_of(value)
 
 
 def _kind(value: Any) -> str:
@@ -198,14 +207,18 @@ class _Short(reprlib.Repr):
         super().__init__()
         self.maxstring = self.maxother = self.maxlong = _REPR
 
+    def repr_int(self, x: int, level: int) -> str:
+        return super().repr_int(x, level) if _is_short(x) else f"<an integer of {x.bit_length()} bits>"
+
+    def repr_Fraction(self, x: Any, level: int) -> str:  # noqa: N802 - a class' name, as `reprlib` looks for it
+        return f"Fraction({self.repr1(x.numerator, level)}, {self.repr1(x.denominator, level)})"
+
 
 _SHORT = _Short()
 
 
-def _repr(value: Any) -> str:
+def repr_of(value: Any) -> str:
     try:
-        if type(value) is int:
-            return f"<an integer of {value.bit_length()} bits>"
         said = _SHORT.repr(value)
     except Exception as error:  # noqa: BLE001 - code of whatever object it is
         return f"<{_kind(value)}, whose repr raises {type(error).__name__}>"

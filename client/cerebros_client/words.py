@@ -35,7 +35,12 @@ def identifier(value: Any, field: str) -> str:
     elif isinstance(value, bool) or not hasattr(type(value), "__index__"):
         raise TypeError(f"{field} is a text, an integer or a UUID, not {type(value).__name__}")
     else:
-        text = str(operator.index(value))
+        number = operator.index(value)
+        if number.bit_length() > 4 * _LONGEST_ID:  # writing it would take a time that grows with its square
+            raise ValueError(
+                f"{field} has more than {_LONGEST_ID} characters: an integer of {number.bit_length()} bits"
+            )
+        text = str(number)
     if not text:
         raise ValueError(f"{field} must not be empty")
     if len(text) > _LONGEST_ID:

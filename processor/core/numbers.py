@@ -23,6 +23,10 @@ MAX_DIGITS, MAX_PLACES = 131_072, 16_383
 MAX_WRITTEN = 2**20
 #: with so many characters, point included, and no exponent a double says all the digits (DBL_DIG is 15)
 _SURE_LENGTH = 16
+#: digits and a sign that go to `int`, which takes quadratic time. Python's own limit is the same, but the environment of
+#: a process (PYTHONINTMAXSTRDIGITS) may lift it
+_INTEGER_LENGTH = 4300
+_COUNT_LENGTH = len(str(LONG_MAX))
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _LAST_PLACE = Decimal((0, (1,), -MAX_PLACES))
 
@@ -40,11 +44,16 @@ def read_float(text: str) -> float | Decimal:
 
 
 def read_integer(digits: str) -> int | Decimal:
-    """JSON's text of an integer. Python reads no more than 4300 digits as one, because that takes quadratic time."""
-    try:
-        return int(digits)
-    except ValueError:
-        return Decimal(digits)
+    """JSON's text of an integer; one of more than 4300 digits is a decimal, which takes linear time to read."""
+    return int(digits) if len(digits) <= _INTEGER_LENGTH else Decimal(digits)
+
+
+def read_count(text: str) -> int | None:
+    """A text of ASCII digits as an integer; None where it is no such text, or the integer has more than 64 bits."""
+    if not (text.isascii() and text.isdigit() and len(text) <= _COUNT_LENGTH):
+        return None
+    number = int(text)
+    return number if number <= LONG_MAX else None
 
 
 #: strict JSON -> values; raises what msgspec raises

@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
 from processor.core.errors import UsageError
+from processor.core.numbers import LONG_MAX, read_count
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: pydantic's reading of durations takes P1Y and P1M too, as 365 and 30 days, which nobody means
 _DURATION = re.compile(
-    r"P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?"
+    r"P(?:(?P<weeks>\d+)W)?(?:(?P<days>\d+)D)?(?:T(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+)S)?)?",
+    re.ASCII,
 )
 
 
@@ -30,11 +32,11 @@ def parse_datetime(text: str) -> int:
 def parse_duration(text: str) -> timedelta:
     """ISO 8601 duration (P1D, PT2H30M, P1DT12H). Raises `UsageError`."""
     match = _DURATION.fullmatch(text.upper())
-    parts = {unit: int(value) for unit, value in match.groupdict().items() if value} if match else {}
+    parts = {unit: read_count(value) for unit, value in match.groupdict().items() if value} if match else {}
     if not parts:
         raise UsageError(f"{text!r} is no ISO 8601 duration such as PT2H30M or P1D")
     try:
-        return timedelta(**parts)
+        return timedelta(**{unit: LONG_MAX if value is None else value for unit, value in parts.items()})
     except OverflowError:
         raise UsageError(f"{text!r} is too long ago") from None
 

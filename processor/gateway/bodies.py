@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from processor.core.metrics import GATEWAY_INFLIGHT
+from processor.core.numbers import read_count
 from processor.web.refusals import Gone, NotTaken
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -98,7 +99,8 @@ async def read_body(
 ) -> bytes:
     """The body, unpacked. Raises `NotTaken` (413 before and while it is read, 408, 400, 503), `Gone`."""
     length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > max_bytes:
+    announced = read_count(length)
+    if length.isdecimal() and (announced is None or announced > max_bytes):
         raise _too_large(max_bytes)
     unpack = _Unpacker(max_bytes) if _encoding_of(headers) == "gzip" else None
     pieces: list[bytes] = []

@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient
 
 from processor.core.errors import FatalError, ProcessorError, SetupError, TransientError, UsageError
+from processor.core.numbers import read_count
 from processor.core.settings import KafkaSettings
 
 log = structlog.get_logger(__name__)
@@ -72,9 +73,9 @@ def client_properties(settings: KafkaSettings, **own: Any) -> dict[str, Any]:
         **own,
         **settings.kafka_options,
     }
-    largest = str(settings.kafka_options.get("message.max.bytes", ""))
-    if "fetch.max.bytes" in properties and largest.isdecimal():
-        properties["fetch.max.bytes"] = max(properties["fetch.max.bytes"], int(largest))
+    largest = read_count(str(settings.kafka_options.get("message.max.bytes", "")))
+    if "fetch.max.bytes" in properties and largest is not None:
+        properties["fetch.max.bytes"] = max(properties["fetch.max.bytes"], largest)
     if settings.kafka_options:
         _try_out(properties)
     return properties

@@ -48,7 +48,7 @@ def own_words(data: bytes) -> str:
 
 
 def retry_after(header: str | None) -> float:
-    return min(float(header), MAX_AFTER_SECONDS) if header and header.isdigit() else 0.0
+    return min(float(header), MAX_AFTER_SECONDS) if header and header.isascii() and header.isdigit() else 0.0
 
 
 def why(error: Exception) -> str:

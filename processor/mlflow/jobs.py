@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from processor.core.numbers import read_count
 from processor.mlflow.content import REVISION_TAG, SHAPE_TAG, TIME_TAG, Content, Happening, Moment
 from processor.mlflow.parents import SEEN
 from processor.mlflow.ports import Link, Run, Trial
@@ -59,6 +60,6 @@ def as_linked(job: Job) -> Link:
 
 def as_found(link: Link, run: Run) -> Link:
     """A run that was made before tells by its tags what it holds."""
-    held = run.tags.get(TIME_TAG, ""), run.tags.get(REVISION_TAG, "")
-    moment = Moment(int(held[0]), int(held[1])) if held[0].isdigit() and held[1].isdigit() else None
+    time_ms, revision = read_count(run.tags.get(TIME_TAG, "")), read_count(run.tags.get(REVISION_TAG, ""))
+    moment = None if time_ms is None or revision is None else Moment(time_ms, revision)
     return msgspec.structs.replace(link, moment=moment, shape=run.tags.get(SHAPE_TAG))

@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 from processor.contracts.catalogue import Catalogue, Problem
 from processor.contracts.frames import FramedReader, WriterSchemas, behind_prefix, is_framed
 from processor.core.errors import TransientError
+from processor.core.numbers import read_count
 from processor.core.text import TooDeep, storable
 from processor.decode.kinds import SUBJECTS
 from processor.store.dead_letters import DeadLetter
 
-_INDEX = re.compile(r"\[(\d+)\]")
+_INDEX = re.compile(r"\[([0-9]+)\]")
 
 Step = str | int
 
@@ -102,8 +103,9 @@ def walk(node: Any, path: str) -> tuple[tuple[Step, ...], str]:
     best: tuple[tuple[Step, ...], str] = ((), path)
     match = _INDEX.match(path) if isinstance(node, list) else None
     candidates: list[tuple[Step, str]] = []
-    if match and int(match[1]) < len(node):
-        candidates = [(int(match[1]), path[match.end() :])]
+    place = read_count(match[1]) if match else None
+    if match and place is not None and place < len(node):
+        candidates = [(place, path[match.end() :])]
     elif path and isinstance(node, dict):
         candidates = [
             (key, path[len(key) :]) for key in node if path.startswith(key) and path[len(key) :][:1] in ("", ".", "[")

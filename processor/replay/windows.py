@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from processor.core.errors import UsageError
+from processor.core.numbers import LONG_MAX, read_count
 from processor.core.settings import KafkaSettings
 from processor.core.times import parse_datetime
 from processor.kafka.offsets import GroupOffsets
@@ -53,7 +54,8 @@ def _edge(text: str) -> Edge:
     if not text:
         return Edge("open")
     if text.isascii() and text.isdigit():
-        return Edge("offset", min(int(text), 2**63 - 1))
+        offset = read_count(text)
+        return Edge("offset", LONG_MAX if offset is None else offset)
     try:
         return Edge("moment", max(0, parse_datetime(text)))
     except UsageError:

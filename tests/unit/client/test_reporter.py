@@ -15,6 +15,7 @@ import pytest
 from cerebros_client import RAW_TOPIC, TrialReporter, Undelivered, UndeliveredError
 from cerebros_client.kafka import KafkaTransport
 from cerebros_client.transport import Target
+from cerebros_client.words import identifier
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, TopicPartition
 
 from processor.contracts.catalogue import Catalogue
@@ -282,3 +283,8 @@ def test_flush_waits_for_what_was_reported_so_far(monkeypatch: pytest.MonkeyPatc
     assert [report.run_id for report in recorder.confirmed] == ["run"]
     recorder._held.popleft()[1](None)
     reporter.close()
+
+
+def test_an_id_of_a_million_digits_is_refused_by_name_and_without_writing_it() -> None:
+    with pytest.raises(ValueError, match="run_id has more than 500 characters: an integer of 3321929 bits"):
+        identifier(10**1_000_000, "run_id")

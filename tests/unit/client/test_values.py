@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import re
+import sys
 import threading
 import uuid
 from collections.abc import Iterator, Mapping
@@ -358,3 +359,21 @@ def test_what_is_plain_is_seen_at_a_glance(value: Any) -> None:
 )
 def test_what_may_have_to_be_bent_is_not_plain(value: Any) -> None:
     assert not is_plain({"a": value})
+
+
+@pytest.mark.parametrize("limit", [0, 4300])
+def test_an_integer_that_takes_long_to_write_is_never_written(limit: int, request: pytest.FixtureRequest) -> None:
+    """Whatever the environment allows Python: PYTHONINTMAXSTRDIGITS=0 makes it take minutes."""
+    request.addfinalizer(lambda: sys.set_int_max_str_digits(4300))
+    sys.set_int_max_str_digits(limit)
+    huge, told = 10**5000, "<an integer of 16610 bits>"
+    walk = Walk(Bounds())
+    value = {huge: [huge, -huge], "fraction": Fraction(huge, 3), "key": {(huge,): 1, Fraction(huge, 3): 2}}
+    assert walk.plain(value, "metrics") == {
+        told: [told, told],
+        "fraction": f"Fraction({told}, 3)",
+        "key": {f"({told},)": 1, f"Fraction({told}, 3)": 2},
+    }
+    assert not is_plain({"a": huge})
+    assert not is_plain({"a": [1, {"b": [huge]}]})
+    assert len(walk.told()) == 5

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from processor.mlflow.answers import retry_after
 from processor.mlflow.content import NOTHING, Content, Progress, fits
 from processor.mlflow.leaves import series
 from processor.mlflow.mapping import EVENT_FILE, MAX_POINTS, trial_content
@@ -214,3 +215,10 @@ def test_an_experiments_name_is_bounded_and_stays_its_runs_own() -> None:
     long = [experiment_name("cerebros/{run_id}", "x" * 600 + end) for end in "ab"]
     assert [len(name) for name in long] == [250, 250]
     assert long[0] != long[1]
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("²", 0.0), ("-1", 0.0), ("soon", 0.0), (None, 0.0)])
+def test_a_server_that_says_oddly_when_to_come_back_is_asked_as_if_it_said_nothing(
+    header: str | None, seconds: float
+) -> None:
+    assert retry_after(header) == seconds

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from processor.core.errors import TransientError
-from processor.mlflow.content import KEY_TAG, key_of
+from processor.mlflow.content import KEY_TAG, TIME_TAG, key_of
 from processor.mlflow.ports import LinkState, Refused
 from tests.unit.mlflow.fakes import Down, FakeLinks, FakeTracking, make_mirror, of_run, trial
 
@@ -37,6 +37,18 @@ def test_what_is_settled_is_not_written_again(tracking: FakeTracking, links: Fak
     tracking.calls.clear()
     make_mirror(tracking, links).apply([trial(), trial("t1", 2, rank=1), trial("t2")])
     assert tracking.calls == []
+
+
+@pytest.mark.parametrize("held", ["²", "9" * 5000, "9" * 19, "٣", "-1", ""])
+def test_a_tag_that_says_no_moment_holds_up_nobody(held: str, tracking: FakeTracking, links: FakeLinks) -> None:
+    make_mirror(tracking, links).apply([trial()])
+    [run] = tracking.active
+    run.tags[TIME_TAG] = held
+    links.links.clear()
+    links.begin({trial().trial: key_of("run", "t1")})
+    make_mirror(tracking, links).apply([trial("t1", 2, rank=1), trial("t2")])
+    assert len(tracking.active) == 2
+    assert links.links["run", "t1"].moment == trial("t1", 2, rank=1).moment
 
 
 @pytest.mark.parametrize("lost", ["create_run", "log", "update_run", "put_file", "create_experiment", "search"])

@@ -146,6 +146,7 @@ def test_a_redrive_of_nothing_is_an_empty_tally(decode: Decoder) -> None:
         ("metrics.a.b[0]", ("metrics", "a.b[0]"), ""),
         ("metrics.a.b[1]", ("metrics", "a.b", 1), ""),
         ("metrics.layers[9]", ("metrics", "layers"), "[9]"),
+        (f"metrics.layers[{'9' * 5000}]", ("metrics", "layers"), f"[{'9' * 5000}]"),
         ("trial_id", (), "trial_id"),
         ("metricsx", (), "metricsx"),
         ("metrics.", ("metrics",), ""),

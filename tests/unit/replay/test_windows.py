@@ -37,6 +37,7 @@ def decoded(offset: int, *, partition: int = 0, timestamp_ms: int = 1000, **fiel
         ("..2026-05-01T12:00:00Z", Edge("open"), Edge("moment", NOON), "start-20260501T120000Z"),
         ("2026-05-01T14:00:00+02:00..", Edge("moment", NOON), Edge("open"), "20260501T120000Z-end"),
         ("2026-05-01T12:00:00.250..9", Edge("moment", NOON + 250), Edge("offset", 9), "20260501T120000.250Z-9"),
+        (f"{'9' * 5000}..", Edge("offset", 2**63 - 1), Edge("open"), f"{2**63 - 1}-end"),
         ("1960-01-01..", Edge("moment", 0), Edge("open"), "19700101T000000Z-end"),
     ],
 )

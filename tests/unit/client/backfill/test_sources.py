@@ -57,6 +57,20 @@ def test_lines_are_reports_with_their_own_times(tmp_path: Path) -> None:
     assert [json.loads(one.value or b"") for one in items] == lines
 
 
+@pytest.mark.parametrize("number", ["1.00000000000000000001", "1e400", "7" * 5000, "NaN"])
+def test_a_number_keeps_its_digits_however_its_report_came(number: str, tmp_path: Path) -> None:
+    report = f'{{"run_id":"","trial_id": "t" , "at":1, "metrics":{{"a":{number}}}}}'
+    path = tmp_path / "reports.jsonl"
+    path.write_text(f'{report}\n[ {report} ,{report}]\n[]\n{{"trial_id":1}}\n')
+    items, skipped = split(JsonLines(path, run_id='r "1"'))
+    assert [(one.run_id, one.trial_id) for one in items] == [('r "1"', "t")] * 3 + [('r "1"', "1")]
+    assert skipped == []
+    assert [one.value for one in items] == [
+        *[f'{report[:-1]}, "run_id": "r \\"1\\""}}'.encode()] * 3,
+        b'{"trial_id":1, "run_id": "r \\"1\\""}',
+    ]
+
+
 def test_a_line_that_is_a_list_is_its_reports(tmp_path: Path) -> None:
     path = tmp_path / "reports.jsonl"
     listed: list[Any] = [{"run_id": "r", "trial_id": "a", "ts": NOON}, {"trial_id": 2, "ts": NOON}, {"run_id": "s"}, 4]
