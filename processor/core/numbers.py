@@ -23,8 +23,8 @@ MAX_DIGITS, MAX_PLACES = 131_072, 16_383
 MAX_WRITTEN = 2**20
 #: with so many characters, point included, and no exponent a double says all the digits (DBL_DIG is 15)
 _SURE_LENGTH = 16
-#: digits and a sign that go to `int`, which takes quadratic time. Python's own limit is the same, but the environment of
-#: a process (PYTHONINTMAXSTRDIGITS) may lift it
+#: digits and a sign that go to `int`, which takes quadratic time. Python's own limit is the same, but the environment
+#: of a process (PYTHONINTMAXSTRDIGITS) may lift it
 _INTEGER_LENGTH = 4300
 _COUNT_LENGTH = len(str(LONG_MAX))
 _EXACT = Context(prec=MAX_PREC, Emax=MAX_EMAX, Emin=MIN_EMIN)

@@ -43,7 +43,7 @@ def test_what_is_settled_is_not_written_again(tracking: FakeTracking, links: Fak
 def test_a_tag_that_says_no_moment_holds_up_nobody(held: str, tracking: FakeTracking, links: FakeLinks) -> None:
     make_mirror(tracking, links).apply([trial()])
     [run] = tracking.active
-    run.tags[TIME_TAG] = held
+    tracking.log(run.run_id, (), (), [(TIME_TAG, held)])
     links.links.clear()
     links.begin({trial().trial: key_of("run", "t1")})
     make_mirror(tracking, links).apply([trial("t1", 2, rank=1), trial("t2")])
