@@ -182,8 +182,13 @@ def _moment(since: str | None) -> int | None:
 def _writer(output: Path | None) -> Iterator[Callable[[bytes], Any]]:
     """Writes to stdout, or to a file that only has its name once it is complete."""
     if output is None:
-        yield sys.stdout.buffer.write
-        sys.stdout.flush()
+        try:
+            yield sys.stdout.buffer.write
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise FatalError(f"what was exported can't be written: {error.strerror}") from None
         return
     part = output.with_name(f"{output.name}.part")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from functools import partial
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -18,6 +18,7 @@ def configure_logs(settings: ProcessSettings, process: str) -> None:
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     level = getattr(logging, settings.log_level.upper())
     console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    lossy = Lossy(sys.stderr)
     renderers: list[Any] = [structlog.processors.JSONRenderer()] if as_json else [_printable, console]
     structlog.configure(
         processors=[
@@ -25,15 +26,47 @@ def configure_logs(settings: ProcessSettings, process: str) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            lossy.tell,
             *renderers,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(lossy),  # type: ignore[arg-type] # it has all that is used
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Printable("%(message)s"))
     logging.basicConfig(level=logging.ERROR, handlers=[handler])
+
+
+class Lossy:
+    """A log that can't be written, its disk full or its reader gone, must not end the work that it tells of.
+
+    The first line that is written again says how many it cost. One thread at a time writes.
+    """
+
+    def __init__(self, to: TextIO) -> None:
+        self._to = to
+        self._line: list[str] = []
+        self._lost = self._told = 0
+
+    def write(self, text: str) -> int:
+        self._line.append(text)
+        return len(text)
+
+    def flush(self) -> None:
+        line, self._line = "".join(self._line), []
+        try:
+            self._to.write(line)
+            self._to.flush()
+            self._told = 0
+        except OSError:
+            self._lost, self._told = self._lost + self._told + 1, 0
+
+    def tell(self, _logger: Any, _method: str, event: Any) -> Any:
+        if not self._lost:
+            return event
+        self._told, self._lost = self._lost, 0
+        return {**event, "log_lines_lost": self._told}
 
 
 def _named(process: str, _logger: Any, _method: str, event: Any) -> Any:

@@ -181,7 +181,7 @@ def test_a_tracking_server_in_trouble_is_an_outage_and_loses_doubles_and_refuses
         for name, value in HOW[how].items():
             setattr(proxy, name, value)
         more(settings, 60, seed=46)
-        time.sleep(6)
+        wait_until(lambda: proxy.refused + proxy.lost + proxy.slowed >= 5, "the mirror has met it several times", 60)
         proxy.status, proxy.wait_s, proxy.lose = 0, 0.0, 0.0
         wait_mirrored(settings, 90)
         assert ends_well() > 40

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from confluent_kafka.admin import AdminClient, NewPartitions
@@ -16,7 +17,7 @@ from processor.store.session import Session
 from tests.conftest import execute
 from tests.factories import load, produce, report
 from tests.support.ledger import check_ledger, events_of, ledger_session, rows_of
-from tests.support.processes import Process, run_command, wait_until
+from tests.support.processes import COMMAND, Process, run_command, wait_until
 from tests.support.settle import parked, rows, wait_settled
 from tests.support.topics import set_max_bytes
 
@@ -34,6 +35,24 @@ def test_poison_at_the_head_of_a_partition_blocks_nothing(settings: Settings, st
     start("ingest"), start("relay")
     wait_settled(settings)
     check_ledger(settings)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
+@pytest.mark.parametrize("streams", ["2>/dev/full", "<&- >&- 2>&-"])
+def test_a_log_that_can_not_be_written_ends_nothing(
+    streams: str, settings: Settings, environment: dict[str, str], tmp_path: Path
+) -> None:
+    send(settings, b"bad one", b"bad two")
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(500, seed=55))
+    shell = ["sh", "-c", f'exec "$@" {streams}', "sh", *COMMAND]
+    running = [Process(environment, tmp_path / f"{name}.log", name, command=shell) for name in ("ingest", "relay")]
+    try:
+        wait_settled(settings)
+        check_ledger(settings)
+        assert [one.stop() for one in running] == [0, 0]
+    finally:
+        for one in running:
+            one.end()
 
 
 def test_a_report_that_the_database_alone_refuses_is_isolated_and_its_neighbours_are_written(
@@ -120,7 +139,7 @@ def test_partitions_added_while_running_are_read(settings: Settings, start: Star
     wait_settled(settings)
     admin = AdminClient({"bootstrap.servers": settings.kafka_bootstrap_servers})
     admin.create_partitions([NewPartitions(settings.raw_topic, 8)])[settings.raw_topic].result()
-    time.sleep(1)
+    wait_until(lambda: len(admin.list_topics(settings.raw_topic).topics[settings.raw_topic].partitions) == 8, "added")
     # trials of their own: those of before are in other partitions now, and between partitions there is no order
     made = [report(run_id=f"later-{number % 50}") for number in range(400)]
     messages = [(one["run_id"], json.dumps(one).encode()) for one in made]

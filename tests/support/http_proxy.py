@@ -25,7 +25,7 @@ class HttpProxy:
     def __init__(self, port: int, certificate: Path | None = None) -> None:
         self.target, self.status, self.share, self.wait_s, self.lose = port, 0, 1.0, 0.0, 0.0
         self.in_row, self.poison = 1_000_000, b""
-        self.refused = self.lost = 0
+        self.refused = self.lost = self.slowed = 0
         self._random, self._lock = random.Random(7), threading.Lock()
         self._rows: Counter[tuple[str, str, bytes]] = Counter()
         proxy = self
@@ -62,6 +62,7 @@ class HttpProxy:
 
     def answer(self, asked: BaseHTTPRequestHandler) -> None:
         body = asked.rfile.read(int(asked.headers.get("content-length") or 0))
+        self.slowed += self.wait_s > 0
         time.sleep(self.wait_s)
         poisoned = bool(self.poison) and self.poison in body
         if poisoned or (self.status and self._refuses((asked.command, asked.path, body))):

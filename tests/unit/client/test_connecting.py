@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from cerebros_client.commands.main import COMMANDS, main
 from cerebros_client.connecting import VARIABLES
 from cerebros_client.spool import new_file
 
+from tests.support.patience import patient
 from tests.unit.client.test_spool import TARGET, left_behind, report
 
 PAGE = (Path(__file__).parents[3] / "docs/reference/client.md").read_text()
@@ -172,3 +176,17 @@ def test_send_tries_what_was_refused_only_when_asked_to(
     file.close()
     assert command(capsys, "spool", "send", str(tmp_path))[1].startswith("0 reports sent")
     assert command(capsys, "spool", "send", str(tmp_path), "--refused")[1].startswith("1 reports sent")
+
+
+def test_a_terminal_that_lacks_a_character_is_no_reason_to_fail(tmp_path: Path) -> None:
+    live = new_file(tmp_path, "日本:9092/raw", 16)
+    done = subprocess.run(
+        [sys.executable, "-m", "cerebros_client.commands.main", "spool", "list", str(tmp_path)],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=patient(60),
+        check=False,
+    )
+    assert (done.returncode, r"\u65e5\u672c:9092/raw" in done.stdout) == (0, True)
+    live.close()
