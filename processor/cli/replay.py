@@ -88,8 +88,10 @@ def _reset(way: Way, partitions: Sequence[int], execute: bool, format_: str) -> 
     from processor.core.settings import TopicSettings
     from processor.kafka.offsets import GroupOffsets
     from processor.replay.reset import plan_reset
+    from processor.service.windows import compacted_note
 
     settings = load(TopicSettings, "replay")
+    tell_notes(compacted_note(settings))
     group = GroupOffsets(settings, settings.raw_topic)
     plan = plan_reset(group, _choice(way, settings.raw_topic), partitions)
     rows = [{**move._asdict(), "records": move.records} for move in plan]

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 from processor.contracts.catalogue import Catalogue
 from processor.core.checkpoints import arm
 from processor.core.messages import Batch, Written
-from processor.core.settings import PipelineSettings
+from processor.core.settings import PipelineSettings, TopicSettings
 from processor.core.stopping import stop_on_signals
 from processor.core.verdict import VERDICTS
 from processor.kafka.offsets import GroupOffsets
 from processor.kafka.range_source import RangeSource, read
 from processor.kafka.ranges import Progress, Range, find_ranges
+from processor.kafka.topics import compaction_warning, is_compacted
 from processor.replay.fold import Fold
 from processor.replay.forecast import Forecaster
 from processor.replay.verify import Difference, Verification
@@ -80,8 +81,13 @@ def replay_window(
 
 def _find(settings: PipelineSettings, window: Window, partitions: Sequence[int], teller: Teller) -> list[Range]:
     ranges = find_ranges(settings, settings.raw_topic, window, partitions)
-    teller.notes([one.note for one in ranges if one.note])
+    teller.notes([*(one.note for one in ranges if one.note), *compacted_note(settings)])
     return ranges
+
+
+def compacted_note(settings: TopicSettings) -> list[str]:
+    """What to say of a raw topic that is compacted: it lacks history, and holds fewer records than offsets."""
+    return [compaction_warning(settings.raw_topic)] if is_compacted(settings, settings.raw_topic) else []
 
 
 def _replay(settings: PipelineSettings, ranges: Sequence[Range], progress: Progress, teller: Teller) -> dict[str, Any]:
@@ -162,9 +168,10 @@ def verify(settings: PipelineSettings, window: str | None, partitions: Sequence[
         fixed = parsed.end.kind != "open"
         ranges, unread = up_to_live(settings, settings.raw_topic, ranges, fixed=fixed)
         gone = GroupOffsets(settings, settings.raw_topic).troubles(partitions)
-        teller.notes([*(one.note for one in ranges if one.note), *unread, *gone])
-        document = _compare(settings, store, ranges, teller, whole=not partitions)
-        return {**document, "notes": [*document["notes"], *unread, *gone], "lost_input": gone}
+        compacted = compacted_note(settings)
+        teller.notes([*(one.note for one in ranges if one.note), *unread, *gone, *compacted])
+        document = _compare(settings, store, ranges, teller, whole=not partitions and not compacted)
+        return {**document, "notes": [*document["notes"], *unread, *gone, *compacted], "lost_input": gone}
 
 
 def _compare(

@@ -13,7 +13,8 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 
 from processor.core.settings import Settings
 from processor.kafka.remembered import Remembered
-from tests.factories import produce, report
+from tests.conftest import execute
+from tests.factories import load, produce, report
 from tests.faults.test_limits import locked
 from tests.integration.test_window import command
 from tests.support.ledger import check_ledger, rows_of
@@ -220,13 +221,35 @@ def test_aborted_records_and_markers_at_the_end_are_no_lag(
     wait_settled_rows(settings, 10)
 
 
-def test_a_compacted_topic_is_warned_of(settings: Settings, environment: dict[str, str], start: Start) -> None:
-    admin = admin_of(settings)
-    entry = ConfigEntry("cleanup.policy", "compact,delete", incremental_operation=AlterConfigOpType.SET)
+def set_policy(settings: Settings, policy: str) -> None:
+    entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, settings.raw_topic, incremental_configs=[entry])
+    admin = admin_of(settings)
     admin.incremental_alter_configs([resource])[resource].result(10)
+
+
+def test_a_compacted_topic_is_warned_of(settings: Settings, environment: dict[str, str], start: Start) -> None:
+    set_policy(settings, "compact,delete")
     start("ingest").wait_said("topic_compacted")
     assert "is compacted" in status(environment)["warnings"][0]
+    for asked in ("verify", "replay --to-earliest", "replay --window .. --dry-run"):
+        assert "is compacted" in run_command(environment, *asked.split()).stderr, asked
+
+
+def test_what_compaction_took_is_no_difference(
+    settings: Settings, environment: dict[str, str], start: Start, database_url: str
+) -> None:
+    """A row has had reports that the topic no longer holds."""
+    produce(settings.kafka_bootstrap_servers, settings.raw_topic, load(50, seed=95))
+    start("ingest"), start("relay")
+    wait_settled(settings)
+    check_ledger(settings)
+    execute(database_url, "update cerebros_model_trials set revision = revision + 1")
+    assert run_command(environment, "verify").returncode == 1
+    set_policy(settings, "compact")
+    verified = run_command(environment, "verify", "-f", "json")
+    assert (verified.returncode, json.loads(verified.stdout)["revisions_compared"]) == (0, False)
+    assert "is compacted" in " ".join(json.loads(verified.stdout)["notes"])
 
 
 def test_a_batch_that_the_client_refuses_is_told_with_what_to_do_and_skipped_by_a_replay(
