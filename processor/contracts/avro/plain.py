@@ -36,8 +36,13 @@ def _decimal(value: bytes, scale: int) -> Decimal | str:
 
 
 def _text(value: bytes) -> str:
-    """Text where it is UTF-8, as Avro promotes bytes to strings; else base64."""
+    """Text where it is UTF-8, as Avro promotes bytes to strings; else base64, marked as the client does it.
+
+    What holds a NUL is UTF-8 by chance only, and as text would lose it: Postgres' text has none.
+    """
     try:
-        return value.decode()
+        if b"\0" not in value:
+            return value.decode()
     except UnicodeDecodeError:
-        return b64encode(value).decode()
+        pass
+    return f"base64:{b64encode(value).decode()}"

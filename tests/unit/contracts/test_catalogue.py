@@ -305,6 +305,7 @@ def test_a_foreign_writers_datum_is_read_in_what_json_can_hold() -> None:
             {"name": "status", "type": {"type": "enum", "name": "State", "symbols": ["FAIL", "COMPLETE"]}},
             {"name": "run_id", "type": "bytes"},
             {"name": "blob", "type": "bytes"},
+            {"name": "zeros", "type": "bytes"},
             {"name": "hash", "type": {"type": "fixed", "name": "Four", "size": 4}},
             {"name": "cost", "type": {"type": "bytes", "logicalType": "decimal", "precision": 9, "scale": 2}},
             {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}},
@@ -329,6 +330,7 @@ def test_a_foreign_writers_datum_is_read_in_what_json_can_hold() -> None:
     datum = same | {
         "run_id": "rün".encode(),
         "blob": b"\xff\x00",
+        "zeros": b"a\x00b",
         "hash": b"abcd",
         "cost": Decimal("-12.50"),
         "at": moment,
@@ -336,7 +338,8 @@ def test_a_foreign_writers_datum_is_read_in_what_json_can_hold() -> None:
     }
     expected = same | {
         "run_id": "rün",
-        "blob": "/wA=",
+        "blob": "base64:/wA=",
+        "zeros": "base64:YQBi",
         "hash": "abcd",
         "cost": Decimal("-12.50"),
         "at": int(moment.timestamp() * 1000),
