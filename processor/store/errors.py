@@ -29,6 +29,7 @@ _TOO_MUCH = frozenset({"57014", "25P03", "25P04", "53200", "53400"})
 #: the server ended this session, itself or one beside it: whoever ends what runs long, or what runs out of memory
 _ENDED = frozenset({"57P01", "57P02", "57P05"})
 _LOCKED = "55P03"
+_POOLER = "; if a pooler stands between, see docs/howto/deploy.md"
 _CONSTRAINT_CLASSES = frozenset({"23", "44", "P0"})
 _TLS_FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
 
@@ -67,11 +68,12 @@ def sort_error(error: BaseException, where: str, *, at_work: bool = False) -> Ex
 def _sort_state(error: asyncpg.PostgresError, where: str, at_work: bool) -> Exception:
     state = error.sqlstate or "XX000"
     message = str(error).splitlines()[0] if str(error) else type(error).__name__
+    told = f"Postgres at {where}: {message} (SQLSTATE {state}){_hint(state)}"
     if state[:2] in _TRANSIENT_CLASSES:
-        return TransientError(f"Postgres at {where}: {message} (SQLSTATE {state})", _trouble(state, at_work))
+        return TransientError(told, _trouble(state, at_work))
     if state[:2] in _REPORT_CLASSES:
         return ReportError(f"{message} (SQLSTATE {state})", by_constraint=state[:2] in _CONSTRAINT_CLASSES)
-    return SetupError(f"Postgres at {where}: {message} (SQLSTATE {state}){_hint(state)}")
+    return SetupError(told)
 
 
 def _trouble(state: str, at_work: bool) -> Trouble:
@@ -95,6 +97,9 @@ def _hint(state: str) -> str:
     return {
         "28P01": "; check user and password in PROCESSOR_DATABASE_URL",
         "28000": "; check user, password and pg_hba.conf",
+        "08P01": _POOLER,  # PgBouncer says so of a setting that it does not take, and of a server that is down
+        "42P05": _POOLER,
+        "26000": _POOLER,
         "3D000": "; create the database, or mend PROCESSOR_DATABASE_URL",
         "42P01": "; run `processor migrate`",
         "42703": "; run `processor migrate`",

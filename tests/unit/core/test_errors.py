@@ -69,6 +69,11 @@ def postgres_error(state: str, message: str = "it said so") -> BaseException:
     return error
 
 
+@pytest.mark.parametrize("state", ["08P01", "26000", "42P05"])
+def test_what_poolers_answer_points_at_what_they_must_be(state: str) -> None:
+    assert kind_of(postgres_error(state))[1].endswith("if a pooler stands between, see docs/howto/deploy.md")
+
+
 def kind_of(error: BaseException) -> tuple[type[Exception], str]:
     ours = sort_error(error, place(URL))
     return type(ours), str(ours)
