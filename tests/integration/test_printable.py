@@ -31,7 +31,7 @@ from tests.support.settle import lag
 #: text that runs backwards, marks nobody sees, a bell, and what rich takes for markup
 HOSTILE = (
     "\x1b]52;c;cm0gLXJm\x07\x1b]0;title\x07\x1b[2J\x9b2J\x9d0;t\x9c\rover\x7f\x08"
-    "\u202etxet\u2066\u200f\ufeff\u00ad\u2028\x0b[red]red[/red]"
+    "\u202etxet\u2066\u200f\ufeff\u00ad\u2028\x0b[red]red[/red]\u00e9\u65e5\U0001f600"
 )
 #: what rich itself writes to a terminal: colours, its cursor, and the lines of a progress bar
 OWN = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[lh]|\x1b\[[0-9]*[AK]|\r\x1b\[2K|\r(?=\n)")
@@ -126,11 +126,22 @@ def test_no_command_passes_a_control_character_on_to_a_terminal(hostile: dict[st
     assert found == {}
 
 
+def test_a_terminal_that_lacks_characters_and_room_fails_no_command(hostile: dict[str, str]) -> None:
+    poor = {"PYTHONIOENCODING": "ascii", "COLUMNS": "20", "NO_COLOR": "1"}
+    for command in COMMANDS[:-1]:
+        done = run_command({**hostile, **poor}, *command.split())
+        assert done.returncode in (0, 1), command
+        assert done.stdout.isascii() or command == "dead-letters export", command  # that writes bytes of UTF-8
+        assert "Traceback" not in done.stderr, command
+
+
 @pytest.mark.parametrize("command", ["parked list", "verify --window ..", "dead-letters show 1", "dead-letters list"])
 def test_json_says_it_in_escapes_of_json(command: str, hostile: dict[str, str]) -> None:
     done = run_command(hostile, *command.split(), "-f", "json")
     assert left_over(done.stdout) == []
     assert "52;c;cm0" in json.dumps(json.loads(done.stdout))
+    on_ascii = run_command({**hostile, "PYTHONIOENCODING": "ascii"}, *command.split(), "-f", "json")
+    assert (on_ascii.returncode, json.loads(on_ascii.stdout)) == (done.returncode, json.loads(done.stdout))
 
 
 def test_a_sentence_about_rows_is_printed_as_text(empty_database_url: str) -> None:

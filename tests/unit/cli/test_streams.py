@@ -14,7 +14,7 @@ import pytest
 from tests.support.patience import patient
 
 TEXT = "naïve 日本 😀 \udcff ß│…"
-PRINT = f"from processor.cli.ending import end_with; end_with(lambda: print({ascii(TEXT)}))"
+PRINT = f"from processor.cli.ending import end_with; end_with(lambda: print({TEXT!a}))"
 VERSION = [sys.executable, "-m", "processor", "--version"]
 
 

@@ -32,7 +32,7 @@ class Disk(io.StringIO):
 def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
     made = Disk()
     monkeypatch.setattr("sys.stderr", made)
-    configure_logs(ProcessSettings(log_format="json"), "test")
+    configure_logs(ProcessSettings(log_format="json", log_level="info"), "test")
     yield made
     structlog.reset_defaults()
 
