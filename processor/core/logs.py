@@ -14,7 +14,7 @@ from processor.core.tables import sentence
 
 
 def configure_logs(settings: ProcessSettings, process: str) -> None:
-    """Every line gets a time, a level and the process' name; what librdkafka or asyncio log goes the same way."""
+    """Every line gets a time, a level and the process' name; what asyncio or asyncpg log goes the same way."""
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     level = getattr(logging, settings.log_level.upper())
     console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
@@ -33,9 +33,8 @@ def configure_logs(settings: ProcessSettings, process: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(lossy),  # type: ignore[arg-type] # it has all that is used
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Printable("%(message)s"))
-    logging.basicConfig(level=logging.ERROR, handlers=[handler])
+    root = logging.getLogger()
+    root.handlers = [one for one in root.handlers if not isinstance(one, _Libraries)] + [_Libraries(logging.ERROR)]
 
 
 class Lossy:
@@ -74,11 +73,16 @@ def _named(process: str, _logger: Any, _method: str, event: Any) -> Any:
     return {"process": process, **event}
 
 
-class _Printable(logging.Formatter):
-    """For what libraries log."""
+class _Libraries(logging.Handler):
+    """What libraries log, as lines of ours: a program that reads JSON meets nothing else."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        return sentence(super().format(record))
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):  # a fault of theirs: arguments that its text has no place for
+            message = str(record.msg)
+        log = structlog.get_logger()
+        log.error("library_complains", library=record.name, message=message, exc_info=record.exc_info)
 
 
 def _printable(_logger: Any, _method: str, event: Any) -> Any:

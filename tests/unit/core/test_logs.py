@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -50,3 +51,23 @@ def test_lines_that_can_not_be_written_are_counted_in_the_next_one_that_can(disk
         ("one", 2),
         ("one", None),
     ]
+
+
+def test_what_a_library_logs_is_a_line_like_any_other(disk: Disk) -> None:
+    """asyncpg, asyncio: theirs were bare texts between lines of JSON, with stack traces of many lines."""
+    theirs = logging.Logger("asyncpg.pool")  # with the root's handler of ours alone: pytest has one that complains
+    theirs.handlers = [one for one in logging.getLogger().handlers if type(one).__module__ == configure_logs.__module__]
+    theirs.error("Resetting connection with an active transaction %r", "<c>\x1b[31m")
+    try:
+        raise ValueError("of theirs")
+    except ValueError:
+        theirs.exception("one\nof two lines")
+    theirs.error("%d arguments", "no")
+    theirs.warning("no error")
+    said = [json.loads(line) for line in disk.getvalue().splitlines()]
+    assert [(one["event"], one["level"], one["process"], one["library"]) for one in said] == [
+        ("library_complains", "error", "test", "asyncpg.pool")
+    ] * 3
+    assert said[0]["message"] == "Resetting connection with an active transaction '<c>\\x1b[31m'"
+    assert said[1]["exception"].endswith("ValueError: of theirs")
+    assert said[2]["message"] == "%d arguments"
