@@ -107,7 +107,13 @@ async def _serve(parts: _Parts) -> None:
         open_pool(url, timeout_ms=timeout_ms, most=ASIDE) as aside,
     ):
         mlflow_url = settings.dashboard_mlflow_url or settings.mlflow_tracking_uri
-        site = Site(pool, timeout_ms=timeout_ms, mlflow_url=mlflow_url, aside=aside)
+        site = Site(
+            pool,
+            timeout_ms=timeout_ms,
+            mlflow_url=mlflow_url,
+            aside=aside,
+            connections=settings.dashboard_database_connections,
+        )
         reach = Reach(lambda: ask_version(aside), lambda: parts.watch.found)
 
         def ready() -> bool:

@@ -30,10 +30,10 @@ HELD_SECONDS, HELD = 5.0, 64
 PATIENCE_SECONDS = 0.25
 #: exports at once: a page of each is in memory
 EXPORTS = 4
-#: pages at once: each holds what it has read, up to 4 MB of JSON and several times that as values, while it reads on.
-#: Twice the default of the connections keeps those busy; of more pages each would wait for the others' questions
-#: between its own, and none would be there in time
-TURNS = 8
+#: pages at once by connections: each holds what it has read, up to 4 MB of JSON and several times that as values, while
+#: it reads on. Two keep a connection busy; of more pages each would wait for the others' questions between its own, and
+#: none would be there in time
+TURNS = 2
 
 
 class Site:
@@ -47,10 +47,12 @@ class Site:
         mlflow_url: str | None = None,
         patience_s: float = PATIENCE_SECONDS,
         aside: Pool | None = None,
+        connections: int = 4,
     ) -> None:
         """`timeout_ms`: the pool's, as it is told; `mlflow_url`: where browsers find MLflow, None for nowhere.
 
         `aside` is asked whether anything has changed: it has a connection free when all of the pool's are busy.
+        `connections` are the pool's.
         """
         self.pool, self.timeout_ms, self.mlflow_url, self.patience_s = pool, timeout_ms, mlflow_url, patience_s
         self.comparisons: Shared[Comparison] = Shared()
@@ -60,7 +62,7 @@ class Site:
         self._indexed: Shared[Indexed] = Shared(INDEXED_SECONDS, 1)
         self.changes = Changes(lambda: ask_version(aside or pool))
         self.comparing = asyncio.Semaphore(COMPARISONS)
-        self._turns = asyncio.Semaphore(TURNS)
+        self._turns = asyncio.Semaphore(TURNS * connections)
         self.exports = 0
 
     @asynccontextmanager
