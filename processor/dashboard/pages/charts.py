@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode
 
-from markupsafe import Markup
-
-from processor.core.errors import UsageError
 from processor.core.numbers import to_json
-from processor.dashboard.charts.axes import Power
 from processor.dashboard.charts.best import WORDS, best_picture
 from processor.dashboard.charts.failures import failures_picture
 from processor.dashboard.charts.parallel import parallel_picture
@@ -20,10 +16,10 @@ from processor.dashboard.comparing import read_path
 from processor.dashboard.filters.terms import joined, paths_in, terms_of
 from processor.dashboard.filters.text import called, write, write_path
 from processor.dashboard.filters.tree import MAX_LENGTH, And
-from processor.dashboard.pages.choosing import MOST_CHOSEN, Axes, axes_offered, choose_axes, overs
+from processor.dashboard.pages.choosing import MOST_CHOSEN, Axes, Own, axes_offered, choose_axes, overs, read_own
 from processor.dashboard.pages.compare import metrics_of, usual_metric
 from processor.dashboard.pages.names import unknown_names
-from processor.dashboard.pages.views import Pairs, Question, Reading, Site, Table, View, read
+from processor.dashboard.pages.views import Question, Reading, Site, Table, View, read
 from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.charts import (
     ERRORS,
@@ -33,12 +29,10 @@ from processor.dashboard.queries.charts import (
     Errors,
     Figures,
     Sampled,
-    best_so_far,
     read_figures,
     sampled_trials,
 )
-from processor.dashboard.queries.columns import TooMany
-from processor.dashboard.queries.trials import Key, trial_keys
+from processor.dashboard.queries.trials import trial_keys
 from processor.dashboard.statistics.directions import guess_direction
 from processor.dashboard.statistics.results import Direction
 
@@ -46,8 +40,6 @@ from processor.dashboard.statistics.results import Direction
 TABLE = 200
 #: the arrays of the page's JSON
 CHARTS = ("best_so_far", "spread", "failures", "errors", "sample")
-OWN = ("by", "x", "x_scale", "metric_scale")
-POWERS: dict[str, Power | None] = {"": None, "linear": "linear", "log": "log"}
 #: conditions of a filter that can be left out one by one
 MOST_TERMS = 12
 NAMES = ("chart", "arm", "name", "at", "value", "of")
@@ -64,21 +56,16 @@ class Charts(NamedTuple):
     errors: list[Errors]
 
 
-class RunBest(NamedTuple):
-    picture: Markup
-    metric: str
-    direction: Direction
-
-
 async def show_charts(site: Site, question: Question) -> View:
-    """The page of a filter, a metric and what else is asked for (`OWN`, and `columns`: the parallel coordinates)."""
-    reading, own = _read(question.pairs)
-    asked, x = reading.asked, own.get("x", "")
+    """The page of a filter, a metric and what else is asked for; `columns` are the parallel coordinates."""
+    own, others = read_own(question.pairs)
+    reading = read(others)
+    asked = reading.asked
     scope = Scope(None, asked.filter)
     keys = await trial_keys(site.pool, scope)
     metric = asked.metric or usual_metric(keys)
-    axes = choose_axes(keys, x, asked.columns)
-    named = [*paths_in(scope.filter), *map(read_path, filter(None, (metric, x))), *(asked.columns or ())]
+    axes = choose_axes(keys, own.x, asked.columns)
+    named = [*paths_in(scope.filter), *map(read_path, filter(None, (metric, own.x))), *(asked.columns or ())]
     context = {
         "reading": reading,
         "metric": metric,
@@ -90,7 +77,6 @@ async def show_charts(site: Site, question: Question) -> View:
         "most_axes": MOST_CHOSEN,
         "own": own,
         "write_path": write_path,
-        "by": own.get("by", "trial"),
         "ways": WORDS,
         "query": _query(reading, own),
         "kept": parse_qsl(_query(reading, own, columns=None).removeprefix("?")),
@@ -102,7 +88,7 @@ async def show_charts(site: Site, question: Question) -> View:
         "unknown": await unknown_names(site, scope, keys, named),
     }
     charts = await _charts(site, reading, metric, axes)
-    found, bounds = spreads(charts.sample, POWERS[own.get("metric_scale", "")])
+    found, bounds = spreads(charts.sample, own.metric_scale)
     context |= {"charts": charts, "sample_of": SAMPLE, "errors_of": ERRORS, "shares": SHARES, "spreads": found}
     context |= {"log": bounds is not None and bounds.log} | _climb(charts.best)
     context |= _pictures(charts, own, metric, found, bounds) | _tables(reading, metric, axes)
@@ -119,30 +105,14 @@ async def show_charts(site: Site, question: Question) -> View:
     return View(context, document, lambda: Table(NAMES, _rows(charts, found)))
 
 
-def _read(pairs: Pairs) -> tuple[Reading, dict[str, str]]:
-    """What all pages of trials are asked, and what this one alone is. Raises `UsageError`."""
-    own: dict[str, str] = {}
-    for name, value in pairs:
-        if name in OWN and value.strip():
-            if name in own:
-                raise UsageError(f"the parameter {name} is there twice")
-            own[name] = value.strip()
-    if own.get("by", "trial") not in WORDS:
-        raise UsageError(f"by is one of {', '.join(WORDS)}")
-    for name in ("x_scale", "metric_scale"):
-        if own.get(name, "") not in POWERS:
-            raise UsageError(f"{name} is linear or log")
-    return read([pair for pair in pairs if pair[0] not in OWN]), own
-
-
-def _query(reading: Reading, own: dict[str, str], **changes: Any) -> str:
+def _query(reading: Reading, own: Own, **changes: Any) -> str:
     """The query string of the page, with its question mark, but for these changes of the reading."""
-    more = urlencode(own, quote_via=quote)
+    more = urlencode(own.given(), quote_via=quote)
     query = reading.query(**changes)
     return query + ("&" if query and more else "?" if more else "") + more
 
 
-def _narrowed(reading: Reading, own: dict[str, str]) -> list[tuple[str, str]]:
+def _narrowed(reading: Reading, own: Own) -> list[tuple[str, str]]:
     """The conditions of the filter, each with the query string without it; too many are one."""
     terms = list(joined(reading.asked.filter))
     if len(terms) > MOST_TERMS:
@@ -199,23 +169,20 @@ def _climb(best: Sequence[Best]) -> dict[str, Any]:
     return {"climb": shown, "climb_left": len(known) - len(shown)}
 
 
-def _pictures(
-    charts: Charts, own: Mapping[str, str], metric: str, found: Sequence[Spread], bounds: Bounds | None
-) -> dict[str, Any]:
+def _pictures(charts: Charts, own: Own, metric: str, found: Sequence[Spread], bounds: Bounds | None) -> dict[str, Any]:
     failures = {"failures_picture": failures_picture(charts.endings)}
     if not metric:
         return failures
     axes, path = charts.axes, read_path(metric)
-    shown, power = called(path), POWERS[own.get("metric_scale", "")]
+    shown = called(path)
     scatter, scatter_words = None, ""
     if axes.x is not None and axes.over is not None:
-        asked = Scattered(axes.x, called(axes.over), shown, POWERS[own.get("x_scale", "")], power)
+        asked = Scattered(axes.x, called(axes.over), shown, own.x_scale, own.metric_scale)
         scatter, scatter_words = scatter_picture(charts.sample, asked, (axes.over, path))
-    names = [called(one) for one in axes.shown]
-    parallel, parallel_words = parallel_picture(charts.sample, names, shown, [*axes.shown, path], axes.parallel, power)
-    by: Any = own.get("by", "trial")
+    names, paths = [called(one) for one in axes.shown], [*axes.shown, path]
+    parallel, parallel_words = parallel_picture(charts.sample, names, shown, paths, axes.parallel, own.metric_scale)
     return failures | {
-        "best_picture": best_picture(charts.best, shown, by, path, power),
+        "best_picture": best_picture(charts.best, shown, own.by, path, own.metric_scale),
         "scatter": scatter,
         "scatter_words": scatter_words,
         "x_name": called(axes.over) if axes.over else None,
@@ -246,20 +213,3 @@ def _rows(charts: Charts, found: Sequence[Spread]) -> Iterator[tuple[Any, ...]]:
         yield "failures", ending.arm, "failed", ending.at, ending.failed, ending.ended
     for error in charts.errors:
         yield "errors", "", error.error_type or "", "", error.trials, ""
-
-
-async def best_of_run(site: Site, run_id: str, keys: Sequence[Key]) -> RunBest | None:
-    """The best so far of a run by its usual metric; None where no trial has one, and where there are too many."""
-    metric = usual_metric(keys)
-    if not metric:
-        return None
-    direction, path = guess_direction(metric), read_path(metric)
-    try:
-        rows = await site.charts.get(
-            ("run", run_id, path),
-            lambda: best_so_far(site.pool, Scope(run_id), path, higher=direction.better != "lower"),
-        )
-    except TooMany:  # the page is about more than this
-        return None
-    drawn = best_picture(rows, called(path), "trial")
-    return None if drawn is None else RunBest(drawn, called(path), direction)

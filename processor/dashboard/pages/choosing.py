@@ -1,22 +1,55 @@
-"""Which parameters charts are drawn over: those that are asked for, else those that vary."""
+"""What charts are drawn over, and how: what is asked for, else the parameters that vary."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from processor.core.errors import UsageError
+from processor.dashboard.charts.axes import Power
+from processor.dashboard.charts.best import WORDS, By
 from processor.dashboard.comparing import read_path
 from processor.dashboard.filters.text import called, write_path
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.pages.compare import COLUMNS, Choice, choices
 from processor.dashboard.pages.listing import label_of
+from processor.dashboard.pages.views import Pairs
 from processor.dashboard.queries.trials import Key
 
 #: axes of the parallel coordinates beside the metric: those that are chosen by themselves, and that can be
 MOST_AXES, MOST_CHOSEN = 7, 12
+SCALES: tuple[Power, ...] = ("linear", "log")
 NUMBERS = ("parameters", "metrics", "either", *COLUMNS)
 AXES = (*NUMBERS, "status", "spectral_norm")
+
+
+class Own(NamedTuple):
+    """What is asked of charts alone; a scale is None where the values decide."""
+
+    by: By = "trial"
+    x: str = ""
+    x_scale: Power | None = None
+    metric_scale: Power | None = None
+
+    def given(self) -> dict[str, str]:
+        """The parameters of a query that asks it."""
+        return {name: value for name, value in self._asdict().items() if value and value != Own._field_defaults[name]}
+
+
+def read_own(pairs: Pairs) -> tuple[Own, list[tuple[str, str]]]:
+    """It, and the pairs that are of others. Raises `UsageError`."""
+    given: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in Own._fields and value.strip():
+            if name in given:
+                raise UsageError(f"the parameter {name} is there twice")
+            given[name] = value.strip()
+    if given.get("by", "trial") not in WORDS:
+        raise UsageError(f"by is one of {', '.join(WORDS)}")
+    for name in ("x_scale", "metric_scale"):
+        if given.get(name, "log") not in SCALES:
+            raise UsageError(f"{name} is {' or '.join(SCALES)}")
+    return Own(**given), [pair for pair in pairs if pair[0] not in Own._fields]
 
 
 class Axes(NamedTuple):
