@@ -9,15 +9,18 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
+from processor.dashboard import sharing
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.tree import Path
+from processor.dashboard.pages import charts, views
 from processor.dashboard.queries.assembling import Assembly, Query, Scope, fetch, number_at
 from processor.dashboard.queries.charts import ERRORS, Figures, Sampled, best_so_far, read_figures, sampled_trials
 from processor.store.pool import Pool
-from tests.support.pages import fill, get, read, report
+from tests.support.pages import browse, fill, get, read, report
 from tests.support.trials import START, ask
 
 ACCURACY = Path("metrics", ("accuracy",))
@@ -414,3 +417,44 @@ def test_trials_that_all_failed_show_how(database_url: str) -> None:
     assert "Error type Error" in read(get(database_url, "/trials")).text
     fill(database_url, [report("run", f"s{at}", at) for at in range(30)])
     assert "Error type" not in read(get(database_url, "/trials")).text.partition("Show these")[2]
+
+
+def test_what_is_known_is_not_asked_again_until_something_is_committed(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a search that is over each page of charts was made anew, or every ten seconds where it is dear."""
+    fill(database_url, reports(60))
+    asked: list[str] = []
+
+    def counted(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        async def count(*given: Any) -> Any:
+            asked.append(name)
+            return await real(*given)
+
+        monkeypatch.setattr(module, name, count)
+
+    for module, name in ((views, "trial_keys"), (charts, "read_figures"), (charts, "sampled_trials")):
+        counted(module, name)
+
+    version = ""
+
+    async def ask_version(_pool: Pool) -> str:  # that of the server moves with whatever it does by itself
+        return version
+
+    monkeypatch.setattr(views, "ask_version", ask_version)
+    monkeypatch.setattr(sharing, "CHEAP_SECONDS", 1000)  # nor is anything kept since it took long
+
+    async def work(client: httpx.AsyncClient) -> list[int]:
+        nonlocal version
+        found = []
+        for version in "11122":  # noqa: B007 - `ask_version` says it
+            asked.clear()
+            for path in ("/charts", "/charts.json", "/trials"):
+                assert (await client.get(path)).status_code == 200
+            found.append(len(asked))
+        return found
+
+    once = 4  # names for charts, and for lists, which may take less long; figures; a sample
+    assert browse(database_url, work) == [once, 0, 0, once, 0]

@@ -32,7 +32,6 @@ from processor.dashboard.queries.charts import (
     read_figures,
     sampled_trials,
 )
-from processor.dashboard.queries.trials import trial_keys
 from processor.dashboard.statistics.directions import guess_direction
 from processor.dashboard.statistics.results import Direction
 
@@ -62,7 +61,7 @@ async def show_charts(site: Site, question: Question) -> View:
     reading = read(others)
     asked = reading.asked
     scope = Scope(None, asked.filter)
-    keys = await trial_keys(site.pool, scope)
+    keys = await site.keys_of(scope)
     metric = asked.metric or usual_metric(keys)
     axes = choose_axes(keys, own.x, asked.columns)
     named = [*paths_in(scope.filter), *map(read_path, filter(None, (metric, own.x))), *(asked.columns or ())]

@@ -20,7 +20,7 @@ from processor.dashboard.pages.names import unknown_names
 from processor.dashboard.pages.views import Question, Site, Table, View, read
 from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.sorting import NEWEST
-from processor.dashboard.queries.trials import Key, trial_keys
+from processor.dashboard.queries.trials import Key
 from processor.dashboard.statistics.directions import guess_direction
 from processor.dashboard.statistics.results import Comparison
 
@@ -43,7 +43,7 @@ async def show_comparison(site: Site, question: Question) -> View:
     reading = read(question.pairs)
     asked = reading.asked
     scope = Scope(None, asked.filter)
-    keys = await trial_keys(site.pool, scope)
+    keys = await site.keys_of(scope)
     usual = usual_metric(keys)
     # trials that all failed have no metric: how often either arm fails can be compared all the same
     metric = asked.metric or usual or (DURATION if keys else "")

@@ -23,7 +23,7 @@ from processor.dashboard.pages.paths import Form
 from processor.dashboard.pages.views import Reading, Site
 from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.sorting import NEWEST, Sort, read_cursor
-from processor.dashboard.queries.trials import Count, Key, TrialPage, count_trials, trial_keys, trial_page
+from processor.dashboard.queries.trials import Count, Key, TrialPage, count_trials, trial_page
 
 #: columns that are chosen by themselves: what varies, and no more than fits on a screen
 MOST_METRICS, MOST_PARAMETERS = 5, 6
@@ -158,7 +158,7 @@ async def list_trials(site: Site, scope: Scope, reading: Reading) -> Listing:
 async def _keys(site: Site, scope: Scope) -> list[Key] | None:
     """The names that columns are chosen from; None where that takes too long: rows are worth more than their names."""
     try:
-        return await trial_keys(site.pool, scope, KEYS_MS)
+        return await site.keys_of(scope, KEYS_MS)
     except TransientError as error:
         if error.trouble is not Trouble.WORK:
             raise

@@ -8,14 +8,17 @@ from contextlib import asynccontextmanager, nullcontext
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from processor.core.errors import UsageError
+from processor.core.errors import FatalError, TransientError, UsageError
 from processor.dashboard.asked import Asked, read_asked, write_asked
 from processor.dashboard.changes import Changes, ask_version
 from processor.dashboard.filters.indexed import Indexed
+from processor.dashboard.filters.text import write
 from processor.dashboard.filters.tree import EVERYTHING, MAX_LENGTH
 from processor.dashboard.pages.paths import Form
+from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.indexed import HELD_SECONDS as INDEXED_SECONDS
 from processor.dashboard.queries.indexed import read_indexed
+from processor.dashboard.queries.trials import Key, trial_keys
 from processor.dashboard.sharing import Shared
 from processor.dashboard.statistics.results import Comparison
 from processor.store.pool import Pool
@@ -28,6 +31,10 @@ COMPARISONS = 2
 HELD_SECONDS, HELD = 5.0, 64
 #: a page that reads trials and is there within this comes whole, with its status; else it begins before it is there
 PATIENCE_SECONDS = 0.25
+#: figures and samples of charts that are held, some megabytes each, and lists of names, up to 200 kB each
+CHARTS, KEYS = 16, 64
+#: whether anything has changed is asked in a millisecond, or is not worth it
+VERSION_SECONDS = 1.0
 #: exports at once: a page of each is in memory
 EXPORTS = 4
 #: pages at once by connections: each holds what it has read, up to 4 MB of JSON and several times that as values, while
@@ -55,12 +62,14 @@ class Site:
         `connections` are the pool's.
         """
         self.pool, self.timeout_ms, self.mlflow_url, self.patience_s = pool, timeout_ms, mlflow_url, patience_s
-        self.comparisons: Shared[Comparison] = Shared()
-        self.charts: Shared[Any] = Shared()
+        self._aside = aside or pool
+        self.comparisons: Shared[Comparison] = Shared(version=self._version)
+        self.charts: Shared[Any] = Shared(most=CHARTS, version=self._version)
+        self.keys: Shared[list[Key]] = Shared(most=KEYS, version=self._version)
         self.counts: Shared[Any] = Shared()
         self.watched: Shared[Any] = Shared(HELD_SECONDS, HELD)
         self._indexed: Shared[Indexed] = Shared(INDEXED_SECONDS, 1)
-        self.changes = Changes(lambda: ask_version(aside or pool))
+        self.changes = Changes(lambda: ask_version(self._aside))
         self.comparing = asyncio.Semaphore(COMPARISONS)
         self._turns = asyncio.Semaphore(TURNS * connections)
         self.exports = 0
@@ -77,6 +86,19 @@ class Site:
             yield
         finally:
             self._turns.release()
+
+    async def _version(self) -> str | None:
+        """Of all that is committed; None where Postgres does not say it at once."""
+        try:
+            async with asyncio.timeout(VERSION_SECONDS):
+                return await ask_version(self._aside)
+        except (TimeoutError, TransientError, FatalError):
+            return None
+
+    async def keys_of(self, scope: Scope, timeout_ms: int | None = None) -> list[Key]:
+        """As `trial_keys`; found out once while nothing changes."""
+        key = (scope.run_id, write(scope.filter), timeout_ms)
+        return await self.keys.get(key, lambda: trial_keys(self.pool, scope, timeout_ms))
 
     async def indexed(self) -> Indexed:
         """Which metrics and parameters have an index, as it was within the last minute."""

@@ -121,3 +121,45 @@ def test_an_answer_whose_time_is_over_is_let_go_when_the_next_one_comes() -> Non
         return before, held() is not None
 
     assert asyncio.run(work()) == (True, False)
+
+
+def test_what_nothing_was_committed_beside_is_kept_however_cheap_it_was() -> None:
+    """Not where that is not known, nor for ever; and what is committed while it is found out counts."""
+
+    async def work() -> list[int]:
+        now, version, asked = [0.0], ["1"], [0]
+
+        async def ask() -> str | None:
+            return version[0] or None
+
+        shared = Shared[int](clock=lambda: now[0], version=ask)
+
+        async def find() -> int:
+            asked[0] += 1
+            if asked[0] == 2:
+                version[0] = "3"  # while it is found out
+            return asked[0]
+
+        found = []
+        for now[0], said in (
+            (0.0, "1"), (100.0, "1"), (200.0, "2"), (201.0, "3"), (202.0, "3"), (203.0, ""), (204.0, ""), (205.0, "3"),
+            (206.0, "3"), (804.0, "3"), (806.0, "3"),
+        ):  # fmt: skip
+            version[0] = said
+            found.append(await shared.get("key", find))
+        return found
+
+    assert asyncio.run(work()) == [1, 1, 2, 3, 3, 4, 5, 6, 6, 6, 7]
+
+
+def test_what_is_kept_while_nothing_changes_is_no_more_than_so_many() -> None:
+    async def work() -> list[int]:
+        async def ask() -> str:
+            return "1"
+
+        source = Source()
+        shared = Shared[int](most=2, version=ask)
+        source.gate.set()
+        return [await shared.get(key, source) for key in "abcbca"]
+
+    assert asyncio.run(work()) == [1, 2, 3, 2, 3, 4]
