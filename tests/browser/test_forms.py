@@ -53,7 +53,7 @@ def test_a_form_that_nobody_has_touched_offers_and_names_what_came(
         page.locator("svg.chart").first.wait_for()
         wait_on(page, lambda: page.input_value("#metric") != "", "the form names no metric")
         assert "accuracy" in offered(page, "metric")
-        assert offered(page, "x") == ["lr"]
+        assert offered(page, "x")[0] == "lr"
         page.get_by_role("button", name="Draw", exact=True).click()
         page.wait_for_url("**metric=metrics.%22accuracy%22*")
         assert "over lr" in page.locator("h2").all_inner_texts()[2]
