@@ -78,16 +78,17 @@ class Changes:
     async def _ask_on(self) -> None:
         """Until nobody watches: who comes then begins with a look."""
         while self.watching and not self._closed:
-            news = await self._look()
+            news = await self.look()
             if news != self._news:
                 self._news = news
                 self._wake()
             await asyncio.sleep(self._poll_s)
         self._news = None
 
-    async def _look(self) -> News:
+    async def look(self, patience_s: float = AWAY_SECONDS) -> News:
+        """Asks now, whoever watches."""
         try:
-            async with asyncio.timeout(AWAY_SECONDS):
+            async with asyncio.timeout(patience_s):
                 return News(await self._ask())
         except (TimeoutError, TransientError, FatalError):
             return News(None)

@@ -20,7 +20,7 @@ from processor.dashboard.pages.drawing import (
 )
 from processor.dashboard.pages.rendering import interval, number, share, signed
 from processor.dashboard.statistics.leading import none_of
-from processor.dashboard.statistics.results import Budget, Contrast, Interval, Leading, PerRun
+from processor.dashboard.statistics.results import Budget, Contrast, Interval, Leading, PerRun, figure_of
 
 WIDTH = 800
 #: characters of a run's, an arm's or a parameter's name in a picture
@@ -43,12 +43,11 @@ def forest(per_run: PerRun, leading: Leading, other: str, reference: str) -> Mar
     """A line a run, the pooled one last; right of no difference the other arm has the larger values."""
     head, how = _LED[leading]
     rows = [
-        (one.run, one.shift if leading == "shift" else one.superiority, one.weight,
-         f"{one.reference_finite} / {one.other_finite}")
+        (one.run, figure_of(one, leading), one.weight, f"{one.reference_finite} / {one.other_finite}")
         for one in per_run.effects[:DRAWN]
-    ]  # fmt: skip
-    pooled = pooled_of(per_run)
-    intervals = [found for _, found, _, _ in rows] + ([] if pooled is None else [pooled])
+    ]
+    pooled = per_run.pooled
+    intervals = [found for _, found, _, _ in rows] + ([] if pooled is None else [pooled.figure])
     bounds = [end for one in intervals for end in (one.estimate, one.low, one.high) if end is not None]
     none = none_of(leading)
     x = Scale(*spread(bounds, around=none), LEFT, WIDTH - FIGURES)
@@ -65,18 +64,11 @@ def forest(per_run: PerRun, leading: Leading, other: str, reference: str) -> Mar
         name = axes.name(run, max(SHORTEST, NAMED - len(sizes)))
         parts += _forest_row(x, y, f"{name} ({sizes})", found, how, size)
         y += ROW
-    if pooled is not None and per_run.pooled is not None:
-        parts += _forest_row(x, y, f"{per_run.pooled.runs} runs together", pooled, how)
+    if pooled is not None:
+        parts += _forest_row(x, y, f"{pooled.runs} runs together", pooled.figure, how)
     what = "Shift" if leading == "shift" else "How often the value is larger"
     title = f"{what} from {axes.name(reference, NAME)} to {axes.name(other, NAME)} within each run, and over all"
     return picture(WIDTH, height, title, *parts)
-
-
-def pooled_of(per_run: PerRun) -> Interval | None:
-    """Of the figure that leads."""
-    if per_run.pooled is None:
-        return None
-    return per_run.pooled.shift if per_run.pooled.superiority is None else per_run.pooled.superiority
 
 
 def _marked(place: float, how: str) -> str:

@@ -65,6 +65,7 @@ async def show_charts(site: Site, question: Question) -> View:
     metric = asked.metric or usual_metric(keys)
     axes = choose_axes(keys, own.x, asked.columns)
     named = [*paths_in(scope.filter), *map(read_path, filter(None, (metric, own.x))), *(asked.columns or ())]
+    without_columns = _query(reading, own, columns=None)
     context = {
         "reading": reading,
         "metric": metric,
@@ -78,8 +79,8 @@ async def show_charts(site: Site, question: Question) -> View:
         "write_path": write_path,
         "ways": WORDS,
         "query": _query(reading, own),
-        "kept": parse_qsl(_query(reading, own, columns=None).removeprefix("?")),
-        "without_columns": _query(reading, own, columns=None),
+        "kept": parse_qsl(without_columns.removeprefix("?")),
+        "without_columns": without_columns,
         "empty": not keys,
         "narrowed": _narrowed(reading, own),
         "unfiltered": _query(reading, own, text=""),

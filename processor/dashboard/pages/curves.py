@@ -31,9 +31,6 @@ class Bounds(NamedTuple):
     def inside(self, value: float) -> float:
         return min(max(value, self.low), self.high)
 
-    def beyond(self, column: Column) -> bool:
-        return any(one is not None and not self.low <= one <= self.high for one in (column.least, column.greatest))
-
 
 def curve_picture(curve: Curve) -> Markup:
     """The last value of each column as a line, least to greatest as a band where a column holds several steps.
@@ -118,9 +115,10 @@ def curve_words(curve: Curve) -> str:
     if bad := sum(one.not_finite for one in curve.columns):
         words += f"; {bad:,} NaN or infinite, crosses below"
     finite = [one for one in curve.columns if one.last is not None and one.first_step is not None]
-    if finite and (far := [one for one in finite if _bounds(finite).beyond(one)]):
-        values = sorted({one for one in _values(far) if _bounds(finite).inside(one) != one})
-        words += f"; {' to '.join(map(number, values[:1] + values[1:][-1:]))} far beyond the rest, drawn at the edge"
+    if finite:
+        bounds = _bounds(finite)
+        if far := sorted({one for one in _values(finite) if bounds.inside(one) != one}):
+            words += f"; {' to '.join(map(number, far[:1] + far[1:][-1:]))} far beyond the rest, drawn at the edge"
     if without := sum(one.points for one in curve.columns if one.first_step is None):
         words += f"; {without:,} without a step, not drawn"
     return words

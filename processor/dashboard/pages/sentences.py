@@ -7,10 +7,9 @@ from typing import NamedTuple
 from processor.core.text import printable
 from processor.dashboard.comparing import read_path
 from processor.dashboard.filters.text import called
-from processor.dashboard.pages.arms import pooled_of
 from processor.dashboard.pages.rendering import brief, interval, share, signed
 from processor.dashboard.statistics.intervals import REPLICATED
-from processor.dashboard.statistics.results import Comparison, Contrast, Interval
+from processor.dashboard.statistics.results import Comparison, Contrast, Interval, figure_of
 
 
 class Sentence(NamedTuple):
@@ -42,11 +41,11 @@ def name_of(path: str) -> str:
 
 def _effect(found: Comparison, one: Contrast) -> str:
     """The figure that decides, with its interval."""
-    pooled = pooled_of(one.per_run) if one.decided_by == "runs" else None
-    figure = pooled or (one.effect.shift if one.leading == "shift" else one.effect.superiority)
+    pooled = one.per_run.pooled if one.decided_by == "runs" else None
+    figure = figure_of(one.effect, one.leading) if pooled is None else pooled.figure
     if figure.estimate is None or (figure.low is None and figure.high is None):
         return ""
-    over = "" if pooled is None or one.per_run.pooled is None else f"on average over {one.per_run.pooled.runs} runs, "
+    over = "" if pooled is None else f"on average over {pooled.runs} runs, "
     sure = f"{100 * found.confidence:g} % interval"
     if one.leading == "shift":
         return f": {over}a typical trial differs by {signed(figure.estimate)} ({sure} {interval(figure, 'signed')})"

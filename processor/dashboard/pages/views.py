@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, nullcontext
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from processor.core.errors import FatalError, TransientError, UsageError
+from processor.core.errors import UsageError
 from processor.dashboard.asked import Asked, read_asked, write_asked
 from processor.dashboard.changes import Changes, ask_version
 from processor.dashboard.filters.indexed import Indexed
@@ -62,14 +62,13 @@ class Site:
         `connections` are the pool's.
         """
         self.pool, self.timeout_ms, self.mlflow_url, self.patience_s = pool, timeout_ms, mlflow_url, patience_s
-        self._aside = aside or pool
         self.comparisons: Shared[Comparison] = Shared(version=self._version)
         self.charts: Shared[Any] = Shared(most=CHARTS, version=self._version)
         self.keys: Shared[list[Key]] = Shared(most=KEYS, version=self._version)
         self.counts: Shared[Any] = Shared()
         self.watched: Shared[Any] = Shared(HELD_SECONDS, HELD)
         self._indexed: Shared[Indexed] = Shared(INDEXED_SECONDS, 1)
-        self.changes = Changes(lambda: ask_version(self._aside))
+        self.changes = Changes(lambda: ask_version(aside or pool))
         self.comparing = asyncio.Semaphore(COMPARISONS)
         self._turns = asyncio.Semaphore(TURNS * connections)
         self.exports = 0
@@ -89,11 +88,7 @@ class Site:
 
     async def _version(self) -> str | None:
         """Of all that is committed; None where Postgres does not say it at once."""
-        try:
-            async with asyncio.timeout(VERSION_SECONDS):
-                return await ask_version(self._aside)
-        except (TimeoutError, TransientError, FatalError):
-            return None
+        return (await self.changes.look(VERSION_SECONDS)).version
 
     async def keys_of(self, scope: Scope, timeout_ms: int | None = None) -> list[Key]:
         """As `trial_keys`; found out once while nothing changes."""

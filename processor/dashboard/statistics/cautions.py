@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from processor.dashboard.statistics.intervals import Confidence
 from processor.dashboard.statistics.leading import none_of
 from processor.dashboard.statistics.rates import wilson
-from processor.dashboard.statistics.results import Contrast, Interval
+from processor.dashboard.statistics.results import Contrast, Interval, figure_of
 from processor.dashboard.statistics.sides import Sides
 from processor.dashboard.statistics.verdicts import Decided
 
@@ -39,7 +39,7 @@ def _disagreements(found: Contrast, decided: Decided) -> Iterator[str]:
     """Between all trials, those that are alike, and the runs."""
     raw, adjusted, pooled = found.effect.superiority, found.stratified.superiority, found.per_run.pooled
     none = none_of(found.leading)
-    by_trials = bool(_leaves_out(found.effect.shift if found.leading == "shift" else raw, none))
+    by_trials = bool(_leaves_out(figure_of(found.effect, found.leading), none))
     by = ", ".join(found.stratified.by)
     if adjusted is not None and _turns(raw, adjusted):
         yield (
@@ -52,7 +52,7 @@ def _disagreements(found: Contrast, decided: Decided) -> Iterator[str]:
         )
     if pooled is None:
         return
-    by_runs = _leaves_out(pooled.shift if pooled.superiority is None else pooled.superiority, none)
+    by_runs = _leaves_out(pooled.figure, none)
     if by_trials and by_runs is False:
         yield (
             "the trials together show a difference, but it is not shown over the "

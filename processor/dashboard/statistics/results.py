@@ -6,7 +6,7 @@ what can't be said, and a note says why. Nothing here is rounded.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -111,6 +111,20 @@ class Imbalance(msgspec.Struct, frozen=True):
     marked: bool
 
 
+class Figures(Protocol):
+    """What a verdict may go by."""
+
+    @property
+    def shift(self) -> Interval: ...
+    @property
+    def superiority(self) -> Interval: ...
+
+
+def figure_of(found: Figures, leading: Leading) -> Interval:
+    """The one that leads."""
+    return found.shift if leading == "shift" else found.superiority
+
+
 class RunEffect(msgspec.Struct, frozen=True):
     """One run that has both arms; `weight` is its share of the pooled effect, 0 where it is not in it."""
 
@@ -138,6 +152,11 @@ class Pooled(msgspec.Struct, frozen=True):
     superiority: Interval | None
     method: Literal["random effects", "plain average"]
     detectable: float | None
+
+    @property
+    def figure(self) -> Interval:
+        """Of the one that leads."""
+        return self.shift if self.superiority is None else self.superiority
 
 
 class PerRun(msgspec.Struct, frozen=True):

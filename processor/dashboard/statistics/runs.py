@@ -12,7 +12,7 @@ from processor.dashboard.statistics.intervals import FEWEST, REPLICATED, Confide
 from processor.dashboard.statistics.leading import TIED, none_of, share_tied, superiority_between
 from processor.dashboard.statistics.pooling import average, pool
 from processor.dashboard.statistics.ranks import shift_interval, superiority_of
-from processor.dashboard.statistics.results import Effect, Interval, Leading, PerRun, Pooled, RunEffect
+from processor.dashboard.statistics.results import Effect, Interval, Leading, PerRun, Pooled, RunEffect, figure_of
 from processor.dashboard.statistics.sample import Booleans, Floats, Integers, Sample
 from processor.dashboard.statistics.strata import sort_by_group
 
@@ -31,11 +31,8 @@ class Run(NamedTuple):
     superiority: Interval
     tied: float
 
-    def figure(self, leading: Leading) -> Interval:
-        return self.shift if leading == "shift" else self.superiority
-
     def error(self, leading: Leading, confidence: Confidence) -> float:
-        return confidence.error_of(self.figure(leading), sum(self.sizes))
+        return confidence.error_of(figure_of(self, leading), sum(self.sizes))
 
 
 def runs_of(
@@ -115,7 +112,9 @@ def _pooled(
 def _effects(runs: list[Run], leading: Leading) -> list[float]:
     """As differences from none."""
     none = none_of(leading)
-    return [none if one.estimate is None else one.estimate - none for one in (each.figure(leading) for each in runs)]
+    return [
+        none if one.estimate is None else one.estimate - none for one in (figure_of(each, leading) for each in runs)
+    ]
 
 
 def _trials(runs: list[Run]) -> int:

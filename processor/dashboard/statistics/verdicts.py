@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from processor.dashboard.statistics.intervals import FEWEST, REPLICATED
 from processor.dashboard.statistics.leading import none_of
-from processor.dashboard.statistics.results import Better, Effect, Interval, Leading, PerRun
+from processor.dashboard.statistics.results import Better, Effect, Interval, Leading, PerRun, figure_of
 
 TYPICAL: dict[Leading, str] = {
     "shift": "how much the typical trial differs",
@@ -36,8 +36,8 @@ def decide(effect: Effect, per_run: PerRun, leading: Leading, better: Better, si
 def _deciding(effect: Effect, per_run: PerRun, leading: Leading) -> tuple[Literal["runs", "trials"], Interval]:
     pooled = per_run.pooled
     if pooled is not None and pooled.runs >= REPLICATED:
-        return "runs", pooled.shift if pooled.superiority is None else pooled.superiority
-    return "trials", effect.shift if leading == "shift" else effect.superiority
+        return "runs", pooled.figure
+    return "trials", figure_of(effect, leading)
 
 
 def _word(interval: Interval, none: float, better: Better, sizes: tuple[int, int]) -> str:
