@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import APIResponse, Page, Route
 
 from tests.browser.conftest import PATIENCE_MS, Browse
 from tests.support.dashboards import Open
@@ -117,6 +117,40 @@ def test_an_outage_is_a_banner_and_goes_by_itself(
         more(database_url, "came")
         proxy.restore()
         wait_for(page, "came")
+        banner.wait_for(state="hidden")
+
+    browse(work)
+
+
+def test_an_answer_from_before_an_outage_takes_its_banner_not_away(
+    opened: Open, browse: Browse, database_url: str, proxy: Proxy
+) -> None:
+    fill(database_url, [report("run", "t00")])
+    _, url = opened(**through(proxy, database_url))
+
+    def work(page: Page) -> None:
+        held: list[tuple[Route, APIResponse]] = []
+
+        def hold(route: Route) -> None:
+            if "x-version" in route.request.headers and not held:
+                held.append((route, route.fetch()))
+            else:
+                route.continue_()
+
+        page.route("**/trials", hold)
+        page.goto(f"{url}/trials")
+        wait_on(page, lambda: bool(held), "the page is not asked for again")
+        banner = page.locator("p[role=status]")
+        proxy.refuse()
+        proxy.cut()
+        banner.wait_for(state="visible")
+        (route, answer), *_ = held
+        assert answer.status == 200
+        with page.expect_request_finished(lambda request: "x-version" in request.headers):
+            route.fulfill(response=answer)
+        page.evaluate("new Promise((done) => setTimeout(done))")  # what waits for the answer goes on before this does
+        assert "The database does not answer" in banner.inner_text()
+        proxy.restore()
         banner.wait_for(state="hidden")
 
     browse(work)

@@ -34,6 +34,8 @@ let seen = "";
 let last = "";
 /** Why nobody tells this page what is new; empty while somebody does. */
 let refused = "";
+/** What does not answer, as last told; empty once it has. */
+let away = "";
 /** What ends it that this page is told. @type {(() => void) | null} */
 let stop = null;
 let again = 0;
@@ -138,7 +140,8 @@ function answers(status) {
  * @param {string} etag
  */
 function show(text, etag) {
-  if (refused) old(refused);
+  // an answer that was under way when its server went is none that it is back
+  if (refused || away) old(refused || away);
   else tell("");
   tag = etag;
   if (text === shown) return;
@@ -178,15 +181,19 @@ function rest() {
 
 /** @type {import("./listening.js").Hear} */
 function hear(kind, data) {
-  if (kind === "lost") return old(SERVER);
+  if (kind === "lost") {
+    away = SERVER;
+    return old(away);
+  }
   if (kind === "ended") {
     rest();
     again = setTimeout(watch, AGAIN);
     return why();
   }
   refused = "";
-  if (kind === "away") {
-    old(DATABASE);
+  away = kind === "away" ? DATABASE : "";
+  if (away) {
+    old(away);
     version ??= "";
     seen = "";
     return;
