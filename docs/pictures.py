@@ -218,6 +218,9 @@ PICTURES: Mapping[str, tuple[str, int, int, str]] = {
     "trials": ("/trials?q=accuracy%20%3E%200.88%20and%20optimizer%20%3D%20adam&sort=-accuracy", 1200, 800, "light"),
     "run": (run_path(SEARCHES[-1].run_id), 1200, 1000, "light"),
     "trial": (trial_path(RESNET, "trial-011"), 1200, 1250, "light"),
+    "side-by-side": (
+        f"/side-by-side?{'&'.join(f'trial={RESNET}/trial-{n:03}' for n in (11, 12, 14))}", 1200, 1050, "light"
+    ),
     "compare": ("/compare?metric=accuracy", 1200, 1150, "light"),
     "charts": (f"/charts?metric=accuracy&x=learning_rate&q=run_id%20%3D%20{RESNET}", 1200, 1450, "light"),
     "adoption": ("/adoption?window=24h", 1200, 720, "light"),

@@ -34,10 +34,11 @@ ASK = (
 PATHS = [
     "/", "/trials?limit=5", "/trials?q=score%20is%20present&sort=-score&columns=score,warnings,mlflow_run_id&limit=5",
     run_path("run-2") + "?limit=4", trial_path("run-2", "t005"), trial_path("run-2", "begun"),
+    "/side-by-side?trial=run-2/t005&trial=run-2/begun&trial=run-1/t004", "/side-by-side?trial=run-2/t005",
     "/compare?metric=accuracy", "/charts?metric=accuracy&x=lr&q=lr%20%3C%200.2", "/adoption?window=1y",
     "/health?resolved=too&limit=2", "/nothing", "/trials?q=lr%20%3E",
 ]  # fmt: skip
-EMPTY = ["/", "/trials", "/compare", "/charts", "/adoption", "/health"]
+EMPTY = ["/", "/trials", "/side-by-side", "/compare", "/charts", "/adoption", "/health"]
 #: makes a text too pale to be read, and takes a field its name
 SPOIL = (
     "document.documentElement.style.setProperty('--quiet', '#bbb'); "

@@ -81,6 +81,35 @@ def test_new_trials_appear_and_what_the_reader_holds_stays(opened: Open, browse:
     browse(work)
 
 
+def test_what_is_ticked_stays_while_trials_come_and_is_shown_side_by_side(
+    opened: Open, browse: Browse, database_url: str
+) -> None:
+    fill(database_url, [report("run", f"t{at:02}", at, metrics={"accuracy": at / 100}) for at in range(12)])
+    _, url = opened()
+
+    def work(page: Page) -> None:
+        page.goto(f"{url}/runs/run")
+        for at in range(7):
+            page.get_by_label(f"Side by side: t{at:02}").check()
+        more(database_url, "came")
+        wait_for(page, "came")
+        boxes = page.locator("input[form=beside]")
+        assert boxes.evaluate_all("all => all.filter(one => one.checked).map(one => one.value)") == [
+            f"run/t{at:02}" for at in reversed(range(7))
+        ]
+        page.get_by_label("Side by side: came").check()
+        # no more than have room
+        assert page.locator("input[form=beside]:disabled").count() == 5
+        page.get_by_role("button", name="Side by side").click()
+        page.locator("table.beside").wait_for()
+        assert page.locator("thead th.trial > a").all_inner_texts() == [
+            "came",
+            *(f"t{at:02}" for at in range(6, -1, -1)),
+        ]
+
+    browse(work)
+
+
 def test_while_a_text_is_selected_nothing_moves(opened: Open, browse: Browse, database_url: str) -> None:
     fill(database_url, [report("run", "t00")])
     _, url = opened()

@@ -23,7 +23,7 @@ GOOD = {
     "by": "time", "x": "lr",
     "x_scale": "log", "metric_scale": "linear",
     "window": "24h", "reason": "not_json", "resolved": "too", "before": "5", "search": "run",
-    "after": "",
+    "after": "", "trial": "run-1/t004",
 }  # fmt: skip
 #: what a parameter can't be; where it is a name, also what is too long
 BAD = {
@@ -31,7 +31,7 @@ BAD = {
     "after": ["junk", "\0", "x" * 5000], "limit": ["0", "-1", "9" * 7, "9" * 5000, "1.5", "\u00b2", "x"],
     "metric": ["(", "\0", "x" * 300], "parameter": ["(", "\0", "x" * 300], "reference": ["\0", "nope", "x" * 300],
     "better": ["x"], "validity": ["x"], "defaulted": ["x"], "by": ["x"], "x": ["(", "\0"], "window": ["x", "1 h"],
-    "x_scale": ["x"], "metric_scale": ["1"],
+    "x_scale": ["x"], "metric_scale": ["1"], "trial": ["x", "a/b/c", "r/" + "x" * 3000],
     "reason": ["x" * 3000], "resolved": ["x"], "before": ["x", "-1", "9" * 5000, "\u00b2"], "search": ["x" * 3000],
 }  # fmt: skip
 

@@ -23,7 +23,7 @@ from processor.core.metrics import (
     REGISTRY,
 )
 from processor.dashboard.filters.tree import FilterError
-from processor.dashboard.pages import adoption, charts, compare, going, health, run, runs, trial, trials
+from processor.dashboard.pages import adoption, beside, charts, compare, going, health, run, runs, trial, trials
 from processor.dashboard.pages.answers import HEADERS, MEDIA, Failure, answer, stream, tell
 from processor.dashboard.pages.paths import Place, label_of, read_path
 from processor.dashboard.pages.views import NotFound, Page, Pairs, Question, Site
@@ -46,6 +46,7 @@ PAGES: Mapping[str, Page] = {
     "run": Page("run.html", None, run.show_run, run.export_run, slow=True),
     "trials": Page("trials.html", "Trials", trials.show_trials, trials.export_all, slow=True),
     "trial": Page("trial.html", None, trial.show_trial),
+    "side-by-side": Page("beside.html", "Side by side", beside.show_beside),
     "compare": Page("compare.html", "Compare arms", compare.show_comparison, slow=True, together=True),
     "charts": Page("charts.html", "Charts", charts.show_charts, slow=True, together=True),
     "adoption": Page("adoption.html", "Adoption", adoption.show_adoption),

@@ -1,9 +1,9 @@
-"""A trial's metric by step, as a picture and as words."""
+"""Metrics by step, of one trial or of several over each other, as pictures and as words."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -19,6 +19,8 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 12, 12, 26
 #: a value that is so many times farther beyond the middle nine tenths of all than these are wide is drawn at the edge:
 #: one spike would make a flat line of the rest
 BEYOND = 5.0
+#: pixels from one line's number to the next
+APART = 11.0
 
 
 class Bounds(NamedTuple):
@@ -37,20 +39,12 @@ def curve_picture(curve: Curve) -> Markup:
 
     Where a column has no finite value the line is broken, with a mark below.
     """
-    columns = [one for one in curve.columns if one.first_step is not None]
+    columns = _with_step([curve])
     finite = [one for one in columns if one.last is not None]
     title = f"{printable(curve.metric)[:80]} by step"
     if not finite:
-        words = element("text", "no finite value at a step", x=WIDTH / 2, y=40, text_anchor="middle")
-        return picture(WIDTH, 80, title, words)
-    bounds = _bounds(finite)
-    y = axis_of([bounds.inside(one) for one in _values(finite)], HEIGHT - BOTTOM, TOP, bounds.power)
-    x = Scale(_middle(columns[0]), _middle(columns[-1]), LEFT, WIDTH - RIGHT)
-    steps = [one for one in ticks(x.low, x.high) if float(one).is_integer()] or [x.low]
-    parts = [
-        axis_y(y.scale, LEFT, WIDTH - RIGHT, y.marks(4)),
-        axis_x(x, HEIGHT - BOTTOM, TOP, [(one, number(int(one))) for one in steps]),
-    ]
+        return _nothing(title)
+    bounds, x, y, parts = _axes(columns)
     for part in _unbroken(columns):
         if any(column.least != column.greatest for column in part):
             parts.append(element("polygon", points=_band(part, x, y, bounds), cls="band"))
@@ -60,6 +54,55 @@ def curve_picture(curve: Curve) -> Markup:
             parts += [element("circle", cx=at, cy=there, r=2.5, cls="with") for at, there in line]
     parts += [_cross(x(_middle(column))) for column in columns if column.not_finite]
     return picture(WIDTH, HEIGHT, title, *parts)
+
+
+def curves_picture(curves: Sequence[tuple[int, Curve]]) -> Markup:
+    """Curves of one metric, each with the number that is at its end: the last values as lines, without bands."""
+    title = f"{printable(curves[0][1].metric)[:80]} by step"
+    columns = _with_step([curve for _, curve in curves])
+    if all(one.last is None for one in columns):
+        return _nothing(title)
+    bounds, x, y, parts = _axes(columns)
+    ends: dict[int, tuple[float, float]] = {}
+    for place, curve in curves:
+        cls = f"line{place}"
+        for part in _unbroken(_with_step([curve])):
+            line = [(x(_middle(column)), y(bounds.inside(column.last))) for column in part if column.last is not None]
+            parts.append(element("polyline", points=points_of(line), cls=cls))
+            parts += [element("circle", cx=at, cy=there, r=2.5, cls=cls) for at, there in line if len(line) < 60]
+            ends[place] = line[-1]
+    return picture(WIDTH, HEIGHT, title, *parts, *_numbers(ends))
+
+
+def _numbers(ends: Mapping[int, tuple[float, float]]) -> list[Markup]:
+    """Each at the end of its line, or above the number below it where that would be in its way."""
+    found, free = [], float(HEIGHT)
+    for place, (at, there) in sorted(ends.items(), key=lambda one: -one[1][1]):
+        free = min(there + 4, free)
+        found.append(element("text", place, x=min(at + 4, WIDTH - 9.0), y=free, cls=f"halo line{place}"))
+        free -= APART
+    return found
+
+
+def _nothing(title: str) -> Markup:
+    words = element("text", "no finite value at a step", x=WIDTH / 2, y=40, text_anchor="middle")
+    return picture(WIDTH, 80, title, words)
+
+
+def _axes(columns: Sequence[Column]) -> tuple[Bounds, Scale, Axis, list[Markup]]:
+    """From values and steps to pixels, and both axes drawn; one of the columns has a finite value."""
+    finite = [one for one in columns if one.last is not None]
+    bounds = _bounds(finite)
+    y = axis_of([bounds.inside(one) for one in _values(finite)], HEIGHT - BOTTOM, TOP, bounds.power)
+    middles = [_middle(one) for one in columns]
+    x = Scale(min(middles), max(middles), LEFT, WIDTH - RIGHT)
+    steps = [one for one in ticks(x.low, x.high) if float(one).is_integer()] or [x.low]
+    marks = [(one, number(int(one))) for one in steps]
+    return bounds, x, y, [axis_y(y.scale, LEFT, WIDTH - RIGHT, y.marks(4)), axis_x(x, HEIGHT - BOTTOM, TOP, marks)]
+
+
+def _with_step(curves: Sequence[Curve]) -> list[Column]:
+    return [one for curve in curves for one in curve.columns if one.first_step is not None]
 
 
 def _values(columns: Sequence[Column]) -> list[float]:
@@ -107,16 +150,21 @@ def _middle(column: Column) -> float:
 
 def curve_words(curve: Curve) -> str:
     """Its name, its last value, and what the picture leaves out."""
+    return f"{printable(curve.metric)[:80]}: {values_words(curve, [curve])}"
+
+
+def values_words(curve: Curve, drawn: Sequence[Curve]) -> str:
+    """The same without its name, in a picture of all that are `drawn`."""
     points = sum(one.points for one in curve.columns)
     last = next((one.last for one in reversed(curve.columns) if one.last is not None), None)
-    words = f"{printable(curve.metric)[:80]}: {points:,} value{'' if points == 1 else 's'}"
+    words = f"{points:,} value{'' if points == 1 else 's'}"
     if last is not None and math.isfinite(last):
         words += f", the last {'finite one ' if curve.columns[-1].last is None else ''}{number(last)}"
     if bad := sum(one.not_finite for one in curve.columns):
         words += f"; {bad:,} NaN or infinite, crosses below"
-    finite = [one for one in curve.columns if one.last is not None and one.first_step is not None]
+    finite = [one for one in _with_step([curve]) if one.last is not None]
     if finite:
-        bounds = _bounds(finite)
+        bounds = _bounds([one for one in _with_step(drawn) if one.last is not None])
         if far := sorted({one for one in _values(finite) if bounds.inside(one) != one}):
             words += f"; {' to '.join(map(number, far[:1] + far[1:][-1:]))} far beyond the rest, drawn at the edge"
     if without := sum(one.points for one in curve.columns if one.first_step is None):

@@ -25,6 +25,8 @@ from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.sorting import NEWEST, Sort, read_cursor
 from processor.dashboard.queries.trials import Count, Key, TrialPage, count_trials, trial_page
 
+#: trials that may be looked at side by side: as many have room, and lines that are told apart
+MOST_BESIDE = 8
 #: columns that are chosen by themselves: what varies, and no more than fits on a screen
 MOST_METRICS, MOST_PARAMETERS = 5, 6
 #: an order that takes longer is worth an index
@@ -104,6 +106,7 @@ class Listing(NamedTuple):
             "kept": kept,
             "no_others": ALWAYS[0],
             "most_columns": MOST_COLUMNS,
+            "most_beside": MOST_BESIDE,
             "read_as": write(self.reading.asked.filter),
             "words_of": words_of,
             "mlflow_of": lambda row: mlflow_of_row(self.mlflow, row),

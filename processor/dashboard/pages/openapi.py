@@ -10,6 +10,7 @@ from processor.core.numbers import to_json
 from processor.dashboard.asked import MOST_ROWS
 from processor.dashboard.pages.adoption import WINDOWS
 from processor.dashboard.pages.charts import CHARTS
+from processor.dashboard.pages.listing import MOST_BESIDE
 from processor.dashboard.pages.paths import SINGLE
 from processor.dashboard.pages.runs import STATUSES
 
@@ -46,6 +47,12 @@ PARAMETERS: Mapping[str, Mapping[str, tuple[str, Schema]]] = {
     "trials": _LISTS,
     "run": _LISTS,
     "trial": {},
+    "side-by-side": {
+        "trial": (
+            f"RUN/TRIAL, a slash in an id as ~2F; several times, at most {MOST_BESIDE}",
+            {"type": "array", "items": _TEXT, "maxItems": MOST_BESIDE},
+        ),
+    },
     "compare": _COMPARED,
     "charts": {
         "q": _LISTS["q"],
@@ -70,6 +77,7 @@ SUMMARIES = {
     "trials": "Trials of all runs; .json a page, .csv and .jsonl all of the filter",
     "run": "A run and its trials; .json a page of them, .csv and .jsonl all of the filter",
     "trial": "All that is known of a trial",
+    "side-by-side": "A few trials beside each other, and in what they differ",
     "compare": "The arms of a parameter by a metric",
     "charts": "Best so far, single trials, spread and failures, by arm",
     "adoption": "The share of trials with spectral_norm, by time and by run",
@@ -124,7 +132,7 @@ def _get(name: str, media: str, schema: Schema) -> dict[str, Any]:
         for one, (words, schema_of) in PARAMETERS[name].items()
     ]
     failures = {"400": "a parameter is wrong", "401": "no token, or one that is not known", "403": "not allowed"}
-    failures |= {"404": "there is no such run or trial"} if ids else {}
+    failures |= {"404": "there is no such run or trial"} if ids or "trial" in PARAMETERS[name] else {}
     failures["503"] = "Postgres is down, or the question takes too long"
     told = {"description": "", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}}}
     return {
@@ -160,6 +168,12 @@ def _object(name: str) -> Schema:
             "progress": _or_null(_OBJECT),
             "curves": _OBJECTS,
             "mlflow": _OBJECTS,
+        },
+        "side-by-side": {
+            "trials": {"type": "array", "items": {"anyOf": [{"$ref": "#/components/schemas/Trial"}, {"type": "null"}]}},
+            "progress": {"type": "array", "items": _or_null(_OBJECT)},
+            "curves": {"type": "array", "items": _OBJECTS},
+            "differing": _OBJECTS,
         },
         "compare": {"comparison": _or_null(_OBJECT)},
         "charts": {

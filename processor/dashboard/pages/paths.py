@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 Form = Literal["html", "json", "csv", "jsonl"]
 FORMS: dict[str, Form] = {".json": "json", ".csv": "csv", ".jsonl": "jsonl"}
 #: pages without an id in their path
-SINGLE = ("runs", "trials", "compare", "charts", "adoption", "health")
+SINGLE = ("runs", "trials", "side-by-side", "compare", "charts", "adoption", "health")
 #: what is no page
 OTHERS = ("go", "changes", "openapi.json", "live", "ready", "metrics")
 _ESCAPED = re.compile(r"~([0-9A-Fa-f]{2})")
@@ -32,10 +32,14 @@ class Place(NamedTuple):
 
 def write_id(identity: str) -> str:
     """An id as a part of a path."""
-    escaped = _UNSAFE.sub(lambda one: f"~{ord(one[0]):02X}", identity)
+    escaped = _escaped(identity)
     if not escaped.strip("."):
         escaped = escaped.replace(".", "~2E")
     return quote(_ENDING.sub("~2E", escaped), safe="~")
+
+
+def _escaped(identity: str) -> str:
+    return _UNSAFE.sub(lambda one: f"~{ord(one[0]):02X}", identity)
 
 
 def read_id(text: str) -> str:
@@ -49,6 +53,17 @@ def run_path(run_id: str) -> str:
 
 def trial_path(run_id: str, trial_id: str) -> str:
     return f"{run_path(run_id)}/trials/{write_id(trial_id)}"
+
+
+def write_name(run_id: str, trial_id: str) -> str:
+    """`RUN/TRIAL`, as a trial is named in a query: as in a path, but that a query is percent-encoded as a whole."""
+    return f"{_escaped(run_id)}/{_escaped(trial_id)}"
+
+
+def read_name(text: str) -> tuple[str, str] | None:
+    """The ids of the run and the trial; None where the text names none."""
+    parts = tuple(_ESCAPED.sub(lambda one: chr(int(one[1], 16)), part) for part in text.split("/"))
+    return (parts[0], parts[1]) if len(parts) == 2 and all(parts) else None
 
 
 def read_path(raw: str) -> Place | None:

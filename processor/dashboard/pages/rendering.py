@@ -18,7 +18,7 @@ from processor import __version__
 from processor.core.numbers import to_json
 from processor.core.text import printable
 from processor.dashboard.pages import drawing
-from processor.dashboard.pages.paths import run_path, trial_path
+from processor.dashboard.pages.paths import run_path, trial_path, write_name
 from processor.dashboard.statistics.results import Interval
 
 #: characters of a value in a table's cell; the whole of it stands on the trial's page
@@ -60,7 +60,8 @@ def environment() -> Environment:
         "sentence": sentence,
         "coded": coded,
     }
-    made.globals |= {"run_path": run_path, "trial_path": trial_path, "draw": drawing, "version": __version__}
+    made.globals |= {"run_path": run_path, "trial_path": trial_path, "write_name": write_name}
+    made.globals |= {"draw": drawing, "version": __version__}
     return made
 
 

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from processor.dashboard.asked import read_asked
 from processor.dashboard.pages.app import FILES, PAGES
 from processor.dashboard.pages.openapi import PARAMETERS, PATHS
-from processor.dashboard.pages.paths import FORMS, OTHERS, SINGLE, Place, label_of, read_path, run_path, trial_path
+from processor.dashboard.pages.paths import (
+    FORMS,
+    OTHERS,
+    SINGLE,
+    Place,
+    label_of,
+    read_name,
+    read_path,
+    run_path,
+    trial_path,
+    write_name,
+)
 
 #: an id holds no NUL and no half characters
 ids = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -45,6 +56,18 @@ def test_a_path_is_plain_and_a_proxy_that_decodes_it_changes_no_part_of_it(run_i
     assert "%25" not in path
     if not {"?", "#"} & set(run_id):  # those would end the path
         assert read_path(quote(unquote(path), safe="/~")) == Place("run", (run_id,), "html")
+
+
+@given(ids | odd, ids | odd)
+def test_names_come_back_from_a_query_as_a_form_sends_them(run_id: str, trial_id: str) -> None:
+    name = write_name(run_id, trial_id)
+    assert "\n" not in name  # a form would send two characters
+    assert read_name(name) == (run_id, trial_id)
+
+
+@pytest.mark.parametrize("text", ["", "/", "a", "a/", "/b", "a/b/c", "//"])
+def test_what_names_no_trial_is_none(text: str) -> None:
+    assert read_name(text) is None
 
 
 NONE = [
@@ -86,6 +109,7 @@ OLD_LINKS = [
     ("/runs/team~2Frun/trials/7", Place("trial", ("team/run", "7"))),
     ("/runs/team%2Frun/trials/7", Place("trial", ("team/run", "7"))),
     ("/runs/r/trials/~2E.csv", Place("trial", ("r", "."), "csv")),
+    ("/side-by-side?trial=r/7&trial=team~2Frun/8", Place("side-by-side")),
     ("/compare?metric=accuracy&q=run_id%20%3D%20a", Place("compare")),
     ("/compare.json?parameter=optimizer&metric=metrics.loss&reference=adam&better=lower&validity=always&defaulted=out",
      Place("compare", (), "json")),

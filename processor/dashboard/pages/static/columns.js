@@ -1,8 +1,8 @@
 // @ts-check
-// The form of the columns can't ask for more of them than a page has: once so many are ticked, no other box can be.
+// A form can't ask for more columns, or trials, than a page has room for: once so many are ticked, no other box can be.
 
 function limit() {
-  for (const picks of document.querySelectorAll("form.columns [data-most]")) {
+  for (const picks of document.querySelectorAll("[data-most]")) {
     const boxes = /** @type {HTMLInputElement[]} */ ([...picks.querySelectorAll("input[type=checkbox]")]);
     const all = boxes.filter((one) => one.checked).length >= Number(picks.getAttribute("data-most"));
     for (const one of boxes) one.disabled = all && !one.checked;

@@ -34,6 +34,14 @@ select run.run_id, run.state as run_state, trial.*, trial.id::text as id, trial.
 from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
 where run.run_id = $1 and trial.trial_id = $2
 
+-- name: trials_named
+-- Ids of the trials $2 of the runs $1, each of its own run, in this order; of those that are there.
+select wanted.run_id, wanted.trial_id, trial.id::text as id
+from unnest($1::text[], $2::text[]) with ordinality as wanted (run_id, trial_id, place)
+join cerebros_model_runs run on run.run_id = wanted.run_id
+join cerebros_model_trials trial on trial.model_run_id = run.id and trial.trial_id = wanted.trial_id
+order by wanted.place
+
 -- name: trial_ids
 -- Keys of a page: who comes next in an order, with what that order compares. Numbers become text outside, lest they be ordered as such. Filled in by `trials`.
 select id::text as id, sort_kind, sort_number::text as sort_number, sort_text
