@@ -16,6 +16,7 @@ import structlog
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from processor.web.closing import end_with_connection
 from processor.web.meters import Meters
 from processor.web.refusals import RETRY_SECONDS
 from processor.web.unread import Unread
@@ -208,6 +209,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head, self.head_since, self.head_bytes = False, None, 0
         self.connections_open.work(self)
         super().on_headers_complete()
+        if self.parser.get_http_version() == "1.0":
+            end_with_connection(self.cycle)
 
     def _check_framing(self) -> None:
         """Once more what llhttp has looked at, whatever it is lenient about in a later release."""

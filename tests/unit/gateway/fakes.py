@@ -140,17 +140,26 @@ def read_all(opened: socket.socket) -> bytes:
 @contextmanager
 def serving(sender: Sender, setup: Setup = USUAL, unread: Unread[BoundedProtocol] | None = None) -> Iterator[Served]:
     """uvicorn and our protocol on a real socket."""
+    with serving_app(lambda: gateway_of(sender, setup), setup, unread) as served:
+        yield served
+
+
+@contextmanager
+def serving_app(
+    make: Callable[[], tuple[Any, Any]], setup: Setup = USUAL, unread: Unread[BoundedProtocol] | None = None
+) -> Iterator[Served]:
+    """Any application; `make` is called in the event loop, and gives what drains and the application."""
     opened, stop = listen("127.0.0.1:0", "GATEWAY_LISTEN"), threading.Event()
     if setup.kernel_bytes:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, setup.kernel_bytes)  # those that it accepts have it too
     connections = Connections(setup.most, setup.times, METERS, unread)
 
     async def main() -> None:
-        gateway, app = gateway_of(sender, setup)
+        drained, app = make()
         config = configure(app, connections, idle_s=setup.times.idle, drain_s=5.0)
 
         def drain() -> None:
-            gateway.draining = True
+            drained.draining = True
 
         await BoundedServer(config, connections, stop.is_set, drain).serve(sockets=[opened])
 
