@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from cerebros_client import words
+from cerebros_client.errors import beside
 
 if TYPE_CHECKING:
     from cerebros_client.reporter import TrialReporter
@@ -96,14 +97,15 @@ class TrialBlock:
     def _report(self, error: BaseException | None, ended: float | None = None) -> None:
         duration_ms = round(((ended or time.monotonic()) - self._began) * 1000)
         fields = {"duration_ms": duration_ms, **self._fields, **self._ending(error)}
-        self._reporter.report(
-            self.run_id,
-            self.trial_id,
-            metrics=self._metrics,
-            parameters=self._parameters,
-            spectral_norm=self._spectral_norm,
-            **fields,
-        )
+        with beside(error, f"the report of {self.run_id}/{self.trial_id}"):
+            self._reporter.report(
+                self.run_id,
+                self.trial_id,
+                metrics=self._metrics,
+                parameters=self._parameters,
+                spectral_norm=self._spectral_norm,
+                **fields,
+            )
 
     def _ending(self, error: BaseException | None) -> dict[str, Any]:
         if error is None:
@@ -184,4 +186,5 @@ class RunBlock:
             status = "failed" if isinstance(error, Exception) else _CANCELLED
             ending = {"status": status, "error_message": words.message(error)}
         duration_ms = round((time.monotonic() - self._began) * 1000)
-        self._reporter.stop_run(self.run_id, **{"duration_ms": duration_ms, **self._result, **ending})
+        with beside(error, f"the stop of {self.run_id}"):
+            self._reporter.stop_run(self.run_id, **{"duration_ms": duration_ms, **self._result, **ending})

@@ -9,9 +9,12 @@ Wrong ids, words and settings are a `ValueError` or a `TypeError` at once, namin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
+log = logging.getLogger("cerebros_client")
 _NAMED = 20  # trials that an exception's text names; its `trials` holds all
 
 
@@ -36,3 +39,18 @@ class UndeliveredError(ClientError):
         named = "; ".join(f"{lost.run_id}/{lost.trial_id}: {lost.reason}" for lost in self.trials[:_NAMED])
         more = f"; and {len(self.trials) - _NAMED} more" if len(self.trials) > _NAMED else ""
         super().__init__(f"{len(self.trials)} trial report(s) not delivered: {named}{more}")
+
+
+@contextmanager
+def beside(error: BaseException | None, what: str) -> Iterator[None]:
+    """What goes wrong here while `error` is raised does not take its place: that may be what a search goes by, as
+    Optuna's `TrialPruned`. It is told in the log and by a note of the error. Without an error it is raised.
+    """
+    try:
+        yield
+    except Exception as other:
+        if error is None:
+            raise
+        said = f"{what} is not delivered: {other}"
+        error.add_note(said)
+        log.error("%s", said)

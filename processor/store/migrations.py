@@ -37,11 +37,6 @@ _MIGRATIONS = (
 _told_newer: set[str] = set()
 
 
-def pending_migrations(store: Session) -> list[str]:
-    """Names of the migrations that this database lacks, oldest first; changes nothing."""
-    return _pending(store.run(_done))
-
-
 def check_migrated(store: Session) -> None:
     """Raises `SetupError` where a migration is pending; one that this release knows nothing of is told, once.
 

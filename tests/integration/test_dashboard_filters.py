@@ -17,8 +17,8 @@ from processor.dashboard.filters.indexed import NOTHING, Indexed
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.sql import compile_filter
 from processor.dashboard.filters.tree import Node, Not, Or, Path
-from processor.dashboard.filters.verdict import holds
 from processor.store.connection import prepare
+from tests.support.holding import holds
 from tests.unit.dashboard.filters import trees, trials
 
 #: so many trials a tree, given as rows: no table has to be filled for an example

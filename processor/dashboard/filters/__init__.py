@@ -1,4 +1,4 @@
-"""The filter language of `q`: text -> tree -> SQL with parameters, or a verdict in Python on one trial; pure.
+"""The filter language of `q`: text -> tree -> SQL with parameters; pure.
 
     status = failed and not (parameters.lr < 0.01 or metrics."val acc" is missing)
 

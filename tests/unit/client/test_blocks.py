@@ -11,6 +11,7 @@ import optuna
 import pytest
 from cerebros_client import TrialReporter
 from cerebros_client.optuna.attributes import Failure
+from cerebros_client.transport import Trouble
 
 from tests.unit.client.sending import Recorder, recorded
 
@@ -175,6 +176,39 @@ def test_a_run_is_started_and_stopped_by_hand(opened: tuple[TrialReporter, Recor
     for wrong in ("pruned", "running"):
         with pytest.raises(ValueError, match=r"^status"):
             reporter.stop_run(7, status=wrong)
+
+
+@pytest.mark.parametrize("kind", ["trial", "run", "trial in a loop", "run in a loop"])
+def test_a_report_that_fails_does_not_take_the_place_of_what_was_raised(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    """A search goes by what was raised in it: where a trial is pruned Optuna goes on, anything else ends the search."""
+    reporter, recorder = recorded(monkeypatch)
+    block = reporter.trial("run", 3) if kind.startswith("trial") else reporter.run("run")
+
+    def search() -> None:
+        with block:
+            recorder.answer = Trouble("too large", final=True)
+            raise optuna.TrialPruned
+
+    async def search_in_a_loop() -> None:
+        async with block:
+            recorder.answer = Trouble("too large", final=True)
+            raise optuna.TrialPruned
+
+    with pytest.raises(optuna.TrialPruned) as raised:
+        asyncio.run(search_in_a_loop()) if kind.endswith("loop") else search()
+    (note,) = raised.value.__notes__
+    assert note.endswith(
+        " is not delivered: 1 trial report(s) not delivered: run/" + ("3" if "trial" in kind else "") + ": too large"
+    )
+    assert note in caplog.text
+
+
+def test_without_an_exception_what_fails_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    reporter, _ = recorded(monkeypatch)
+    with pytest.raises(RuntimeError, match="closed"), reporter.trial("run", 3):
+        reporter.close()
 
 
 class _MuteError(Exception):

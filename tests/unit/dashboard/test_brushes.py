@@ -22,8 +22,8 @@ from processor.dashboard.charts.spreads import spread_picture, spreads
 from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.terms import Term, terms_of
 from processor.dashboard.filters.tree import Among, And, Compare, Node, Path
-from processor.dashboard.filters.verdict import holds
 from processor.dashboard.queries.charts import Best, Endings, Sampled
+from tests.support.holding import holds
 from tests.support.trials import START
 from tests.unit.dashboard.filters import trees
 

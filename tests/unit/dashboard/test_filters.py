@@ -29,7 +29,7 @@ from processor.dashboard.filters.tree import (
     Path,
     Search,
 )
-from processor.dashboard.filters.verdict import holds
+from tests.support.holding import holds
 from tests.unit.dashboard.filters import trees, trials
 
 ACCURACY = Path("either", ("accuracy",))

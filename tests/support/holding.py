@@ -1,4 +1,4 @@
-"""Whether a filter holds a trial, in Python: for what comes live. One test holds it and the SQL to the same cases."""
+"""Whether a filter holds a trial, in Python: what its SQL is held to, case by case."""
 
 from __future__ import annotations
 
