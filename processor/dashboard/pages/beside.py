@@ -123,15 +123,15 @@ def read_names(question: Question) -> list[tuple[str, str]]:
 def rows_of(trials: Sequence[Named]) -> Iterator[Row]:
     """By part and name; of objects what stands in them."""
     held = [_held(one) for one in trials]
+    succeeded = [one["outcome"]["status"] == "succeeded" for one in held]
     for part in PARTS:
         names = {name: None for one in held for name in one[part]}
         for name in names if part in ("outcome", "origin") else sorted(names):
             values = tuple(one[part].get(name) for one in held)
             if any(value is not None for value in values):
                 differs = any(not _same(value, values[0]) for value in values)
-                yield Row(
-                    part, name, values, differs, _best(name, values) if differs and part == "metrics" else frozenset()
-                )
+                best = _best(name, values, succeeded) if differs and part == "metrics" else frozenset()
+                yield Row(part, name, values, differs, best)
 
 
 def _held(trial: Named) -> dict[str, dict[str, Any]]:
@@ -173,9 +173,10 @@ def number_of(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _best(name: str, values: Sequence[Any]) -> frozenset[int]:
+def _best(name: str, values: Sequence[Any], succeeded: Sequence[bool]) -> frozenset[int]:
+    """Of two trials or more that succeeded with a finite value, as the best so far is everywhere."""
     better = guess_direction(name).better
-    numbers = [number_of(value) for value in values]
+    numbers = [number_of(value) if fine else None for value, fine in zip(values, succeeded, strict=True)]
     finite = [one for one in numbers if one is not None]
     if better == "unknown" or len(finite) < 2:
         return frozenset()

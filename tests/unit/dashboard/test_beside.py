@@ -62,6 +62,13 @@ def test_the_best_is_marked_where_the_name_says_which_that_is_and_differences_ar
     }
 
 
+def test_what_failed_is_the_best_of_nothing() -> None:
+    trials = [trial(name, {"accuracy": value}) for name, value in (("a", 0.5), ("b", 0.7))]
+    died = trial("c", {"accuracy": 0.9}, status="failed")
+    assert found(*trials, died)["metrics", "accuracy"].best == {1}
+    assert not found(trials[0], died)["metrics", "accuracy"].best
+
+
 def test_a_trial_that_has_not_ended_has_what_it_said_at_its_start() -> None:
     said = {"spectral_norm": True, "parameters": {"lr": 0.5}}
     rows = found(Named("run", "begun", None, said, []), trial("ended", {}, {"lr": 0.5}, spectral_norm=False))
