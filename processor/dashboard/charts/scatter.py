@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
@@ -26,7 +27,7 @@ def as_number(found: Any) -> float | None:
     """A finite number, or None."""
     if type(found) is float:  # most are, and five thousand trials are asked several times
         return found if math.isfinite(found) else None
-    if isinstance(found, bool) or not isinstance(found, (int, float)):
+    if isinstance(found, bool) or not isinstance(found, (int, float, Decimal)):
         return None
     try:
         made = float(found)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from processor.core.errors import UsageError
 from processor.core.text import printable
+from processor.dashboard.charts.scatter import as_number
 from processor.dashboard.filters.text import called
 from processor.dashboard.filters.tree import MAX_LENGTH, Path
 from processor.dashboard.pages.curves import curves_picture, values_words
@@ -24,13 +25,15 @@ from processor.dashboard.statistics.directions import guess_direction
 
 #: rows of either table that are shown; the CSV has them all
 SHOWN = 500
+#: metrics whose curves are drawn, and steps of each that are told apart: eight curves a picture are many points
+DRAWN, COLUMNS = 24, 200
 #: names that an object is opened to, as in a list of trials
 DEEP = 3
-_OUTCOME = ("status", "error_type", "error_message", "duration_ms", "rank", "warnings")
+_TRIAL = ("status", "spectral_norm", "error_type", "error_message", "duration_ms", "rank", "warnings")
 _ORIGIN = ("run_id", "candidate_id", "pulse_id", "mlflow_run_id", "artifact_uri", "schema_version", "revision",
            "inserted_at", "updated_at")  # fmt: skip
 #: (part, its words), in the order in which they are shown
-PARTS = {"outcome": "Outcome", "metrics": "Metrics", "parameters": "Parameters", "origin": "Where it came from"}
+PARTS = {"trial": "The trial", "metrics": "Metrics", "parameters": "Parameters", "origin": "Where it came from"}
 
 
 class Row(NamedTuple):
@@ -46,11 +49,11 @@ class Row(NamedTuple):
 
     @property
     def is_duration(self) -> bool:
-        return self.part == "outcome" and self.name == "duration_ms"
+        return self.part == "trial" and self.name == "duration_ms"
 
     def above(self, place: int) -> str:
         """By how much a metric or the duration is above that of the first trial; empty where that is nothing to say."""
-        first, here = number_of(self.values[0]), number_of(self.values[place])
+        first, here = as_number(self.values[0]), as_number(self.values[place])
         if first is None or here is None or first == here or not (self.part == "metrics" or self.is_duration):
             return ""
         by = here - first
@@ -62,11 +65,12 @@ class Row(NamedTuple):
 async def show_beside(site: Site, question: Question) -> View:
     """The page; without trials it says how to choose some. Raises `NotFound` for one that is not there."""
     names = read_names(question)
-    trials = await named_trials(site.pool, names)
+    trials = await named_trials(site.pool, names, COLUMNS)
     for one in trials:
         if one.row is None and one.progress is None:
             raise NotFound(f"the run {printable(one.run_id)[:200]} has no trial {printable(one.trial_id)[:200]}")
-    rows = list(rows_of(trials))
+    rows = await asyncio.to_thread(lambda: list(rows_of(trials)))  # there may be some hundred thousand
+    curves = curves_of(trials)
     written = [write_name(*name) for name in names]
     differing, same = [row for row in rows if row.differs], [row for row in rows if not row.differs]
     context = {
@@ -77,13 +81,13 @@ async def show_beside(site: Site, question: Question) -> View:
         "parts": PARTS,
         "differing": differing,
         "same": same,
-        "state_of": lambda one: one.row["status"] if one.row else "running",
         "defaulted": lambda one: one.row is not None and was_defaulted(one.row),
         "mlflow_of": lambda one: mlflow_of_row(site.mlflow_url, one.row) if one.row else None,
         "label_of": label_of,
         "query": query_of(written),
         "without": lambda place: query_of(written[:place] + written[place + 1 :]),
-        "curves": curves_of(trials),
+        "curves": curves,
+        "drawn": DRAWN,
         "curves_picture": curves_picture,
         "values_words": values_words,
     }
@@ -123,10 +127,10 @@ def read_names(question: Question) -> list[tuple[str, str]]:
 def rows_of(trials: Sequence[Named]) -> Iterator[Row]:
     """By part and name; of objects what stands in them."""
     held = [_held(one) for one in trials]
-    succeeded = [one["outcome"]["status"] == "succeeded" for one in held]
+    succeeded = [one["trial"]["status"] == "succeeded" for one in held]
     for part in PARTS:
         names = {name: None for one in held for name in one[part]}
-        for name in names if part in ("outcome", "origin") else sorted(names):
+        for name in names if part in ("trial", "origin") else sorted(names):
             values = tuple(one[part].get(name) for one in held)
             if any(value is not None for value in values):
                 differs = any(not _same(value, values[0]) for value in values)
@@ -137,13 +141,10 @@ def rows_of(trials: Sequence[Named]) -> Iterator[Row]:
 def _held(trial: Named) -> dict[str, dict[str, Any]]:
     """Its values by part and name; of one that has not ended what it said at its start."""
     row = trial.row or {**(trial.progress or {}), "status": "running"}
-    parameters = dict(_opened(row.get("parameters") or {}))
-    if (norm := row.get("spectral_norm")) is not None:
-        parameters = {"spectral_norm": norm, **parameters}
     return {
-        "outcome": {name: row.get(name) for name in _OUTCOME},
+        "trial": {name: row.get(name) for name in _TRIAL},
         "metrics": dict(_opened(row.get("metrics") or {})),
-        "parameters": parameters,
+        "parameters": dict(_opened(row.get("parameters") or {})),
         "origin": {**{name: row.get(name) for name in _ORIGIN}, "run_id": trial.run_id},
     }
 
@@ -162,21 +163,10 @@ def _same(one: Any, other: Any) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
-def number_of(value: Any) -> float | None:
-    """As a double; None for what is no number, or none that is finite."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
-        return None
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if math.isfinite(found) else None
-
-
 def _best(name: str, values: Sequence[Any], succeeded: Sequence[bool]) -> frozenset[int]:
     """Of two trials or more that succeeded with a finite value, as the best so far is everywhere."""
     better = guess_direction(name).better
-    numbers = [number_of(value) if fine else None for value, fine in zip(values, succeeded, strict=True)]
+    numbers = [as_number(value) if fine else None for value, fine in zip(values, succeeded, strict=True)]
     finite = [one for one in numbers if one is not None]
     if better == "unknown" or len(finite) < 2:
         return frozenset()
@@ -184,17 +174,17 @@ def _best(name: str, values: Sequence[Any], succeeded: Sequence[bool]) -> frozen
     return frozenset(place for place, one in enumerate(numbers) if one == best)
 
 
-def curves_of(trials: Sequence[Named]) -> dict[str, list[tuple[int, Curve]]]:
-    """By metric the curves of the trials that have one, with their numbers from 1 on."""
+def curves_of(trials: Sequence[Named]) -> list[tuple[str, list[tuple[int, Curve]]]]:
+    """By metric, in the order of names, the curves of the trials that have one, with their numbers from 1 on."""
     found: dict[str, list[tuple[int, Curve]]] = {}
     for number, trial in enumerate(trials, 1):
         for curve in trial.curves:
             found.setdefault(curve.metric, []).append((number, curve))
-    return dict(sorted(found.items()))
+    return sorted(found.items())
 
 
 def label_of(row: Row) -> str:
-    return WORDS.get(row.name, row.name) if row.part in ("outcome", "origin") else row.name
+    return WORDS.get(row.name, row.name) if row.part in ("trial", "origin") else row.name
 
 
 def _table(names: Sequence[str], rows: Sequence[Row]) -> Table:

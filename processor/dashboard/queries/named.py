@@ -23,8 +23,10 @@ class Named(NamedTuple):
     curves: list[Curve]
 
 
-async def named_trials(pool: Pool, names: Sequence[tuple[str, str]]) -> list[Named]:
+async def named_trials(pool: Pool, names: Sequence[tuple[str, str]], columns: int) -> list[Named]:
     """Those of these (run_id, trial_id), in their order; what is not there has neither a row nor progress.
+
+    `columns` are those of a curve, as in `trial_curves`.
 
     Raises `UsageError` where they are too large to be in memory together.
     """
@@ -37,7 +39,7 @@ async def named_trials(pool: Pool, names: Sequence[tuple[str, str]]) -> list[Nam
 
     async def read(run_id: str, trial_id: str) -> Named:
         progress, curves = await asyncio.gather(
-            trial_progress(pool, run_id, trial_id), trial_curves(pool, run_id, trial_id)
+            trial_progress(pool, run_id, trial_id), trial_curves(pool, run_id, trial_id, columns)
         )
         return Named(run_id, trial_id, held.get((run_id, trial_id)), progress, curves)
 

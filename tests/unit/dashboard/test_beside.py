@@ -43,7 +43,7 @@ def test_what_differs_is_told_apart_from_what_is_the_same() -> None:
     assert differing == ["accuracy", "layers.units", "on", "seed"]
     assert rows["parameters", "seed"].values == (1, None)
     assert not rows["metrics", "n"].differs
-    assert ("outcome", "rank") not in rows  # that none has is none of their values
+    assert ("trial", "rank") not in rows  # that none has is none of their values
 
 
 def test_the_best_is_marked_where_the_name_says_which_that_is_and_differences_are_to_the_first() -> None:
@@ -56,7 +56,7 @@ def test_the_best_is_marked_where_the_name_says_which_that_is_and_differences_ar
     assert best == {"accuracy": [1, 2], "val_loss": [1]}
     assert [rows["metrics", "accuracy"].above(place) for place in range(3)] == ["", "+0.25", "+0.25"]
     assert [rows["metrics", "val_loss"].above(place) for place in range(3)] == ["", "−2", ""]
-    assert [rows["outcome", "duration_ms"].above(place) for place in range(3)] == ["", "−1 s", ""]
+    assert [rows["trial", "duration_ms"].above(place) for place in range(3)] == ["", "−1 s", ""]
     assert {rows[name].above(place) for name in [("metrics", "odd"), ("parameters", "lr")] for place in range(3)} == {
         ""
     }
@@ -72,8 +72,8 @@ def test_what_failed_is_the_best_of_nothing() -> None:
 def test_a_trial_that_has_not_ended_has_what_it_said_at_its_start() -> None:
     said = {"spectral_norm": True, "parameters": {"lr": 0.5}}
     rows = found(Named("run", "begun", None, said, []), trial("ended", {}, {"lr": 0.5}, spectral_norm=False))
-    assert rows["outcome", "status"].values == ("running", "succeeded")
-    assert rows["parameters", "spectral_norm"].values == (True, False)
+    assert rows["trial", "status"].values == ("running", "succeeded")
+    assert rows["trial", "spectral_norm"].values == (True, False)
     assert rows["parameters", "lr"].values == (0.5, 0.5)
 
 
@@ -90,6 +90,17 @@ def test_any_values_are_rows_that_lose_none_of_them(held: list[dict[str, Any]]) 
     for row in rows:
         assert all(isinstance(row.above(place), str) for place in range(len(held)))
         assert all(math.isfinite(float(row.values[place])) for place in row.best)
+
+
+def test_a_parameter_that_is_called_as_a_column_hides_it_not() -> None:
+    rows = found(
+        trial("a", {"status": 1}, {"spectral_norm": "yes", "run_id": "x"}, spectral_norm=True),
+        trial("b", {"status": 2}, {"spectral_norm": "no", "run_id": "y"}, spectral_norm=False),
+    )
+    assert rows["trial", "spectral_norm"].values == (True, False)
+    assert rows["parameters", "spectral_norm"].values == ("yes", "no")
+    assert rows["trial", "status"].values == ("succeeded", "succeeded")
+    assert rows["origin", "run_id"].values == ("run", "run")
 
 
 def test_decimals_beyond_doubles_have_no_difference() -> None:
