@@ -18,7 +18,7 @@ from processor.dashboard.pages.listing import MOST_BESIDE, WORDS, was_defaulted
 from processor.dashboard.pages.mirroring import mlflow_of_row
 from processor.dashboard.pages.paths import read_name, write_name
 from processor.dashboard.pages.rendering import duration, signed
-from processor.dashboard.pages.views import NotFound, Question, Site, Table, View
+from processor.dashboard.pages.views import Question, Site, Table, View, no_trial
 from processor.dashboard.queries.named import Named, named_trials
 from processor.dashboard.queries.progress import Curve
 from processor.dashboard.statistics.directions import guess_direction
@@ -68,7 +68,7 @@ async def show_beside(site: Site, question: Question) -> View:
     trials = await named_trials(site.pool, names, COLUMNS)
     for one in trials:
         if one.row is None and one.progress is None:
-            raise NotFound(f"the run {printable(one.run_id)[:200]} has no trial {printable(one.trial_id)[:200]}")
+            raise no_trial(one.run_id, one.trial_id)
     rows = await asyncio.to_thread(lambda: list(rows_of(trials)))  # there may be some hundred thousand
     curves = curves_of(trials)
     written = [write_name(*name) for name in names]

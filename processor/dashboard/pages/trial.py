@@ -6,12 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from processor.core.text import printable
 from processor.dashboard.pages.curves import curve_picture, curve_words
 from processor.dashboard.pages.listing import was_defaulted
 from processor.dashboard.pages.mirroring import mlflow_url, named_run, words_of
 from processor.dashboard.pages.paths import run_path
-from processor.dashboard.pages.views import NotFound, Question, Site, Table, View, read_few
+from processor.dashboard.pages.views import Question, Site, Table, View, no_trial, read_few
 from processor.dashboard.queries.mlflow import mlflow_links
 from processor.dashboard.queries.progress import trial_curves, trial_progress
 from processor.dashboard.queries.trials import trial_with_all
@@ -35,7 +34,7 @@ async def show_trial(site: Site, question: Question) -> View:
     found = await trial_with_all(site.pool, run_id, trial_id)
     progress = await trial_progress(site.pool, run_id, trial_id)
     if found is None and progress is None:
-        raise NotFound(f"the run {printable(run_id)[:200]} has no trial {printable(trial_id)[:200]}")
+        raise no_trial(run_id, trial_id)
     curves = await trial_curves(site.pool, run_id, trial_id)
     links = await mlflow_links(site.pool, run_id, trial_id)
     trial = found["trial"] if found else None

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from processor.core.errors import UsageError
+from processor.core.text import printable
 from processor.dashboard.asked import Asked, read_asked, write_asked
 from processor.dashboard.changes import Changes, ask_version
 from processor.dashboard.filters.indexed import Indexed
@@ -146,6 +147,10 @@ class Page(NamedTuple):
 
 class NotFound(Exception):  # noqa: N818 - an answer, no error of ours
     """There is no such run or trial; the text says so."""
+
+
+def no_trial(run_id: str, trial_id: str) -> NotFound:
+    return NotFound(f"the run {printable(run_id)[:200]} has no trial {printable(trial_id)[:200]}")
 
 
 class Reading(NamedTuple):

@@ -32,10 +32,8 @@ let settling = 0;
 let seen = "";
 /** What was asked for before: a version is asked for twice, the second time when nothing of it is held any more. */
 let last = "";
-/** Why nobody tells this page what is new; empty while somebody does. */
-let refused = "";
-/** What does not answer, as last told; empty once it has. */
-let away = "";
+/** Why nobody tells this page what is new, or who does not answer; empty while all is well. */
+let wrong = "";
 /** What ends it that this page is told. @type {(() => void) | null} */
 let stop = null;
 let again = 0;
@@ -141,7 +139,7 @@ function answers(status) {
  */
 function show(text, etag) {
   // an answer that was under way when its server went is none that it is back
-  if (refused || away) old(refused || away);
+  if (wrong) old(wrong);
   else tell("");
   tag = etag;
   if (text === shown) return;
@@ -182,18 +180,17 @@ function rest() {
 /** @type {import("./listening.js").Hear} */
 function hear(kind, data) {
   if (kind === "lost") {
-    away = SERVER;
-    return old(away);
+    wrong = SERVER;
+    return old(wrong);
   }
   if (kind === "ended") {
     rest();
     again = setTimeout(watch, AGAIN);
     return why();
   }
-  refused = "";
-  away = kind === "away" ? DATABASE : "";
-  if (away) {
-    old(away);
+  wrong = kind === "away" ? DATABASE : "";
+  if (wrong) {
+    old(wrong);
     version ??= "";
     seen = "";
     return;
@@ -210,13 +207,13 @@ async function why() {
   const ended = new AbortController();
   try {
     const answer = await fetch("/changes", { signal: ended.signal, cache: "no-store", credentials: "same-origin" });
-    if (answer.ok) refused = "The server has ended the connection";
-    else refused = reason(await answer.text()) || answers(answer.status);
+    if (answer.ok) wrong = "The server has ended the connection";
+    else wrong = reason(await answer.text()) || answers(answer.status);
   } catch {
-    refused = SERVER;
+    wrong = SERVER;
   }
   ended.abort();
-  if (stop === null && !document.hidden) old(refused);
+  if (stop === null && !document.hidden) old(wrong);
 }
 
 /** @param {string} text */
