@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 MIGRATION_LOCK = int.from_bytes(b"migr", "big")
 #: a replica that waits for another asks so often: waiting inside of a statement would hold up the building of indexes
 ASK_SECONDS = 0.5
+_TIMEOUTS = ["statement_timeout", "lock_timeout"]
 _MIGRATIONS = (
     "create table if not exists processor_migrations "
     "(name text primary key, applied_at timestamptz not null default now())"
@@ -100,14 +101,19 @@ async def _migrate(connection: asyncpg.Connection, where: str, tell: Tell) -> li
 @asynccontextmanager
 async def turn(connection: asyncpg.Connection) -> AsyncIterator[None]:
     """While this lasts no other session changes what this schema is made of; statements may take their time."""
-    await execute(connection, "set statement_timeout = 0; set lock_timeout = 0")
+    before = [await connection.fetchval(f"show {name}") for name in _TIMEOUTS]  # a reset would forget what we set
+    await _limit(connection, ["0", "0"])
     await _wait_for_turn(connection)
     try:
         yield
     finally:
         if not connection.is_closed():
-            await execute(connection, "reset statement_timeout; reset lock_timeout")
+            await _limit(connection, before)
             await connection.fetchval(load_queries()["end_migrate"], MIGRATION_LOCK)
+
+
+async def _limit(connection: asyncpg.Connection, limits: list[str]) -> None:
+    await connection.fetch(load_queries()["set_settings"], _TIMEOUTS, limits, timeout=PATIENCE_SECONDS)
 
 
 async def _wait_for_turn(connection: asyncpg.Connection) -> None:

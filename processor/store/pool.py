@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import asyncpg
 
 from processor.core.errors import TransientError
-from processor.store.connection import CONNECT_SECONDS, prepare, session_settings
+from processor.store.connection import CONNECT_SECONDS, hold_settings, prepare, session_settings
 from processor.store.errors import place, sort_error
 from processor.store.queries import load_queries
 
@@ -45,6 +45,7 @@ class Pool:
         self._queries = load_queries() if queries is None else queries
         self.where = place(url)
         self._pool: asyncpg.Pool | None = None
+        self._by_statement = False  # a pooler dropped our settings, and what statements set is reset with each release
 
     async def __aenter__(self) -> Self:
         """Connects to nobody yet: a server that is down is met by who asks for something."""
@@ -55,7 +56,8 @@ class Pool:
             timeout=CONNECT_SECONDS,
             # the server enforces statement_timeout; this is for a server that does not answer at all
             command_timeout=self._timeout_s + 5,
-            init=prepare,
+            init=self._prepare,
+            reset=self._set_again,
             server_settings=self._settings,
         )
         return self
@@ -93,6 +95,13 @@ class Pool:
             raise self._sorted(error, connection) from error
         finally:
             await self._release(connection)
+
+    async def _prepare(self, connection: asyncpg.Connection) -> None:
+        self._by_statement = await prepare(connection, self._settings)
+
+    async def _set_again(self, connection: asyncpg.Connection) -> None:
+        if self._by_statement:
+            await hold_settings(connection, self._settings)
 
     async def _acquire(self) -> asyncpg.Connection:
         if self._pool is None:

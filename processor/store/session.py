@@ -114,13 +114,18 @@ class Session:
     async def connect(self) -> asyncpg.Connection:
         connection = self._connection
         if connection is None or connection.is_closed():
-            self._connection = connection = await asyncpg.connect(
+            connection = await asyncpg.connect(
                 self._url,
                 timeout=CONNECT_SECONDS,
                 command_timeout=self._timeout_ms / 1000 + 5,
                 server_settings=self._settings,
             )
-            await prepare(connection)
+            try:
+                await prepare(connection, self._settings)
+            except BaseException:
+                connection.terminate()  # half prepared it would be taken for a whole one
+                raise
+            self._connection = connection
             self.connections += 1
             self._worked = False
         return connection

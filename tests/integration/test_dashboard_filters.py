@@ -39,7 +39,7 @@ def ask(servers: Any) -> Iterator[Any]:
     """Runs a query on one connection, kept open over all examples."""
     loop = asyncio.new_event_loop()
     connection = loop.run_until_complete(asyncpg.connect(servers.database_url))
-    loop.run_until_complete(prepare(connection))
+    loop.run_until_complete(prepare(connection, {}))
     yield lambda sql, *args: loop.run_until_complete(connection.fetch(sql, *args))
     loop.run_until_complete(connection.close())
     loop.close()

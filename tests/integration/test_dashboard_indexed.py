@@ -56,7 +56,7 @@ def fill(url: str, rows: list[dict[str, Any]]) -> None:
 
     async def work() -> None:
         connection = await asyncpg.connect(url)
-        await prepare(connection)
+        await prepare(connection, {})
         await connection.execute(
             "insert into cerebros_model_runs (run_id, state) select 'run-' || n, 'running' from generate_series(0, 1) n"
         )

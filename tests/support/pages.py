@@ -129,7 +129,7 @@ def fill(url: str, reports: list[dict[str, Any]], *statements: str) -> None:
 
     async def work() -> None:
         connection = await asyncpg.connect(url)
-        await prepare(connection)
+        await prepare(connection, {})
         for run_id in dict.fromkeys(report["run_id"] for report in reports):
             await connection.execute(
                 "insert into cerebros_model_runs (run_id, state) values ($1, 'running') on conflict do nothing", run_id

@@ -52,7 +52,7 @@ def fill_tables(url: str) -> None:
 
     async def fill() -> None:
         connection = await asyncpg.connect(url)
-        await prepare(connection)
+        await prepare(connection, {})
         await connection.execute(
             "insert into cerebros_model_runs (run_id, state, inserted_at) "
             "select 'run-' || n, 'running', $1::timestamptz + n * interval '1 hour' from generate_series(0, 3) as n",

@@ -2,6 +2,18 @@
 -- Offsets are committed once Postgres says that rows are: a server or role where that is not yet true (off) would lose them.
 select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'
 
+-- name: dropped_settings
+-- Which settings $1 of this session are not $2, and what they are. Set for this statement alone, a value comes back as the server writes it: 30000 as 30s.
+with tried as materialized (
+    select name, current_setting(name) as held, set_config(name, wanted, true) as wanted
+    from unnest($1::text[], $2::text[]) as asked (name, wanted)
+)
+select name, held from tried where held <> wanted order by name
+
+-- name: set_settings
+-- Settings $1 of this session are $2 from now on.
+select set_config(name, wanted, false) from unnest($1::text[], $2::text[]) as asked (name, wanted)
+
 -- name: lock_runs
 -- Locks the runs of a batch, in one order for everybody, so that one transaction at a time judges the trials of a run.
 select run_id, id::text from cerebros_model_runs where run_id = any($1::text[]) order by run_id for no key update
