@@ -27,7 +27,7 @@ def list_parked(format_: Format = "table") -> None:
 def publish_parked() -> None:
     """Have everything parked published, once its cause is mended; the relay puts it back into the outbox, in order.
 
-    Where the cause was max.message.bytes of a topic, restart the relay first: it asks for that when it begins to lead.
+    The relay asks what the topics take by now before it parks anything again: it need not be started anew.
     """
     from processor.core.settings import DatabaseSettings
     from processor.store.outbox import Outbox

@@ -93,14 +93,17 @@ class Outlet:
         source: str,
         where: str,
         list_topics: Callable[[], Mapping[str, Any]],
+        ask_limits: Callable[[], Mapping[Destination, int]],
     ) -> None:
         """`limits` are the topics' max.message.bytes, `source` is ce_source, `where` the broker's address for people.
 
-        `answers` hears what the producer is told; `list_topics` gives the metadata of the topics that there are.
+        `answers` hears what the producer is told; `list_topics` gives the metadata of the topics that there are,
+        `ask_limits` what `limits` are by now.
         """
         self._producer, self._consumer, self._answers = producer, memory, answers
         self._topics, self._limits = topics, limits
-        self._source, self._where, self._list_topics = source.encode(), where, list_topics
+        self._source, self._where = source.encode(), where
+        self._list_topics, self._ask_limits = list_topics, ask_limits
         self._gone: set[Destination] = set()
 
     def _broken(self, error: KafkaException) -> ProcessorError:
@@ -147,6 +150,15 @@ class Outlet:
             if topic not in there or (there[topic].error is not None and there[topic].error.code() in _GONE)
         }
 
+    def has_changed(self) -> bool:
+        """Whether the topics take other sizes by now, or one that was gone is back: an outlet opened anew knows.
+
+        One that is newly gone this one knows from now on as well. Raises `TransientError`.
+        """
+        gone = self._gone
+        self.look_for_topics()
+        return not gone <= self._gone or dict(self._limits) != dict(self._ask_limits())
+
     def is_gone(self, destination: Destination) -> bool:
         return destination in self._gone
 
@@ -172,7 +184,7 @@ class Outlet:
         size, limit = self._size_of(message), self._limits[message.destination]
         if size > limit:
             topic = self._topics[message.destination]
-            return f"{size} bytes, the topic {topic} took {limit} when this relay began (max.message.bytes)"
+            return f"{size} bytes, the topic {topic} takes {limit} (max.message.bytes)"
         return None
 
     def publish(self, messages: Sequence[Outgoing], packet_ids: Sequence[str]) -> None:

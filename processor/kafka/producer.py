@@ -50,6 +50,7 @@ def open_outlet(settings: RelaySettings, identity: Identity, *, one_by_one: bool
         source=settings.event_source,
         where=where,
         list_topics=lambda: list_topics(settings).topics,
+        ask_limits=lambda: ask_limits(settings, topics),
     )
 
 

@@ -70,6 +70,7 @@ class Relay:
         self._max_messages, self._max_bytes = max_messages, max_bytes
         self._stopping = stop
         self._one_by_one = False
+        self._outdated = False  # the outlet: its topics take other sizes by now, or are there again
         self._anything_parked = True  # until it was looked at
         self._depth_at = self._ask_at = 0.0
         self.last_round = time.monotonic()
@@ -129,7 +130,7 @@ class Relay:
             outlet.close()
             raise
         reach("relay.after_identity")
-        self._anything_parked = True
+        self._anything_parked, self._outdated = True, False
         log.info("leading", settled_packets=settled)
         metrics.RELAY_ACTIVE.set(1)
         return outlet
@@ -156,7 +157,7 @@ class Relay:
 
     def _serve(self, outlet: Outlet) -> None:
         try:
-            while not self._stopping.is_set():
+            while not (self._stopping.is_set() or self._outdated):
                 self.last_round = time.monotonic()
                 self._measure_depth()
                 self._restore()
@@ -192,6 +193,9 @@ class Relay:
             return
         small = all(outlet.takes_all_of(packet.bytes) for packet in packets)  # no message of them is too large
         if (behind or not small) and any(refusal(outlet, message, behind) for message in messages):
+            self._outdated = any(map(outlet.refuses, messages)) and outlet.has_changed()
+            if self._outdated:
+                return
             self._set_aside(outlet, packets, lambda packet: known_refusals(outlet, packet, behind))
             return
         with metrics.PUBLISH_SECONDS.time():

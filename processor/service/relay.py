@@ -13,9 +13,15 @@ from processor.relay.relay import Relay
 from processor.service.health import serve_health
 from processor.service.start import STUCK_SECONDS, keep_freed_memory, wait_for_start
 from processor.service.wiring import open_migrated, open_session
-from processor.store.outbox import Outbox
+from processor.store.outbox import LEAD_SESSION, Outbox
+from processor.store.session import Session
 
 log = structlog.get_logger(__name__)
+
+
+def open_lead(settings: RelaySettings) -> Session:
+    """The session whose lock is the lead: a relay that is frozen has it no longer than `LEAD_SESSION` says."""
+    return open_session(settings, "cerebros-relay", LEAD_SESSION)
 
 
 def run_relay(settings: RelaySettings, *, with_stdin: bool = False) -> None:
@@ -35,7 +41,7 @@ def run_relay(settings: RelaySettings, *, with_stdin: bool = False) -> None:
         wait_for_start(check, health, stop)
         if stop.is_set():
             return
-        with open_session(settings, "cerebros-relay") as store:
+        with open_lead(settings) as store:
             relay = Relay(
                 Outbox(store),
                 lambda identity, one_by_one: open_outlet(settings, identity, one_by_one=one_by_one),

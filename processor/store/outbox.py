@@ -34,6 +34,9 @@ MAX_PACKETS_PER_CLAIM = 64
 RESTORED_MESSAGES, RESTORED_BYTES = 1000, 16 * 1024 * 1024
 #: 'cere' in ASCII: the first key of the advisory lock that makes one relay the active one; the second is its outbox
 RELAY_LOCK = int.from_bytes(b"cere", "big")
+#: a relay asks Postgres every second, also while Kafka is away. One that is frozen (SIGSTOP, a suspended machine) keeps
+#: its connection open, and with it the lock: the server ends it after twice the time in which /live calls it stuck
+LEAD_SESSION = {"idle_session_timeout": "120000"}
 
 T = TypeVar("T")
 _encoder = msgspec.msgpack.Encoder()
@@ -89,15 +92,17 @@ class Outbox:
 
     def try_lead(self) -> bool:
         """True when this session may publish; it may until the session ends."""
-        [found] = self._store.fetch("try_become_relay", RELAY_LOCK)
-        leads = bool(found["leads"])
-        if leads:
-            self._store.run(lambda connection: self._listen(connection, found["channel"]))
-            self._session = self._store.connections
-        return leads
 
-    async def _listen(self, connection: asyncpg.Connection, channel: str) -> None:
-        await connection.add_listener(channel, lambda *_: self._news.set())
+        async def work(connection: asyncpg.Connection) -> bool:
+            found = await connection.fetchrow(load_queries()["try_become_relay"], RELAY_LOCK)
+            if not found["leads"]:
+                return False
+            if self._session != self._store.connections:  # a session that leads again, after Kafka was away, listens
+                await connection.add_listener(found["channel"], lambda *_: self._news.set())
+                self._session = self._store.connections
+            return True
+
+        return self._store.run(work)
 
     def _as_leader(self, work: Callable[[asyncpg.Connection], Awaitable[T]]) -> T:
         """Runs it in the very session that holds the lock: another one might have opened just now, without the lead."""

@@ -71,10 +71,8 @@ def test_an_events_topic_that_is_gone_blocks_neither_dead_letters_nor_its_own_re
     start("ingest")
     wait_until(lambda: parked(settings) == 30, "the events are parked", 60)
     wait_until(lambda: len(list(read_topic(settings, settings.dead_letter_topic))) == 1, "the dead letter is out", 30)
-    assert relay.running
-    relay.stop()
     wait_until(lambda: bool(create_topics(settings, settings.topics, partitions=4, replication=1)), "the topic is back")
-    start("relay").wait_said("leading")
+    assert relay.running
     assert run_command(environment, "parked", "publish").stdout.startswith("30 messages")
     wait_settled(settings)
     check_ledger(settings)
@@ -209,6 +207,28 @@ def parked_trial(settings: Settings, start: Start) -> None:
     wait_until(lambda: parked(settings) == 2, "the next one is parked behind it")
     set_max_bytes(settings, 1_000_000)
     assert (relay.stop(), ingest.stop()) == (0, 0)
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["parked publish", "without anything parked"])
+def test_a_limit_that_was_raised_is_known_to_a_relay_that_runs(
+    asked: bool, settings: Settings, environment: dict[str, str], start: Start
+) -> None:
+    set_max_bytes(settings, 20_000)
+    start("ingest")
+    start("relay").wait_said("leading")
+    if asked:
+        send_revision(settings, 1, big=True)
+        wait_until(lambda: parked(settings) == 1, "the big event is parked")
+    set_max_bytes(settings, 1_000_000)
+    if asked:
+        assert run_command(environment, "parked", "publish").stdout.startswith("1 messages")
+        send_revision(settings, 2)
+    else:
+        send_revision(settings, 1, big=True)
+    wait_until(lambda: revisions_of(settings) == ([1, 2] if asked else [1]), "it is published", 30)
+    wait_settled(settings)
+    assert parked(settings) == 0
+    check_ledger(settings)
 
 
 @pytest.mark.usefixtures("parked_trial")

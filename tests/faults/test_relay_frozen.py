@@ -5,16 +5,54 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
+from typing import Any
 
+import asyncpg
 import pytest
 
+from processor.core.errors import TransientError
 from processor.core.settings import Settings
+from processor.service.relay import open_lead
+from processor.store.outbox import LEAD_SESSION, Outbox
+from processor.store.session import Session
 from tests.factories import load, produce
 from tests.support.ledger import check_ledger
-from tests.support.processes import Process
+from tests.support.processes import Process, wait_until
 from tests.support.settle import wait_settled
 
 Start = Callable[..., Process]
+
+
+def test_a_relay_that_is_frozen_with_its_session_open_loses_the_lead_in_a_bounded_time(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machine still answers for the connection, so that nothing but the server's own clock can tell."""
+    monkeypatch.setitem(LEAD_SESSION, "idle_session_timeout", "1500")
+    with open_lead(settings) as frozen, open_lead(settings) as other:
+        first, second = Outbox(frozen), Outbox(other)
+        assert (first.try_lead(), second.try_lead()) == (True, False)
+        for _ in range(3):  # one that is awake and has nothing to publish keeps it
+            first.wait(1.0)
+            first.claim(1, 1)
+            assert not second.try_lead()
+        wait_until(second.try_lead, "another relay leads", 20)
+        with pytest.raises(TransientError):
+            first.claim(1, 1)
+
+
+def test_a_relay_that_leads_again_in_its_session_listens_once(store: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kafka that is away for a day makes it begin to lead thousands of times."""
+    listening: list[str] = []
+    listen = asyncpg.Connection.add_listener
+
+    async def add_listener(connection: asyncpg.Connection, channel: str, callback: Any) -> None:
+        listening.append(channel)
+        await listen(connection, channel, callback)
+
+    monkeypatch.setattr(asyncpg.Connection, "add_listener", add_listener)
+    outbox = Outbox(store)
+    assert [outbox.try_lead() for _ in range(5)] == [True] * 5
+    assert len(listening) == 1
 
 
 @pytest.mark.parametrize("point", ["relay.after_produce", "relay.after_kafka_commit"])

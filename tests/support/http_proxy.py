@@ -62,8 +62,9 @@ class HttpProxy:
 
     def answer(self, asked: BaseHTTPRequestHandler) -> None:
         body = asked.rfile.read(int(asked.headers.get("content-length") or 0))
-        self.slowed += self.wait_s > 0
-        time.sleep(self.wait_s)
+        wait_s = self.wait_s
+        time.sleep(wait_s)
+        self.slowed += wait_s > 0
         poisoned = bool(self.poison) and self.poison in body
         if poisoned or (self.status and self._refuses((asked.command, asked.path, body))):
             self.refused += 1

@@ -32,6 +32,7 @@ class Broker:
         self.committed: list[Sent] = []
         self.remembered: dict[tuple[str, int], tuple[int, str | None]] = {}  # by topic and partition: offset, metadata
         self.topics = {EVENTS, LETTERS}
+        self.limits: dict[Destination, int] = {}  # what the topics take by now; none: as they did when it was opened
         self.unwell: dict[str, KafkaError] = {}  # by topic: what questions about it are answered with
         self.refuses: Callable[[Sent], KafkaError | None] = lambda _: None  # told by the delivery report
         self.knows: Callable[[Sent], KafkaError | None] = lambda _: None  # told by `produce` already
@@ -164,6 +165,7 @@ def make(broker: Broker, *, events: int = 1000, letters: int = 1000, source: str
         source=source,
         where="broker:9092",
         list_topics=broker.listed,
+        ask_limits=lambda: broker.limits or {Destination.EVENTS: events, Destination.DEAD_LETTERS: letters},
     )
     return Made(outlet, producer, answers)
 

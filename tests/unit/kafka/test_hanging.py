@@ -43,7 +43,15 @@ def hang(released: threading.Event, *, fails: bool = False) -> weakref.ref[Produ
     producer = Producer(released, fails)
     limits = dict.fromkeys(TOPICS, 1000)
     outlet = Outlet(
-        producer, Memory(), Answers("here"), TOPICS, limits, source="/s", where="here", list_topics=dict[str, Any]
+        producer,
+        Memory(),
+        Answers("here"),
+        TOPICS,
+        limits,
+        source="/s",
+        where="here",
+        list_topics=dict[str, Any],
+        ask_limits=lambda: limits,
     )
     with pytest.raises(TransientError, match="hangs"):
         outlet.publish([Event("r", "t", 1, "ml.trial.complete", 0, b"1")], ["p"])

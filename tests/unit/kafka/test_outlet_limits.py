@@ -19,7 +19,7 @@ from processor.kafka import hanging
 from processor.kafka.outlet import RECORD_OVERHEAD, Outlet
 from processor.kafka.producer import DEFAULT_MESSAGE_BYTES, producer_properties
 from processor.store.outbox import PACKET_BYTES
-from tests.unit.kafka.fakes import Broker, event, letter, make
+from tests.unit.kafka.fakes import EVENTS, Broker, event, letter, make
 
 NAMES = st.integers(1, 300).map(lambda size: "\u20ac" * size)
 VALUES = st.integers(0, 2000).map(lambda size: b"x" * size)
@@ -71,9 +71,21 @@ def test_a_message_is_measured_with_its_key_and_its_headers_and_what_it_costs_be
 def test_a_refusal_says_the_size_and_what_the_topic_took() -> None:
     why = make(Broker(), letters=1000).outlet.refuses(letter(1, b"x" * 5000))
     assert why is not None
-    assert re.fullmatch(
-        r"5\d\d\d bytes, the topic the.letters took 1000 when this relay began \(max.message.bytes\)", why
-    )
+    assert re.fullmatch(r"5\d\d\d bytes, the topic the.letters takes 1000 \(max.message.bytes\)", why)
+
+
+def test_an_outlet_knows_when_its_topics_take_other_sizes_or_are_back() -> None:
+    broker = Broker()
+    outlet = make(broker, events=1000, letters=1000).outlet
+    assert not outlet.has_changed()
+    broker.limits = {Destination.EVENTS: 5000, Destination.DEAD_LETTERS: 1000}
+    assert outlet.has_changed()
+    broker.limits = {}
+    broker.topics.remove(EVENTS)
+    assert not outlet.has_changed()
+    assert outlet.is_gone(Destination.EVENTS)  # it knows by now, and refuses what would go there
+    broker.topics.add(EVENTS)
+    assert outlet.has_changed()
 
 
 def test_each_topic_has_a_limit_of_its_own() -> None:

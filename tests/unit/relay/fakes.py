@@ -177,6 +177,7 @@ class FakeOutlet:
     def __init__(self, world: World, identity: Identity, one_by_one: bool) -> None:
         self._world, self.identity, self.one_by_one = world, identity, one_by_one
         self._gone: set[Destination] = set()
+        self._largest = world.largest
         self.broken = self.closed = False
         with world.step("open"):
             pass
@@ -219,16 +220,21 @@ class FakeOutlet:
         with self._step("look_for_topics"):
             self._gone = set(self._world.gone)
 
+    def has_changed(self) -> bool:
+        with self._step("has_changed"):
+            gone, self._gone = self._gone, set(self._world.gone)
+            return not gone <= self._gone or self._largest != self._world.largest
+
     def is_gone(self, destination: Destination) -> bool:
         return destination in self._gone
 
     def takes_all_of(self, packet_bytes: int) -> bool:
-        return not self._gone and packet_bytes <= self._world.largest
+        return not self._gone and packet_bytes <= self._largest
 
     def refuses(self, message: Outgoing) -> str | None:
         if message.destination in self._gone:
             return "the topic is gone"
-        return "too large" if len(message.value or b"") > self._world.largest else None
+        return "too large" if len(message.value or b"") > self._largest else None
 
     def close(self) -> None:
         self._world.calls.append("close")
