@@ -12,6 +12,7 @@ from processor.core.errors import SetupError
 from processor.dashboard.queries.pool import open_pool
 from processor.store import connection as connections
 from processor.store.migrations import turn
+from processor.store.queries import load_queries
 from processor.store.session import Session
 from tests.support.pooler import Pooler
 from tests.support.proxy import through
@@ -22,7 +23,8 @@ SHOWN = "select current_setting('statement_timeout') || ' ' || current_setting('
 @pytest.fixture
 def pooler(database_url: str) -> Iterator[Pooler]:
     host, _, port = database_url.rpartition("@")[2].partition("/")[0].partition(":")
-    with Pooler(host, int(port)) as opened:
+    opened = Pooler(host, int(port))
+    with opened:
         yield opened
 
 
@@ -75,7 +77,7 @@ def test_a_pooler_that_gives_each_statement_another_session_is_refused(
     pooler: Pooler, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was set is not there any more, as in transaction mode where another session of the server answers."""
-    queries = connections.load_queries()
+    queries = load_queries()
     lost = queries["set_settings"].replace("false", "true")
     monkeypatch.setattr(connections, "load_queries", lambda: {**queries, "set_settings": lost})
     url = through(pooler, database_url)["PROCESSOR_DATABASE_URL"]

@@ -79,6 +79,6 @@ where (relay_identity.transactional_id, relay_identity.events_topic, relay_ident
 -- name: outbox_depth
 -- What waits for the relay, and for how long.
 select count(*) as packets, coalesce(sum(messages), 0)::bigint as messages,
-       coalesce(extract(epoch from clock_timestamp() - min(created_at)), 0)::double precision as oldest_age_s,
+       greatest(0, extract(epoch from clock_timestamp() - min(created_at)))::double precision as oldest_age_s,
        (select count(*) from outbox_parked) as parked
 from outbox

@@ -71,7 +71,12 @@ def test_events_that_come_after_their_trial_was_parked_wait_behind_it_also_for_t
 def test_what_a_topic_takes_is_asked_again_before_anything_is_parked() -> None:
     """A limit that was raised, or a topic that is back, is known without a new relay."""
     world = World(packet(event("b")))
-    world.script = [lambda: (setattr(world, "largest", LARGE), world.waiting.append(packet(event("a", 1, LARGE))))]
+
+    def raise_it() -> None:
+        world.largest = LARGE
+        world.waiting.append(packet(event("a", 1, LARGE)))
+
+    world.script = [raise_it]
     relay_of(world).run()
     assert (published(world), parked(world)) == (["run/b#1", "run/a#1"], [])
     assert len(world.outlets) == 2
