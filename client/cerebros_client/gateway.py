@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from cerebros_client.forking import is_connected, is_connecting
 from cerebros_client.http_post import Answer, Poster, UnreachableError
-from cerebros_client.transport import Report, Settled, Target, Trouble
+from cerebros_client.transport import Report, Settled, Target, Trouble, shown
 
 log = logging.getLogger("cerebros_client")
 
@@ -46,7 +46,7 @@ class GatewayTransport:
         self._alone = 0  # so many of the next reports go one by one: together they were refused
         self._changed = threading.Condition()
         self._closed = False
-        self.said = ""
+        self.said, self._where = "", shown(target.url.rstrip("/"))
         self._thread = threading.Thread(target=self._run, name="cerebros-gateway", daemon=True)
         self._thread.start()
         is_connecting(self)
@@ -109,7 +109,7 @@ class GatewayTransport:
         try:
             answer = self._poster.post(PATH, body, {**self._headers, "Content-Type": kind, TIMES: times})
         except UnreachableError as error:
-            return self._wait(str(error), None)
+            return self._wait(f"{self._where}: {error}", None)
         is_connected(self)
         verdicts = _verdicts(answer, len(batch) if batch[0].report.single else None)
         if verdicts is None and answer.status in _OF_THE_REPORT:
@@ -118,7 +118,9 @@ class GatewayTransport:
                 return True
             verdicts = [{"status": "rejected", "details": _words(answer)}]
         if verdicts is None:
-            return self._wait(f"the gateway answers {answer.status}: {_words(answer)}", answer.retry_after)
+            # nearly always a URL that has the path in it already
+            asked = f" to POST {self._where}{PATH}" if answer.status == 404 else ""
+            return self._wait(f"the gateway answers {answer.status}{asked}: {_words(answer)}", answer.retry_after)
         return self._settle(batch, verdicts, answer)
 
     def _settle(self, batch: Sequence[_Queued], verdicts: Sequence[dict[str, Any]], answer: Answer) -> bool:

@@ -44,7 +44,7 @@ class KafkaTransport:
             "queue.buffering.max.kbytes": target.queue_max_kib,
             "error_cb": self._note_error,
         }
-        self._broken, self.said = False, ""
+        self._broken, self.said, self._where = False, "", target.url.removeprefix("kafka://")
         self._serving: set[int] = set()  # threads that hand over confirmations
         self._producer = self._made()
         is_connecting(self)
@@ -118,7 +118,7 @@ class KafkaTransport:
 
     def _note_error(self, error: KafkaError) -> None:
         if error.code() != KafkaError._TRANSPORT:  # comes with every attempt to connect; the outage is told once
-            self.said = f"Kafka: {error.str()}"
+            self.said = f"Kafka at {self._where}: {error.str()}"
             log.warning("%s", self.said)
 
     def serve(self, timeout_s: float) -> None:

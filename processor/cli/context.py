@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 S = TypeVar("S", bound="ProcessSettings")
 
+#: the settings of this process, once they are read
+_loaded: list[ProcessSettings] = []
+
 
 def load(kind: type[S], process: str = "cli") -> S:
     """The settings of this process, with its logs set up. Raises `UsageError`."""
@@ -22,8 +25,21 @@ def load(kind: type[S], process: str = "cli") -> S:
     from processor.core.settings import load_settings
 
     settings = load_settings(kind)
+    _loaded.append(settings)
     configure_logs(settings, process)
     return settings
+
+
+def unset_addresses(said: str) -> str:
+    """What is to be said behind a failure at a server that nobody has named; "" where it was named, or is not meant."""
+    names = {"kafka_bootstrap_servers": "localhost:9092", "database_url": "localhost:5432/cerebros"}
+    by_default = [
+        f"PROCESSOR_{name.upper()}"
+        for settings in _loaded
+        for name, address in names.items()
+        if name in type(settings).model_fields and name not in settings.model_fields_set and address in said
+    ]
+    return f" ({' and '.join(by_default)} not set, so this is the default)" if by_default else ""
 
 
 def open_database(settings: DatabaseSettings, application: str) -> AbstractContextManager[Session]:

@@ -11,7 +11,7 @@ from processor.cli.context import load, open_database
 from processor.cli.output import Format, check_format, show
 
 app = typer.Typer(
-    help="Indexes of metrics and parameters, by which the dashboard orders and filters many trials at once.",
+    help="Make the dashboard quick with many trials. By indexes of what people sort and filter by.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -22,7 +22,7 @@ APPLICATION = "cerebros-dashboard-index"
 def add_index(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="metrics.accuracy, parameters.lr, or lr")],
 ) -> None:
-    """Make indexes of these paths, while others read and write; one that was left half-made is made again."""
+    """Make indexes of these paths. Others read and write meanwhile; one that was left half-made is made again."""
     from processor.core.settings import DatabaseSettings
     from processor.dashboard.filters.indexed import json_path, read_indexable, show_path
     from processor.store.path_indexes import add_indexes
@@ -35,7 +35,7 @@ def add_index(
 
 @app.command("list")
 def list_indexes(format_: Format = "table") -> None:
-    """Each path that has an index: its size, whether it is whole, how often it was used."""
+    """Each path that has an index. Its size, whether it is whole, how often it was used."""
     check_format(format_)
     from processor.cli.tables import indexes_table
     from processor.core.settings import DatabaseSettings
@@ -50,7 +50,7 @@ def list_indexes(format_: Format = "table") -> None:
 
 @app.command("drop")
 def drop_index(path: Annotated[str, typer.Argument(metavar="PATH")]) -> None:
-    """Drop the index of a path, whole or half-made, while others read and write."""
+    """Drop the index of a path. Whole or half-made, while others read and write."""
     from processor.core.errors import UsageError
     from processor.core.settings import DatabaseSettings
     from processor.dashboard.filters.indexed import json_path, read_indexable, show_path

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from processor.cli.context import load, open_database
-from processor.cli.output import Format, check_format, meter, show
+from processor.cli.output import Format, check_format, meter, show, tell_notes
 from processor.core.errors import FatalError, TransientError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 PROCESS, APPLICATION = "dead-letters", "cerebros-dead-letters"
 
 app = typer.Typer(
-    help="Rejected reports: see them, export them, send them through again.",
+    help="Rejected reports: list, export, send through again.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -43,7 +44,7 @@ def list_dead_letters(
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="with --reason: the latest so many")] = 50,
     format_: Format = "table",
 ) -> None:
-    """Dead letters by reason, an example of each; with --reason one by one."""
+    """Dead letters by reason. An example of each; with --reason one by one."""
     check_format(format_)
     _check_reason(reason)
     from processor.cli.tables_letters import groups_table, letters_table
@@ -55,18 +56,16 @@ def list_dead_letters(
             rows = DeadLetters(store).groups(resolved_too=everything)
         else:
             rows = DeadLetters(store).latest(reason, limit, resolved_too=everything)
-    show(
-        format_,
-        rows,
-        lambda: [groups_table(rows, everything) if reason is None else letters_table(rows, reason, everything)],
-    )
+    none = f"there is no {'' if everything else 'unresolved '}dead letter{f' of {reason}' if reason else ''}"
+    table = partial(groups_table, rows) if reason is None else partial(letters_table, rows, reason)
+    show(format_, rows, lambda: [table(everything) if rows else none])
 
 
 @app.command("show")
 def show_dead_letter(
     dead_letter_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)], format_: Format = "table"
 ) -> None:
-    """One dead letter: its record as it came, why it was rejected, and the exact place."""
+    """One dead letter. Its record as it came, why it was rejected, and the exact place."""
     check_format(format_)
     from processor.cli.tables_letters import facts_table, value_text
     from processor.contracts.catalogue import Catalogue
@@ -91,7 +90,7 @@ def export(
     everything: All = False,
     output: Annotated[Path | None, typer.Option(help="to this file instead of stdout")] = None,
 ) -> None:
-    """Dead letters as lines of JSON with every original byte: as text, or base64 where it is none."""
+    """Dead letters as lines of JSON. With every original byte: as text, or base64 where it is none."""
     _check_reason(reason)
     import msgspec
 
@@ -101,10 +100,13 @@ def export(
 
     selection = Selection(reason, _moment(since), resolved_too=everything)
     with open_database(load(DatabaseSettings, PROCESS), APPLICATION) as store, _writer(output) as write:
-        letters = DeadLetters(store)
+        letters, count = DeadLetters(store), 0
         for page in letters.pages(letters.bounded(selection), PAGE_LETTERS, PAGE_BYTES):
             for letter in page:
                 write(printable_json(msgspec.json.encode(as_document(letter)).decode()).encode() + b"\n")
+                count += 1
+    if output is not None:
+        tell_notes([f"{count:,} dead letter{'' if count == 1 else 's'} in {output}"])
 
 
 @app.command("redrive")
@@ -116,7 +118,7 @@ def redrive(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only say what would happen")] = False,
     format_: Format = "table",
 ) -> None:
-    """Send unresolved dead letters through the pipeline again; without any condition all there are."""
+    """Send unresolved dead letters through the pipeline again. Without any condition all there are."""
     check_format(format_)
     _check_reason(reason)
     from processor.cli.tables_letters import tally_table

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="A real Kafka and a real PostgreSQL on this machine, without Docker.", no_args_is_help=True)
+app = typer.Typer(help="A real Kafka and PostgreSQL here, without Docker.", no_args_is_help=True)
 
 
 @app.command("up")
@@ -35,7 +35,10 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="leave all running and say how to look around")] = False,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="mirror the trials into a real MLflow, and compare")] = False,
 ) -> None:
-    """A real search reports through a real Kafka into a real PostgreSQL; then all is replayed and reconciled."""
+    """Show all of it in half a minute, on servers of its own.
+
+    A real search reports through a real Kafka into a real PostgreSQL; then all is replayed and reconciled.
+    """
     from rich.console import Console
 
     from processor.demo import run_demo

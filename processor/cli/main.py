@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from processor.cli import dashboard_index, dead_letters, local, mlflow, parked, processes, replay, schemas, topics
+from processor.cli.context import unset_addresses
 from processor.cli.ending import end_with
 from processor.cli.output import fail
 from processor.core.errors import ProcessorError, UsageError
@@ -70,7 +71,7 @@ def main() -> None:
     except UsageError as error:
         fail(str(error), 2)
     except ProcessorError as error:
-        fail(str(error), 1)
+        fail(f"{error}{unset_addresses(str(error))}", 1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:  # `processor ... | head`

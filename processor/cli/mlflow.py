@@ -11,7 +11,11 @@ from processor.cli.output import Format, check_format, meter, show
 from processor.cli.processes import WithStdin
 from processor.core.errors import ProcessorError
 
-app = typer.Typer(help="Mirror trials into an MLflow tracking server.", invoke_without_command=True)
+app = typer.Typer(
+    help="Mirror trials into an MLflow tracking server. Without a command it mirrors until a signal.\n\n"
+    "PROCESSOR_MLFLOW_TRACKING_URI says where the server is.",
+    invoke_without_command=True,
+)
 
 
 @app.callback()
@@ -40,7 +44,7 @@ def verify_mlflow(
     ] = False,
     format_: Format = "table",
 ) -> None:
-    """Compare the tables with the tracking server; exit 1 where they differ (with --mend: where they still may)."""
+    """Compare the tables with the tracking server. Exit 1 where they differ (with --mend: where they still may)."""
     check_format(format_)
     from processor.cli.tables import mlflow_findings
     from processor.core.settings import MlflowSettings

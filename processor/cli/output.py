@@ -5,6 +5,7 @@ Somebody else's text is printed as text: tables and sentences by `core.tables`, 
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
 
 #: how often progress is told where there is no terminal to draw a bar on
 LINE_SECONDS = 5.0
+#: columns of a pipe or a file, whose readers fold nothing; COLUMNS says otherwise
+PIPE_COLUMNS = 160
+#: on a narrower terminal words that are kept whole would leave no room for the rest
+WHOLE_COLUMNS = 80
 
 Format = Annotated[str, typer.Option("-f", "--format", help="table or json", metavar="table|json")]
 
@@ -46,9 +51,15 @@ def show(format_: str, document: Any, pieces: Callable[[], Sequence[Piece]]) -> 
         print("\n".join(map(printable_json, text.split("\n"))))
         return
     from rich.console import Console
+    from rich.table import Table
 
     console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PIPE_COLUMNS
     for piece in pieces():
+        if isinstance(piece, Table) and console.width < WHOLE_COLUMNS:
+            for column in piece.columns:
+                column.no_wrap = False
         console.print(sentence(piece) if isinstance(piece, str) else piece, soft_wrap=isinstance(piece, str))
 
 

@@ -20,12 +20,12 @@ def list_parked(format_: Format = "table") -> None:
 
     with open_database(load(DatabaseSettings), "cerebros-parked") as store:
         rows = Outbox(store).parked()
-    show(format_, rows, lambda: [parked_table(rows)])
+    show(format_, rows, lambda: [parked_table(rows) if rows else "nothing is parked"])
 
 
 @app.command("publish")
 def publish_parked() -> None:
-    """Have everything parked published, once its cause is mended; the relay puts it back into the outbox, in order.
+    """Have everything parked published, once its cause is mended. The relay puts it back into the outbox, in order.
 
     The relay asks what the topics take by now before it parks anything again: it need not be started anew.
     """

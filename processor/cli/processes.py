@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from processor.cli.context import check_extra, load, open_database
+from processor.cli.context import check_extra, load, open_database, unset_addresses
 from processor.cli.output import Format, check_format, fail, show
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ WithStdin = Annotated[bool, typer.Option("--stop-with-stdin", hidden=True, help=
 
 
 def ingest(with_stdin: WithStdin = False) -> None:
-    """Read the raw topic and write it to Postgres, until a signal."""
+    """Read the raw topic and write it to Postgres. It runs until a signal."""
     from processor.core.settings import IngestSettings
 
     settings = load(IngestSettings, "ingest")
@@ -28,7 +28,7 @@ def ingest(with_stdin: WithStdin = False) -> None:
 
 
 def relay(with_stdin: WithStdin = False) -> None:
-    """Publish events and dead letters from the outbox to Kafka, until a signal; a second one stands by."""
+    """Publish events and dead letters to Kafka. It runs until a signal; a second one stands by."""
     from processor.core.settings import RelaySettings
 
     settings = load(RelaySettings, "relay")
@@ -38,7 +38,10 @@ def relay(with_stdin: WithStdin = False) -> None:
 
 
 def gateway(with_stdin: WithStdin = False) -> None:
-    """Take reports over HTTP and send them to the raw topic, until a signal."""
+    """Take reports over HTTP, for the raw topic. It runs until a signal.
+
+    PROCESSOR_GATEWAY_LISTEN says where it listens (127.0.0.1:8080), PROCESSOR_GATEWAY_TOKENS_FILE who may report.
+    """
     from processor.core.settings import GatewaySettings
 
     settings = load(GatewaySettings, "gateway")
@@ -56,14 +59,17 @@ def gateway_token(
     ] = None,
     from_stdin: Annotated[bool, typer.Option("--stdin", help="hash the token on standard input, make none")] = False,
 ) -> None:
-    """Make a token for the gateway: it is printed on stderr, once; the line for the tokens file on stdout."""
+    """Make a token for the gateway. It is printed on stderr, once; the line for the tokens file on stdout."""
     from processor.web.tokens import GATEWAY
 
     _make_token(GATEWAY, name, rights, from_stdin)
 
 
 def dashboard(with_stdin: WithStdin = False) -> None:
-    """Show runs, trials and the comparison of the arms as pages in a browser, until a signal; changes nothing."""
+    """Show runs, trials, comparisons and charts in a browser. It changes nothing, and runs until a signal.
+
+    PROCESSOR_DASHBOARD_LISTEN says where it listens (127.0.0.1:8090), PROCESSOR_DASHBOARD_TOKENS_FILE who may look.
+    """
     from processor.core.settings import DashboardSettings
 
     settings = load(DashboardSettings, "dashboard")
@@ -81,7 +87,7 @@ def dashboard_token(
     ] = None,
     from_stdin: Annotated[bool, typer.Option("--stdin", help="hash the token on standard input, make none")] = False,
 ) -> None:
-    """Make a token for the dashboard: it is printed on stderr, once; the line for the tokens file on stdout."""
+    """Make a token for the dashboard. It is printed on stderr, once; the line for the tokens file on stdout."""
     from processor.web.tokens import DASHBOARD
 
     _make_token(DASHBOARD, name, rights, from_stdin)
@@ -99,10 +105,17 @@ def _make_token(door: Door, name: str, rights: list[str] | None, from_stdin: boo
     if not from_stdin:
         print(token, file=sys.stderr)
     print(line)
+    if sys.stdout.isatty():  # both on one screen: which is which?
+        shown = "" if from_stdin else f"Above it is {name}'s token, which is not shown again. "
+        print(f"{shown}The last line belongs into the file of PROCESSOR_{door.setting}.", file=sys.stderr)
 
 
 def run() -> None:
-    """`ingest`, `relay`, and `gateway` and `dashboard` where a PROCESSOR_*_LISTEN is set, each as its own process."""
+    """Run `ingest` and `relay` at once, on one machine.
+
+    `gateway` and `dashboard` too where PROCESSOR_GATEWAY_LISTEN and PROCESSOR_DASHBOARD_LISTEN are set. Each is a
+    process of its own; when one ends the others are stopped.
+    """
     from processor.core.settings import Settings
     from processor.service.together import run_together
 
@@ -118,7 +131,7 @@ def migrate(
         bool, typer.Option("--mend", help="make again what of keys, indexes, constraints and triggers was dropped")
     ] = False,
 ) -> None:
-    """Bring the database up to date; safe to repeat, and on a database that other programs already use."""
+    """Bring the database up to date. Safe to repeat, and on a database that other programs already use."""
     from processor.core.errors import UsageError
     from processor.core.settings import DatabaseSettings
     from processor.service.wiring import open_session
@@ -147,7 +160,7 @@ def migrate(
 
 
 def status(format_: Format = "table") -> None:
-    """Lag by partition, rows, outbox depth and age, dead letters by reason."""
+    """Show lag, rows, the outbox, and dead letters by reason."""
     check_format(format_)
     from processor.cli.tables import status_table
     from processor.core.settings import StatusSettings
@@ -157,4 +170,4 @@ def status(format_: Format = "table") -> None:
     if format_ == "json" or not document.keys().isdisjoint(("lag", "outbox")):
         show(format_, document, lambda: [status_table(document)])
     if document["problems"]:
-        fail("; ".join(document["problems"]), 1)
+        fail("; ".join(f"{problem}{unset_addresses(problem)}" for problem in document["problems"]), 1)

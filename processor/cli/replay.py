@@ -48,7 +48,7 @@ def replay(
     ] = True,
     format_: Format = "table",
 ) -> None:
-    """Read a part of the raw topic again; rows and events stay as they are.
+    """Read a part of the raw topic again. Rows and events stay as they are.
 
     With --to-..., --by-duration, --shift-by or --from-file the live group's offsets are reset (no ingest may run) and
     the next ingest reads from there. With --window the range is read at once, beside a running ingest whose offsets
@@ -139,7 +139,7 @@ def _replay_window(window: str, partitions: Sequence[int], dry_run: bool, format
 
 
 def verify(window: Window = None, partition: Partition = None, format_: Format = "table") -> None:
-    """Fold the raw topic in bounded memory and compare it with the tables; writes nothing, exit 1 where they differ."""
+    """Compare the raw topic with the tables. It writes nothing, needs little memory, and exits 1 where they differ."""
     check_format(format_)
     from processor.cli.tables_windows import findings_of
     from processor.core.settings import PipelineSettings

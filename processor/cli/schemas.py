@@ -36,7 +36,7 @@ def list_schemas(format_: Format = "table") -> None:
 
 @app.command("check")
 def check_schemas() -> None:
-    """Check that every version can read what any older one wrote (BACKWARD_TRANSITIVE); exit 1 where one can't."""
+    """Check that every version reads what older ones wrote. That is BACKWARD_TRANSITIVE; exit 1 where one can't."""
     from processor.contracts.catalogue import Catalogue
     from processor.core.settings import SchemaSettings
 

@@ -41,7 +41,7 @@ def groups_table(rows: Sequence[Mapping[str, Any]], resolved_too: bool) -> Table
     more = ("resolved",) if resolved_too else ()
     columns = ("reason", "count", *more, "first seen", "last seen", "example")
     title = "dead letters" if resolved_too else "unresolved dead letters"
-    table = make_table(columns, title=title, right=("count", "resolved"))
+    table = make_table(columns, title=title, right=("count", "resolved"), whole=("reason",))
     for row in rows:
         example = f"{row['example_id']}: {row['example']}"
         add_row(table, row["reason"], row["count"], *map(row.get, more), row["first_seen"], row["last_seen"], example)

@@ -105,6 +105,10 @@ class ProcessSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
 
 
+#: what librdkafka takes before a server's name
+_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+
+
 class KafkaSettings(ProcessSettings):
     """Where the brokers are, and how to speak to them; the group's name is also every client's."""
 
@@ -121,6 +125,9 @@ class KafkaSettings(ProcessSettings):
     def _host_and_port(cls, value: str) -> str:
         for server in value.split(","):
             host, _, port = server.strip().rpartition(":")
+            scheme, found, _ = host.partition("://")
+            if found and scheme.upper() not in _PROTOCOLS:  # kafka:// is what the client's URL has
+                raise ValueError("each server must be host:port alone, without anything:// before it")
             if not host or not _is_port(port):
                 raise ValueError("each server must be host:port, separated by commas")
         return value

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from processor.core.text import printable
 
@@ -17,14 +17,24 @@ if TYPE_CHECKING:  # a quarter of a second, for commands that print none
 
 
 def make_table(
-    columns: Sequence[str], rows: Iterable[Sequence[Any]] = (), *, title: str | None = None, right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]] = (),
+    *,
+    title: str | None = None,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
 ) -> Table:
-    """A table; `right` names the columns whose cells stand at their right edge. Further rows: `add_row`."""
+    """A table, of which nothing is cut off however narrow it is: words too long for their column go on below.
+
+    `right` names the columns whose cells stand at their right edge, `whole` those of words that people copy: the others
+    get narrower first. Further rows: `add_row`.
+    """
     from rich.table import Table
 
     table = Table(title=None if title is None else cell(title), title_justify="left")
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left")
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in whole)
     for row in rows:
         add_row(table, *row)
     return table

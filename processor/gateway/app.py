@@ -217,7 +217,7 @@ async def _no_such(request: Request, error: Exception) -> Response:
     """404 and 405."""
     assert isinstance(error, HTTPException)
     method = error.status_code == 405
-    details = f"{request.method} is not what this path is for" if method else f"POST {REPORTS}, POST {EVENTS}"
+    details = f"{request.method} is not what this path is for" if method else f"there are POST {REPORTS}, POST {EVENTS}"
     document: dict[str, Any] = {
         "success": False,
         "error": "method_not_allowed" if method else "not_found",

@@ -181,9 +181,9 @@ class GroupOffsets:
     def refuse_active(self) -> None:
         members = self.members()
         if members:
+            named = f"{len(members)} member{'' if len(members) == 1 else 's'}: {', '.join(members[:3])}"
             raise SetupError(
-                f"group {self._group} is active ({len(members)} members: {', '.join(members[:3])}): stop every "
-                "`processor ingest` of it, then run this again"
+                f"group {self._group} is active ({named}): stop every `processor ingest` of it, then run this again"
             )
 
     def move(self, targets: Mapping[int, int]) -> None:

@@ -66,6 +66,20 @@ def create_topics(settings: KafkaSettings, names: Sequence[str], *, partitions: 
     return [topic.topic for topic in missing]
 
 
+def unlike(
+    settings: KafkaSettings, names: Sequence[str], *, partitions: int | None, replication: int | None
+) -> list[str]:
+    """A sentence for each topic that is there already, otherwise than asked for; None asks for nothing."""
+    existing, told = list_topics(settings).topics, []
+    for name in names:
+        there = existing[name].partitions if name in existing else {}
+        copies = max((len(one.replicas) for one in there.values()), default=0)
+        for asked, has, what in ((partitions, len(there), "partitions"), (replication, copies, "copies of each")):
+            if there and asked is not None and asked != has:
+                told.append(f"{name} is there already and is not changed: {what}: {has}, not {asked}")
+    return told
+
+
 def read_topic(settings: KafkaSettings, topic: str, *, timeout_s: float = 30.0) -> Iterator[RawRecord]:
     """All records of a topic up to the end it has now, as a read_committed consumer sees them; joins no group.
 

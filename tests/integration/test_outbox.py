@@ -6,7 +6,9 @@ from processor.store.outbox import Outbox
 from processor.store.session import Session
 from tests.conftest import execute
 
-WAITS = "insert into outbox (id, messages, payload, created_at) values (gen_random_uuid(), 3, '', now() {} interval '1 h')"
+WAITS = (
+    "insert into outbox (id, messages, payload, created_at) values (gen_random_uuid(), 3, '', now() {} interval '1 h')"
+)
 
 
 def test_how_long_the_oldest_waits_is_told_in_seconds(store: Session, database_url: str) -> None:

@@ -117,6 +117,18 @@ def test_a_missing_topic_is_named_and_not_made_in_passing(servers: Servers, envi
     assert {raw, events} & set(list_topics(settings_of(environment)).topics) == set()
 
 
+def test_of_a_topic_that_is_there_it_is_told_what_it_has_other_than_asked_for(
+    settings: Settings, environment: dict[str, str]
+) -> None:
+    """ "nothing to do" let people believe in the eight partitions that they had asked for."""
+    done = run_command(environment, "topics", "create", "--partitions", "8", "--replication", "1")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == [
+        f"{topic} is there already and is not changed: partitions: 4, not 8" for topic in settings.topics
+    ]
+    assert run_command(environment, "topics", "create").stderr == ""
+
+
 def test_a_database_that_was_never_migrated_is_refused(
     environment: dict[str, str], settings: Settings, empty_database_url: str
 ) -> None:

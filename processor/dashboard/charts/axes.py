@@ -133,13 +133,12 @@ def ordinal(number: int) -> str:
     return f"{number:,}{ending}"
 
 
-def key(width: float, y: float) -> Markup:
-    """Which arm has which colour."""
+def key(x: float, y: float) -> Markup:
+    """Which arm has which colour; from the left on, which is what a telephone shows of a picture first."""
     parts: list[Markup] = []
-    x = width
-    for _, cls, words in reversed(ARMS):
-        parts.append(element("text", words, x=x, y=y, text_anchor="end", cls=cls))
-        x -= 8 * len(words) + 10
+    for _, cls, words in ARMS:
+        parts.append(element("text", words, x=x, y=y, cls=cls))
+        x += 8 * len(words) + 10
     return Markup("").join(parts)
 
 

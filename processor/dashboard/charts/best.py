@@ -46,7 +46,7 @@ def best_picture(
         axis_y(y.scale, LEFT, WIDTH - RIGHT, y.marks()),
         axis_x(x, HEIGHT - BOTTOM, TOP, _marks(x, by)),
         element("text", WORDS[by], x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 8, text_anchor="middle"),
-        key(WIDTH - RIGHT, 14),
+        key(LEFT, 14),
     ]
     for arm, cls, _ in ARMS:
         line = [(x(_place(one, by)), y(best), one) for one, best in held if one.arm is arm]

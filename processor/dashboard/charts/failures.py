@@ -33,7 +33,7 @@ def failures_picture(rows: Sequence[Endings]) -> Markup | None:
     parts = [
         axis_y(y, LEFT, WIDTH - RIGHT, [(one, _percent(one)) for one in ticks(y.low, y.high)]),
         axis_x(x, HEIGHT - BOTTOM, TOP, moments(x, 6)),
-        key(WIDTH - RIGHT, 14),
+        key(LEFT, 14),
     ]
     for place, (arm, cls, _) in enumerate(ARMS):
         line = []

@@ -71,7 +71,7 @@ def parallel_picture(
     if any(axis.others for axis in axes):
         words += ", and so has what is no number, or not above 0 by powers of ten, on an axis of numbers"
     gap = (WIDTH - 2 * SIDE) / len(names)
-    parts: list[Markup] = [key(WIDTH, 14)]
+    parts: list[Markup] = [key(0, 14)]
     cls_of = {arm: cls for arm, cls, _ in ARMS}
     for row, one in enumerate(drawn):
         line = [

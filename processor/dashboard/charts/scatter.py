@@ -70,7 +70,7 @@ def scatter_picture(
         axis_y(y_axis.scale, LEFT, WIDTH - RIGHT, y_axis.marks()),
         axis_x(x_axis.scale, HEIGHT - BOTTOM, TOP, x_axis.marks()),
         element("text", name(asked.x_name), x=(LEFT + WIDTH - RIGHT) / 2, y=HEIGHT - 8, text_anchor="middle"),
-        key(WIDTH - RIGHT, 14),
+        key(LEFT, 14),
     ]
     cls_of = {arm: cls for arm, cls, _ in ARMS}
     for x, y, one in drawn:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import select
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -245,6 +246,21 @@ def test_retry_after_is_waited_for_and_closing_does_not_wait_for_it(gateway: Gat
         reporter.close()
     assert time.monotonic() - begin < patient(5)
     assert gateway.trials == ["a"]
+
+
+def test_who_does_not_answer_and_where_a_path_leads_to_nothing_is_told(gateway: Gateway) -> None:
+    """A URL with the path in it, or of nobody: without the address that was asked neither can be seen."""
+    gateway.replies = [saying(404, "not_found")] * 20
+    reporter = TrialReporter(f"{gateway.url}/v1/reports", close_timeout_s=1)
+    reporter.report("run", "a")
+    with pytest.raises(UndeliveredError, match=f"answers 404 to POST {gateway.url}/v1/reports/v1/reports: not_found"):
+        reporter.close()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+    reporter = TrialReporter(nobody, close_timeout_s=1)
+    reporter.report("run", "a")
+    with pytest.raises(UndeliveredError, match=rf"no confirmation yet \({nobody}: ConnectionRefusedError"):
+        reporter.close()
 
 
 def test_a_gateway_that_hangs_does_not_hang_the_end(gateway: Gateway) -> None:

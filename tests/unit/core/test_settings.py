@@ -85,6 +85,11 @@ def test_a_dotenv_file_is_read_and_the_environment_wins_over_it(monkeypatch: pyt
     assert (settings.group_id, settings.raw_topic) == ("from-environment", "from-file")
 
 
+def test_a_broker_may_have_the_protocols_that_librdkafka_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROCESSOR_KAFKA_BOOTSTRAP_SERVERS", "SASL_SSL://a:9093,plaintext://[::1]:9092,c:9092")
+    assert load_settings(Settings).kafka_bootstrap_servers.count(",") == 2
+
+
 #: librdkafka 2.16, CONFIGURATION.md: every property that is an alias of another
 ALIASES = {
     "bootstrap.servers": "metadata.broker.list",
@@ -120,6 +125,8 @@ WRONG = [
     ("KAFKA_BOOTSTRAP_SERVERS", "a:9092,"),
     ("KAFKA_BOOTSTRAP_SERVERS", "a:99999"),
     ("KAFKA_BOOTSTRAP_SERVERS", "a:²"),
+    ("KAFKA_BOOTSTRAP_SERVERS", "kafka://a:9092"),  # the client's URL
+    ("KAFKA_BOOTSTRAP_SERVERS", "a:9092,http://b:9092"),
     ("KAFKA_OPTIONS", f'{{"sasl.password": "{SECRET}"'),
     ("KAFKA_OPTIONS", f"sasl.password={SECRET}"),
     ("KAFKA_OPTIONS", f'["{SECRET}"]'),
