@@ -14,6 +14,7 @@ import typer
 from processor.cli.context import load, open_database
 from processor.cli.output import Format, check_format, meter, show, tell_notes
 from processor.core.errors import FatalError, TransientError, UsageError
+from processor.core.text import printable
 
 if TYPE_CHECKING:
     from processor.core.settings import PipelineSettings
@@ -35,6 +36,17 @@ All = Annotated[bool, typer.Option("--all", help="those that are resolved too")]
 LARGEST_ID = 2**63 - 1
 #: a page of an export: as much as a batch of ingest
 PAGE_LETTERS, PAGE_BYTES = 4000, 8 * 1024 * 1024
+
+
+def _id(text: str) -> int:
+    """Of a dead letter. Raises `typer.BadParameter`."""
+    digits = text.removeprefix("+").replace(",", "")  # as our tables write large numbers
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20 and 1 <= int(digits) <= LARGEST_ID):
+        raise typer.BadParameter(
+            f"{printable(text[:60])} is no dead letter's number: `processor dead-letters list` shows them, with "
+            "--reason one by one"
+        )
+    return int(digits)
 
 
 @app.command("list")
@@ -63,7 +75,7 @@ def list_dead_letters(
 
 @app.command("show")
 def show_dead_letter(
-    dead_letter_id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)], format_: Format = "table"
+    dead_letter_id: Annotated[int, typer.Argument(metavar="ID", parser=_id)], format_: Format = "table"
 ) -> None:
     """One dead letter. Its record as it came, why it was rejected, and the exact place."""
     check_format(format_)
@@ -111,7 +123,7 @@ def export(
 
 @app.command("redrive")
 def redrive(
-    ids: Annotated[list[int] | None, typer.Argument(metavar="ID", min=1, max=LARGEST_ID)] = None,
+    ids: Annotated[list[int] | None, typer.Argument(metavar="ID", parser=_id)] = None,
     reason: Reason = None,
     since: Since = None,
     most: Annotated[int | None, typer.Option("--max", min=1, help="so many at the most")] = None,

@@ -96,3 +96,11 @@ def test_on_a_screen_it_is_said_which_line_is_the_token(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     processes.gateway_token("ann", None)
     assert "PROCESSOR_GATEWAY_TOKENS_FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["abc", "0", "-1", "9" * 30, "1.5", "\u00b2", "9223372036854775808", ""])
+@pytest.mark.parametrize("command", ["show", "redrive"])
+def test_what_is_no_number_of_a_dead_letter_is_told_where_numbers_are(command: str, given: str) -> None:
+    said = CliRunner().invoke(main.app, ["dead-letters", command, "--", given])
+    assert said.exit_code == 2
+    assert "no dead letter's number: `processor dead-letters list` shows them" in " ".join(said.output.split())
