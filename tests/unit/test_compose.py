@@ -182,6 +182,11 @@ def test_mlflow_is_set_up_as_in_the_tests_and_reached_by_a_name_that_it_answers(
     assert server["profiles"] == SERVICES["mlflow"]["profiles"] == ["mlflow"]
 
 
+def test_no_log_grows_without_end() -> None:
+    for service in SERVICES.values():
+        assert service["logging"] == {"driver": "json-file", "options": {"max-size": "20m", "max-file": "5"}}
+
+
 def test_nothing_is_reachable_from_other_machines() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
     assert [port for port in ports if not port.startswith("127.0.0.1:")] == []
