@@ -36,7 +36,7 @@ class TrialBlock:
         trial_id: str,
         *,
         parameters: Any = None,
-        spectral_norm: Any = False,
+        spectral_norm: Any = None,
         objective: str | None = None,
         **fields: Any,
     ) -> None:

@@ -63,7 +63,6 @@ def trial_report(said: Mapping[str, Any]) -> Build:
             "run_id": said["run_id"],
             "trial_id": said["trial_id"],
             "status": said["status"],
-            "spectral_norm": _switch(said["spectral_norm"], walk),
             "mlflow_run_id": said["mlflow_run_id"],
             "metrics": metrics if quick else _field(fields.as_map, metrics, "metrics", walk) or {},
             "parameters": parameters if quick else _field(fields.as_map, parameters, "parameters", walk) or {},
@@ -74,6 +73,7 @@ def trial_report(said: Mapping[str, Any]) -> Build:
             "candidate_id": said["candidate_id"],
             "pulse_id": said["pulse_id"],
         }
+        document |= _switch(said["spectral_norm"], walk)
         for name, form in (("error_message", fields.text), ("error_type", fields.text), ("stacktrace", fields.trace)):
             if said[name] is not None:
                 document[name] = _field(form, said[name], name, walk)
@@ -99,7 +99,7 @@ def trial_start(run_id: str, trial_id: str, spectral_norm: Any, parameters: Any)
         "event": "ml.trial.start",
         "run_id": run_id,
         "trial_id": trial_id,
-        "spectral_norm": _switch(spectral_norm, walk),
+        **_switch(spectral_norm, walk),
         "parameters": _field(fields.as_map, parameters, "parameters", walk) or {},
     }
 
@@ -126,6 +126,11 @@ def run_event(event: str, run_id: str, said: Mapping[str, Any]) -> Build:
     return build
 
 
-def _switch(value: Any, walk: Walk) -> Any:
-    """The processor reads words and numbers for it too, and keeps what it can't read."""
-    return value if type(value) is bool else False if value is None else walk.plain(value, "spectral_norm")
+def _switch(value: Any, walk: Walk) -> Document:
+    """Nothing where nothing was said: a row tells that from a false.
+
+    The processor reads words and numbers for it too, and keeps what it can't read.
+    """
+    if value is None:
+        return {}
+    return {"spectral_norm": value if type(value) is bool else walk.plain(value, "spectral_norm")}

@@ -89,7 +89,7 @@ class TrialReporter(Offloaded):
         status: Any = "succeeded",
         metrics: Any = None,
         parameters: Any = None,
-        spectral_norm: Any = False,
+        spectral_norm: Any = None,
         mlflow_run_id: str | UUID | None = None,
         artifact_uri: Any = None,
         duration_ms: Any = None,
@@ -112,6 +112,9 @@ class TrialReporter(Offloaded):
 
         `metrics` and `parameters` are maps of anything: numbers, NaN, arrays, tensors, dates, objects. What JSON has
         no form for is kept as its `repr`, cut, and told by a warning in the report; so is what is too large.
+
+        `spectral_norm`: whether the trial's weights were normalised. None: not said, which comes to a row as false, and
+        is told apart there from false that was said.
 
         `extra`: further fields, kept beside the row. `at`: when the trial ended, for reports of the past, as a
         datetime (local, where it has no zone) or in milliseconds since 1970; an older report never replaces a newer.
@@ -165,7 +168,7 @@ class TrialReporter(Offloaded):
         run = words.identifier(run_id, "run_id")
         self._accept(run, "", documents.encode(documents.run_event(event, run, described)), single=True)
 
-    def start_trial(self, run_id: Any, trial_id: Any, *, spectral_norm: Any = False, parameters: Any = None) -> None:
+    def start_trial(self, run_id: Any, trial_id: Any, *, spectral_norm: Any = None, parameters: Any = None) -> None:
         """Says that a trial has started; `trial` does it by itself."""
         run, trial = words.identifier(run_id, "run_id"), words.identifier(trial_id, "trial_id")
         document = documents.trial_start(run, trial, spectral_norm, parameters)

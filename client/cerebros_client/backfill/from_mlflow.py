@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cerebros_client.backfill.items import Item, Skipped, SourceError
-from cerebros_client.spectral import has_spectral_norm
+from cerebros_client.spectral.detection import said_in
 
 _PAGE = 200  # a run may have 1,000 metrics; the server takes 111 ms for one of those
 _TIMEOUT_S = 60.0
@@ -79,8 +79,7 @@ class Experiment:
             "status": status,
             "metrics": metrics,
             "parameters": parameters,
-            "spectral_norm": has_spectral_norm(parameters)
-            or has_spectral_norm({"spectral_norm": tags.get("spectral_norm")}),
+            "spectral_norm": _spectral_norm(parameters, tags),
             "mlflow_run_id": run,
             "artifact_uri": info.get("artifact_uri"),
             "duration_ms": ended - began if 0 < began <= ended else None,
@@ -145,6 +144,12 @@ def _metric(value: Any) -> float:
 def _own(tags: Mapping[str, Any]) -> dict[str, Any]:
     """Without those of MLflow's own that hold code and histories."""
     return {name: value for name, value in tags.items() if not name.startswith("mlflow.")}
+
+
+def _spectral_norm(parameters: Mapping[str, Any], tags: Mapping[str, Any]) -> bool | None:
+    """What the run's params or its tag say; None where neither says anything."""
+    said = [said_in(parameters), said_in({name: tags[name] for name in tags if name == "spectral_norm"})]
+    return True if True in said else False if False in said else None
 
 
 def _headers() -> dict[str, str]:

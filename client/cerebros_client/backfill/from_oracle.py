@@ -68,7 +68,7 @@ class Oracles:
             **outcome.fields(),
             "metrics": metrics_of(history, ranked_by, self._direction),
             "parameters": {"spec": spec} if spec is not None else {},
-            "spectral_norm": has_model and _has_spectral_norm(model),
+            "spectral_norm": _has_spectral_norm(model) if has_model else None,
             "artifact_uri": str(model.absolute()) if has_model else None,
             "warnings": outcome.warnings,
         }
@@ -142,12 +142,12 @@ def _specification(path: Path) -> Any:
         return None
 
 
-def _has_spectral_norm(model: Path) -> bool:
-    """A .keras file is a zip whose config.json describes every layer."""
+def _has_spectral_norm(model: Path) -> bool | None:
+    """A .keras file is a zip whose config.json describes every layer; None where it can't be read."""
     try:
         with zipfile.ZipFile(model) as archive:
             if archive.getinfo("config.json").file_size > _MAX_TEXT:
-                return False
+                return None
             return has_spectral_norm(archive.read("config.json").decode())
     except (OSError, KeyError, ValueError, zipfile.BadZipFile):
-        return False
+        return None

@@ -46,6 +46,7 @@ def report_search(
     run = str(run_id or uuid4())
     if not watch_networks(search):
         log.warning("%s: its networks are not seen, so neither are metrics nor spectral normalisation", run)
+        spectral_norm = None  # nothing comes in between that could put it there
     search.run_moity_permutations = _SubTrial(search, reporter, run, spectral_norm, search.run_moity_permutations)
     search.run_random_search = _Run(search, reporter, run, search.run_random_search)
     return run
@@ -65,7 +66,7 @@ class _SubTrial:
         trial_id = trial_id_of(search.trial_number, subtrial_number)
         parameters = parameters_of(search, spec, search.trial_number, subtrial_number)
         seen = Seen(normalise=self._wants(subtrial_number))
-        self._quietly(self._reporter.start_trial, trial_id, spectral_norm=seen.normalise, parameters=parameters)
+        self._quietly(self._reporter.start_trial, trial_id, spectral_norm=self._meant(seen), parameters=parameters)
         error: BaseException | None = None
         before, began = current.set(seen), time.monotonic()
         try:
@@ -85,6 +86,10 @@ class _SubTrial:
         tries = int(getattr(self._search, "number_of_tries_per_architecture_moity", 1))
         return (int(self._search.trial_number) * tries + int(subtrial_number)) % 2 == 1
 
+    def _meant(self, seen: Seen) -> bool | None:
+        """Of a network that is not there (yet): what was asked for; None where nobody asked for anything."""
+        return None if self._spectral_norm is None else seen.normalise
+
     def _report(
         self, run_id: str, trial_id: str, *, parameters: Any, seen: Seen, took: float, error: BaseException | None
     ) -> None:
@@ -97,7 +102,7 @@ class _SubTrial:
             **outcome.fields(),
             metrics=metrics_of(history, ranked_by, str(getattr(search, "direction", ""))),
             parameters=parameters,
-            spectral_norm=has_spectral_norm(seen.model),
+            spectral_norm=self._meant(seen) if seen.model is None else has_spectral_norm(seen.model),
             artifact_uri=None if error else model_path(search, trial_id),
             duration_ms=round(took * 1000),
             warnings=[*seen.warnings, *outcome.warnings],

@@ -15,6 +15,7 @@ from cerebros_client import words
 from cerebros_client.optuna.attributes import ARTIFACT_URI, MLFLOW_RUN_ID, OURS, SPECTRAL_NORM, read_failure
 from cerebros_client.spectral import has_spectral_norm
 from cerebros_client.spectral.configurations import SWITCHES, plain
+from cerebros_client.spectral.detection import said_in
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
 INTERMEDIATE = "intermediate_values"
@@ -84,14 +85,14 @@ def _status(trial: FrozenTrial, error_type: str | None) -> str:
     return "cancelled" if error_type == "KeyboardInterrupt" else "failed"
 
 
-def _spectral_norm(trial: FrozenTrial, warnings: list[str]) -> bool:
-    """What the user attribute says (of the model), else what the parameters say (of the intention)."""
-    suggested = has_spectral_norm(trial.params)
-    if SPECTRAL_NORM not in trial.user_attrs:
+def _spectral_norm(trial: FrozenTrial, warnings: list[str]) -> bool | None:
+    """What the user attribute says (of the model), else what the parameters say (of the intention); None: neither."""
+    suggested = said_in(trial.params)
+    if trial.user_attrs.get(SPECTRAL_NORM) is None:
         return suggested
     had = has_spectral_norm({SPECTRAL_NORM: trial.user_attrs[SPECTRAL_NORM]})
-    if had != suggested and _has_choice(trial):
-        warnings.append(f"spectral_norm was suggested as {suggested}, the model says {had}")
+    if had != bool(suggested) and _has_choice(trial):
+        warnings.append(f"spectral_norm was suggested as {bool(suggested)}, the model says {had}")
     return had
 
 

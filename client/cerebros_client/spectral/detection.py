@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from cerebros_client.spectral.configurations import is_old_torch_state, says_so
+from cerebros_client.spectral.configurations import NORMS, SWITCHES, is_old_torch_state, plain, says_so
 
 # Keras and TensorFlow Addons; torch (both of its interfaces) and flax nnx; haiku's
 CLASSES = frozenset(("SpectralNormalization", "SpectralNorm", "_SpectralNorm", "SNParamsTree"))
@@ -41,6 +41,13 @@ def has_spectral_norm(model: Any) -> bool:
             return True
         ahead.extend(_inside(thing))
     return False
+
+
+def said_in(parameters: Mapping[str, Any]) -> bool | None:
+    """What a trial's parameters say of it; None where none of their names is about a normalisation."""
+    if has_spectral_norm(parameters):
+        return True
+    return False if any(plain(name) in SWITCHES | NORMS for name in parameters) else None
 
 
 def _is_one(thing: Any) -> bool:

@@ -55,6 +55,17 @@ def test_a_trial_starts_goes_on_and_ends(opened: tuple[TrialReporter, Recorder])
     assert [end[name] for name in said] == ["/models/3", "abc", "p-1", True]
 
 
+def test_a_trial_that_says_nothing_of_spectral_norm_reports_nothing_of_it(
+    opened: tuple[TrialReporter, Recorder],
+) -> None:
+    reporter, recorder = opened
+    with reporter.trial("run", 3):
+        pass
+    with reporter.trial("run", 4, spectral_norm=False):
+        pass
+    assert ["spectral_norm" in one for one in recorder.documents] == [False, False, True, True]
+
+
 def test_an_exception_ends_it_as_failed_and_goes_on_its_way(opened: tuple[TrialReporter, Recorder]) -> None:
     reporter, recorder = opened
 

@@ -105,6 +105,30 @@ def test_what_is_reported_is_what_the_processor_reads() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({}, (False, False)),
+        ({"spectral_norm": None}, (False, False)),
+        ({"spectral_norm": False}, (False, True)),
+        ({"spectral_norm": np.bool_(True)}, (True, True)),
+    ],
+)
+def test_that_nobody_said_anything_of_spectral_norm_is_no_false_that_was_said(
+    said: dict[str, Any], expected: tuple[bool, bool]
+) -> None:
+    """The comparison tells the arm of those who said no from that of those who said nothing."""
+    with reporter() as sender:
+        sender.report("run-1", 7, **said)
+        sender.flush()
+        [message] = read(sender, 1)
+    [outcome] = Decoder(Catalogue.load())(
+        RawRecord("raw", 0, 0, message.timestamp()[1], message.key(), message.value())
+    )
+    assert isinstance(outcome, TrialReport)
+    assert (outcome.values["spectral_norm"], outcome.spectral_norm_reported) == expected
+
+
 def test_a_full_queue_makes_report_wait_and_loses_nothing() -> None:
     """With room for two reports, two hundred from four threads arrive, each run's in its order."""
     with reporter(queue_max_reports=2) as sender:

@@ -106,6 +106,7 @@ def test_every_ended_run_is_a_trial_with_its_time(server: str) -> None:
         "mlflow": {"run_name": "trial b", "tags": {"team": "x", "spectral_norm": "false"}}
     }
     assert items[1].fields["spectral_norm"] is False
+    assert items[2].fields["spectral_norm"] is None  # neither a param nor a tag says anything
     assert [one.reason for one in found if isinstance(one, Skipped)] == [
         "running, not ended",
         "made by `processor mlflow` from a row",

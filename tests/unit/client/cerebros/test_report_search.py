@@ -140,7 +140,43 @@ def test_spectral_normalisation_goes_into_as_many_as_were_asked_for(
     search.run_random_search()
     assert [row["spectral_norm"] for row in sink.rows.values()] == expected
     assert applied == [trial for trial, row in sink.rows.items() if row["spectral_norm"]]
-    assert [one["spectral_norm"] for one in sink.events("ml.trial.start")] == expected
+    started = [one["spectral_norm"] for one in sink.events("ml.trial.start")]
+    assert started == ([None] * 4 if asked is None else expected)  # nobody asked: it is seen in the network
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"), [("alternate", [False, True]), (True, [True, True]), (None, [None] * 2)]
+)
+def test_a_network_that_was_never_made_failed_in_the_arm_that_it_was_meant_for(
+    sink: SinkReporter, project: str, monkeypatch: pytest.MonkeyPatch, asked: Any, expected: list[bool | None]
+) -> None:
+    def fail(name: str) -> Any:
+        raise MemoryError(name)
+
+    monkeypatch.setattr(NeuralNetworkFuture, "make_model", staticmethod(fail))
+    found = []
+    for _ in expected:
+        search = SimpleCerebrosRandomSearch(project)
+        search.trial_number = len(found)
+        report_search(search, as_reporter(sink), spectral_norm=asked)
+        with pytest.raises(MemoryError):
+            search.run_moity_permutations({}, 0, None)
+        found.append(sink.reports[-1])
+    assert [one["status"] for one in found] == ["failed"] * 2
+    assert [one["spectral_norm"] for one in found] == expected
+
+
+def test_of_networks_that_nobody_sees_nothing_is_said(
+    sink: SinkReporter, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A core whose networks are called otherwise: what was asked for does not get into them."""
+    compiling = NeuralNetworkFuture.compile_neural_network
+    monkeypatch.setattr(NeuralNetworkFuture, "compile_neural_network", getattr(compiling, "__wrapped__", compiling))
+    monkeypatch.setattr("cerebros_client.cerebros.searching.watch_networks", lambda _: False)
+    search = SimpleCerebrosRandomSearch(project)
+    report_search(search, as_reporter(sink), spectral_norm=True)
+    search.run_random_search()
+    assert [row["spectral_norm"] for row in sink.rows.values()] == [None, None]
 
 
 def test_a_network_that_has_it_by_itself_is_reported_so(

@@ -209,6 +209,26 @@ def test_the_run_may_have_another_name_than_the_study(study: optuna.Study, sink:
     assert sink.rows["0"]["extra"]["optuna"]["study_name"] == "digits"
 
 
+@pytest.mark.parametrize(
+    ("name", "choices", "expected"),
+    [
+        ("units", [32, 64], {None}),
+        ("norm", ["batch", "layer"], {False}),
+        ("norm", ["spectral"], {True}),
+        ("use_spectral_norm", [False], {False}),
+    ],
+)
+def test_a_search_that_chooses_no_normalisation_says_nothing_of_it(
+    study: optuna.Study, sink: SinkReporter, name: str, choices: list[Any], expected: set[bool | None]
+) -> None:
+    def run(trial: optuna.Trial) -> float:
+        trial.suggest_categorical(name, choices)
+        return 0.5
+
+    optimize(study, run, as_reporter(sink), n_trials=4)
+    assert {row.get("spectral_norm") for row in sink.rows.values()} == expected
+
+
 def test_the_suggestion_is_the_spectral_norm_of_the_row(study: optuna.Study, sink: SinkReporter) -> None:
     optimize(study, lambda trial: float(suggest_spectral_norm(trial)), as_reporter(sink), n_trials=12)
     assert {row["spectral_norm"] for row in sink.rows.values()} == {True, False}
