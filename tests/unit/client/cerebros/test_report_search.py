@@ -154,7 +154,7 @@ def test_a_network_that_was_never_made_failed_in_the_arm_that_it_was_meant_for(
         raise MemoryError(name)
 
     monkeypatch.setattr(NeuralNetworkFuture, "make_model", staticmethod(fail))
-    found = []
+    found: list[dict[str, Any]] = []
     for _ in expected:
         search = SimpleCerebrosRandomSearch(project)
         search.trial_number = len(found)
