@@ -25,36 +25,71 @@ class Split(NamedTuple):
     reports: list[bytes] | None
 
 
-def split_leniently(value: bytes, max_field_bytes: int) -> Split | None:
+class TooMany(Refused):
+    """More reports than may be held: found out at the first one beyond, whatever follows."""
+
+
+def split_leniently(value: bytes, max_field_bytes: int, most: int = MAX_REPORTS) -> Split | None:
     """The parts of a list or an object, None for any other JSON value.
 
     Raises `Refused` where it is no JSON, or holds more than may be held: what an envelope has beside its reports is
-    stored with each of them, so it is no larger than a report may be.
+    stored with each of them, so it is no larger than a report may be; `TooMany` for more than `most` reports.
     """
-    split: Split | None = scanned(value, lambda text: _split(text, max_field_bytes))
+    split: Split | None = scanned(value, lambda text: _split(text, max_field_bytes, most))
     return split
 
 
-def check_number(reports: int) -> None:
-    """Raises `Refused` for more reports than one record may hold."""
-    if reports > MAX_REPORTS:
-        raise Refused(Reason.TOO_LARGE, f"the record holds more than {MAX_REPORTS:,} reports")
+def check_number(reports: int, most: int = MAX_REPORTS) -> None:
+    """Raises `TooMany` for more reports than one record may hold."""
+    if reports > most:
+        raise TooMany(Reason.TOO_LARGE, f"the record holds more than {most:,} reports")
 
 
-def _split(text: str, max_field_bytes: int) -> Split | None:
+def field_texts(value: bytes) -> dict[str, str] | None:
+    """The text of each of an object's fields, None for any other JSON value; what is nested is not read.
+
+    It is found by its brackets, and may be no JSON itself. Raises `Refused` for what is no JSON around that.
+    """
+    texts: dict[str, str] | None = scanned(value, _texts)
+    return texts
+
+
+def _texts(text: str) -> dict[str, str] | None:
+    at = past_space(text, 0)
+    if text[at : at + 1] != "{":
+        return None
+    texts: dict[str, str] = {}
+    at = past_space(text, at + 1)
+    while text[at : at + 1] != "}":
+        if text[at : at + 1] != '"':
+            raise NoJson(at)
+        name, end = scan_value(text, at)
+        begin = _past(text, past_space(text, end), ":")
+        end = _end_of_item(text, begin)
+        texts[name] = text[begin:end]
+        at = past_space(text, end)
+        if text[at : at + 1] != "}":
+            at = _past(text, at, ",")
+            if text[at : at + 1] == "}":
+                raise NoJson(at)
+    check_end(text, at + 1)
+    return texts
+
+
+def _split(text: str, max_field_bytes: int, most: int) -> Split | None:
     at = past_space(text, 0)
     if text[at : at + 1] == "[":
-        reports, end = _items(text, at)
+        reports, end = _items(text, at, most)
         check_end(text, end)
         return Split({}, reports)
     if text[at : at + 1] == "{":
-        return _members(text, at, max_field_bytes)
+        return _members(text, at, max_field_bytes, most)
     _, end = scan_value(text, at)
     check_end(text, end)
     return None
 
 
-def _items(text: str, at: int) -> tuple[list[bytes], int]:
+def _items(text: str, at: int, most: int) -> tuple[list[bytes], int]:
     """The texts of a list's items, and where the list ends."""
     items: list[bytes] = []
     at = past_space(text, at + 1)
@@ -63,7 +98,7 @@ def _items(text: str, at: int) -> tuple[list[bytes], int]:
     while True:
         end = _end_of_item(text, at)
         items.append(text[at:end].encode())
-        check_number(len(items))
+        check_number(len(items), most)
         at = past_space(text, end)
         if text[at : at + 1] == "]":
             return items, at + 1
@@ -86,7 +121,7 @@ def _end_of_item(text: str, at: int) -> int:
     raise NoJson(len(text))
 
 
-def _members(text: str, at: int, max_field_bytes: int) -> Split:
+def _members(text: str, at: int, max_field_bytes: int, most: int) -> Split:
     fields: dict[str, Any] = {}
     reports: list[bytes] | None = None
     size = 0
@@ -97,7 +132,7 @@ def _members(text: str, at: int, max_field_bytes: int) -> Split:
         name, end = scan_value(text, at)
         begin = _past(text, past_space(text, end), ":")
         if name == "trials" and text[begin : begin + 1] == "[":
-            reports, end = _items(text, begin)
+            reports, end = _items(text, begin, most)
         else:
             size += _end_of_item(text, begin) - at
             if size > max_field_bytes:

@@ -13,6 +13,7 @@ from processor.core.messages import Outcome as Decoded
 from processor.core.messages import RawRecord, Rejection
 from processor.decode.apart import take_apart
 from processor.decode.decoder import Decoder
+from processor.decode.split import TooMany
 from processor.gateway.times import check_number, not_ahead
 from processor.gateway.values import Ids, Judged, Parcel, Refusal
 from processor.web.refusals import NotTaken
@@ -41,16 +42,14 @@ class Judge:
     def pieces(self, body: bytes, *, lines: bool) -> list[Piece]:
         """The values that a body is taken apart into. Raises `NotTaken` where they are too many."""
         if not lines:
-            return self._checked([Piece(value, None) for value in self._apart(body)])
+            return [Piece(value, None) for value in self._apart(body, self._max_reports)]
         if body.count(b"\n") > 2 * self._max_reports:  # before any of them is cut off: a blank line is cheap, not free
             raise self._too_many()
-        found = [
-            Piece(value, number)
-            for number, line in enumerate(body.split(b"\n"), start=1)
-            if line.strip(_BLANK)
-            for value in self._apart(line.strip(_BLANK))
-        ]
-        return self._checked(found)
+        found: list[Piece] = []
+        for number, line in enumerate(body.split(b"\n"), start=1):
+            if report := line.strip(_BLANK):
+                found += [Piece(value, number) for value in self._apart(report, self._max_reports - len(found))]
+        return found
 
     def __call__(
         self, body: bytes, *, lines: bool, key: bytes | None, times: Sequence[int] | None = None
@@ -75,13 +74,15 @@ class Judge:
             yield from _judged(place, piece, outcomes)
             place += len(outcomes)
 
-    def _apart(self, value: bytes) -> list[bytes]:
-        return take_apart(value, self._max_report_bytes) or [value] if value else []
-
-    def _checked(self, pieces: list[Piece]) -> list[Piece]:
-        if len(pieces) > self._max_reports:
+    def _apart(self, value: bytes, most: int) -> list[bytes]:
+        """Raises `NotTaken` for more than `most`."""
+        try:
+            values = take_apart(value, self._max_report_bytes, most) or [value] if value else []
+        except TooMany:
+            raise self._too_many() from None
+        if len(values) > most:  # one, where there is no room for any
             raise self._too_many()
-        return pieces
+        return values
 
     def _too_many(self) -> NotTaken:
         return NotTaken(413, "too_large", f"a request may hold {self._max_reports:,} reports: send several")

@@ -16,6 +16,8 @@ from typing import Any
 import msgspec
 
 from processor.core.text import brief, kind_of
+from processor.decode.refused import Refused
+from processor.decode.split import field_texts
 from processor.gateway.judging import Judge, Piece
 from processor.gateway.values import Judged, Refusal
 
@@ -45,7 +47,11 @@ _SHAPES: dict[str, tuple[str, Any]] = {
     "error_message": ("a string", lambda held: type(held) is str),
 }
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", re.ASCII)
-_Head = msgspec.defstruct("_Head", [(name, Any, msgspec.UNSET) for name in _FIELDS])
+#: a value that holds others is read where it is no longer; of a larger one only its kind matters here, and
+#: reading a megabyte of empty lists would stop every other thread for a quarter of a second
+_READ_CHARACTERS = 1024
+_NOT_READ: dict[str, Any] = {"{": {"…": "…"}, "[": ["…"]}
+_Head = msgspec.defstruct("_Head", [(name, msgspec.Raw, msgspec.UNSET) for name in _FIELDS])
 _read_head = msgspec.json.Decoder(_Head).decode
 _ABSENT: Any = msgspec.UNSET
 
@@ -114,16 +120,27 @@ def _read(value: bytes) -> dict[str, Any] | str:
     """The fields that matter; a sentence where it is no object. NaN is read too, as Python writes it."""
     try:
         head = _read_head(value)
-        return {name: held for name in _FIELDS if (held := getattr(head, name)) is not _ABSENT}
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        found = {name: raw for name in _FIELDS if (raw := getattr(head, name)) is not _ABSENT}
+        return {name: _held(bytes(raw).decode()) for name, raw in found.items()}
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         pass
     try:
-        document = json.loads(value, parse_int=_integer)
+        texts = field_texts(value)
+        if texts is None:
+            return f"an event is an object, not {kind_of(_held(value.decode().strip()))}"
+        return {name: _held(texts[name]) for name in _FIELDS if name in texts}
     except RecursionError:
         return "the event is nested too deep"
-    except ValueError as error:  # no JSON, no UTF-8
+    except Refused as error:
+        return f"the event is {error.detail}"
+    except ValueError as error:
         return f"the event is no JSON: {str(error)[:100]}"
-    return document if type(document) is dict else f"an event is an object, not {kind_of(document)}"
+
+
+def _held(text: str) -> Any:
+    """The value, or what stands for a large one. Raises `ValueError` or `RecursionError`."""
+    stand_in = _NOT_READ.get(text[:1]) if len(text) > _READ_CHARACTERS else None
+    return json.loads(text, parse_int=_integer) if stand_in is None else stand_in
 
 
 def _is_whole(held: Any) -> bool:

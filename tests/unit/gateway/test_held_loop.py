@@ -8,13 +8,15 @@ import threading
 
 import pytest
 
-from processor.gateway import app, sending
+from processor.decode import apart
+from processor.gateway import app, mlevents, sending
 from processor.gateway.answers import Answer
 from processor.gateway.judging import Judge
 from processor.gateway.sending import Dispatch
 from processor.gateway.values import Ids, Parcel
 from processor.kafka.confirmed import Receipt
-from tests.unit.gateway.fakes import Sender, Setup, post
+from processor.web.refusals import NotTaken
+from tests.unit.gateway.fakes import DECODER, TOPIC, Sender, Setup, post
 
 GOOD = json.dumps({"run_id": "run", "trial_id": "t1"})
 JSON, LINES = "application/json", "application/x-ndjson"
@@ -97,3 +99,65 @@ class Inside(Sender):
     def send(self, key: bytes, value: bytes, timestamp_ms: int, headers: object, settle: object) -> None:
         settle(Receipt(0, len(self.sent)))  # type: ignore[operator]
         self.sent.append((key, value, timestamp_ms, headers))  # type: ignore[arg-type]
+
+
+#: what is sent as many empty things, in a body of the largest size
+FLOODS = {
+    "empty lists": b"[" + b"[]," * 200_000 + b"[]]",
+    "nested empty lists": b"[" + b"[[[[]]]]," * 200_000 + b"[]]",
+    "numbers": b"[" + b"1," * 200_000 + b"1]",
+    "an envelope": b'{"run_id":"r","trials":[' + b"{}," * 200_000 + b"{}]}",
+}
+
+
+@pytest.mark.parametrize("body", FLOODS.values(), ids=FLOODS)
+def test_a_flood_of_empty_values_is_refused_at_the_first_one_too_many(
+    body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading all of it in one go would stop every other thread meanwhile, the event loop's too."""
+    read = list[int]()
+    at_once = apart._read_list
+
+    def counted(value: bytes) -> object:
+        read.append(bytes(value).count(b","))
+        return at_once(value)
+
+    monkeypatch.setattr(apart, "_read_list", counted)
+    judge = Judge(DECODER, TOPIC, max_report_bytes=1024 * 1024, max_reports=1000)
+    with pytest.raises(NotTaken, match="1,000 reports"):
+        judge.pieces(body, lines=False)
+    assert max(read, default=0) < 50 * 1000
+
+
+def test_lines_are_taken_apart_until_they_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = list[bytes]()
+    take = apart.take_apart
+
+    def counted(value: bytes, *limits: int) -> object:
+        taken.append(value)
+        return take(value, *limits)
+
+    monkeypatch.setattr("processor.gateway.judging.take_apart", counted)
+    judge = Judge(DECODER, TOPIC, max_report_bytes=1024 * 1024, max_reports=1000)
+    lines = b"\n".join([b"[" + b"{}," * 600 + b"{}]"] * 100)
+    with pytest.raises(NotTaken, match="1,000 reports"):
+        judge.pieces(lines, lines=True)
+    assert len(taken) == 2
+    assert len(judge.pieces(b"\n".join([b"{}"] * 1000), lines=True)) == 1000
+
+
+@pytest.mark.parametrize("large", [b"[" + b"[]," * 1000 + b"[]]", b"[NaN," + b"[]," * 1000 + b"[]]"])
+@pytest.mark.parametrize("around", [b'{"event": "ml.trial.start", "metrics": {"a": %b}}', b'{"event": %b}'])
+def test_of_an_event_what_holds_much_is_not_read_to_check_its_fields(around: bytes, large: bytes) -> None:
+    fields = mlevents._read(around % large)
+    assert isinstance(fields, dict)
+    assert fields.get("metrics", {"…": "…"}) == {"…": "…"}
+    assert fields["event"] in ("ml.trial.start", ["…"])
+
+
+def test_an_event_may_hold_a_number_of_any_length() -> None:
+    long = {"metric_value": "0." + "123456789" * 5, "completed_trials": "1" + "0" * 5000}
+    for name, digits in long.items():
+        fields = mlevents._read(b'{"event": "x", "metrics": [NaN], "%b": %b}' % (name.encode(), digits.encode()))
+        assert isinstance(fields, dict)
+        assert type(fields[name]) is float
