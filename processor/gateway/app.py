@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
 
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -43,11 +44,12 @@ EVENTS, REPORTS = "/api/events/ml", "/v1/reports"
 #: a body of so many bytes, with so many commas and line ends (there is one between any two reports), is judged in some
 #: milliseconds; a larger one in a thread, while the loop serves others: of 16 kB of broken lines it takes 200
 AT_ONCE_BYTES, AT_ONCE_SEPARATORS = 16 * 1024, 200
-#: verdicts that are written in as long; more of them in a thread
+#: verdicts that are told apart, counted and written in as long; more of them in a thread
 AT_ONCE_VERDICTS = 200
 #: threads that judge: more would only take the processor's time from each other
 JUDGES = 2
 METERS = Meters(GATEWAY_REQUESTS, GATEWAY_SECONDS, GATEWAY_CONNECTIONS, GATEWAY_CLOSED)
+T = TypeVar("T")
 Settled = list[tuple[Judged, Outcome | None]]
 RESULTS = {word: GATEWAY_REPORTS.labels(word) for word in ("accepted", "rejected", "unconfirmed")}
 
@@ -125,9 +127,7 @@ class Gateway:
             if not judged:
                 raise NotTaken(400, "empty_value", "the body holds no report")
             outcomes = await self._dispatch.send([one for one in judged if isinstance(one, Parcel)])
-            settled = answers.settle(judged, outcomes)
-        for one, outcome in settled:
-            RESULTS[answers.word_for(one, outcome)].inc(len(one.ids) if isinstance(one, Parcel) else 1)
+            settled = await self._written(len(judged), lambda: _settle(judged, outcomes))
         return settled, many
 
     async def _judged(self, body: bytes, work: Callable[[], tuple[list[Judged], bool]]) -> tuple[list[Judged], bool]:
@@ -143,9 +143,13 @@ class Gateway:
             raise NotTaken(503, "overloaded", details) from None
 
     async def _answered(self, settled: Settled, make: Callable[[], Answer]) -> Response:
-        if len(settled) <= AT_ONCE_VERDICTS:
-            return _response(make())
-        return await asyncio.get_running_loop().run_in_executor(self._writers, lambda: _response(make()))
+        return await self._written(len(settled), lambda: _response(make()))
+
+    async def _written(self, verdicts: int, work: Callable[[], T]) -> T:
+        """What is made of so many verdicts, beside the loop where they are many."""
+        if verdicts <= AT_ONCE_VERDICTS:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._writers, work)
 
     async def metrics(self, request: Request) -> Response:
         self._guard.check(request.headers, METRICS)
@@ -158,6 +162,17 @@ class Gateway:
 
 def _is_small(body: bytes) -> bool:
     return len(body) <= AT_ONCE_BYTES and body.count(b",") + body.count(b"\n") <= AT_ONCE_SEPARATORS
+
+
+def _settle(judged: Sequence[Judged], outcomes: Sequence[Outcome]) -> Settled:
+    """What became of each, counted."""
+    settled = answers.settle(judged, outcomes)
+    counts: Counter[str] = Counter()
+    for one, outcome in settled:
+        counts[answers.word_for(one, outcome)] += len(one.ids) if isinstance(one, Parcel) else 1
+    for word, number in counts.items():
+        RESULTS[word].inc(number)
+    return settled
 
 
 def _judge_events(judge: Judge, body: bytes, lines: bool) -> tuple[list[Judged], bool]:

@@ -108,7 +108,9 @@ async def read_body(
     try:
         async with asyncio.timeout(timeout_s):
             async for chunk in _chunks(receive):
-                for piece in unpack.feed(chunk) if unpack else (chunk,):
+                for number, piece in enumerate(unpack.feed(chunk) if unpack else (chunk,)):
+                    if number:  # some kilobytes may unpack to all that is allowed: others have their turn meanwhile
+                        await asyncio.sleep(0)
                     size += len(piece)
                     if size > max_bytes:
                         raise _too_large(max_bytes)

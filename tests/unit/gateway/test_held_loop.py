@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import threading
 
 import pytest
 
+from processor.core.metrics import REGISTRY
 from processor.decode import apart
-from processor.gateway import app, mlevents, sending
+from processor.gateway import answers, app, mlevents, sending
 from processor.gateway.answers import Answer
+from processor.gateway.bodies import Budget, read_body
 from processor.gateway.judging import Judge
 from processor.gateway.sending import Dispatch
 from processor.gateway.values import Ids, Parcel
@@ -52,6 +55,50 @@ def test_a_few_reports_are_judged_at_once(monkeypatch: pytest.MonkeyPatch) -> No
     body = "[" + ",".join([GOOD] * 50) + "]"
     assert post(Sender(), "/v1/reports", content=body, headers={"content-type": JSON}).status_code == 202
     assert (judging, answering) == ({threading.get_ident()}, {threading.get_ident()})
+
+
+@pytest.mark.parametrize("path", ["/v1/reports", "/api/events/ml"])
+def test_what_became_of_many_reports_is_told_apart_beside_the_loop(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settling = set[int]()
+    settle = answers.settle
+
+    def told(*what: object) -> object:
+        settling.add(threading.get_ident())
+        return settle(*what)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(answers, "settle", told)
+    counted = REGISTRY.get_sample_value("processor_gateway_reports_total", {"result": "rejected"}) or 0.0
+    body = b"[" + b",".join([b"{}"] * 900) + b"]"
+    assert post(Sender(), path, content=body, headers={"content-type": JSON}).status_code in (400, 422)
+    assert settling
+    assert threading.get_ident() not in settling
+    now = REGISTRY.get_sample_value("processor_gateway_reports_total", {"result": "rejected"})
+    assert now == counted + 900
+
+
+def test_while_a_body_is_unpacked_others_have_their_turn() -> None:
+    packed = gzip.compress(b" " * 4_000_000)
+    turns = 0
+
+    async def work() -> int:
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": packed}
+
+        task = asyncio.create_task(others())
+        with Budget(8_000_000).share() as share:
+            headers = {"content-encoding": "gzip"}
+            body = await read_body(receive, headers, share, max_bytes=4_000_000, timeout_s=60.0)
+        task.cancel()
+        return len(body)
+
+    assert asyncio.run(work()) == 4_000_000
+    assert turns >= 10
 
 
 def threads_of(monkeypatch: pytest.MonkeyPatch) -> tuple[set[int], set[int]]:
