@@ -30,6 +30,9 @@ MAX_HEAD_BYTES, MAX_HEADERS = 32 * 1024, 100
 MAX_PIPELINED = 16
 #: two of these are two meanings
 _ONCE = (b"content-type", b"content-encoding", b"authorization")
+#: one that has sent nothing of its body for longer makes room for a new one; were it shorter, who comes would break off
+#: others that send
+SILENT_SECONDS = 2.0
 #: for the rest of an answer to leave once a connection is being closed
 CLOSING_SECONDS = 5.0
 
@@ -57,18 +60,20 @@ class Connections:
         self._busy: dict[BoundedProtocol, float] = {}
         self._closing: dict[BoundedProtocol, float] = {}
         self._all = (self._new, self._idle, self._busy, self._closing)
+        #: of the busy, those whose body is not all there; who has been silent for longest first
+        self._sending: dict[BoundedProtocol, float] = {}
         self._told = False
 
     def __len__(self) -> int:
         return sum(map(len, self._all))
 
     def admit(self, one: BoundedProtocol) -> bool:
-        """False where there is no room, and nobody idle who would make some."""
+        """False where there is no room, and nobody idle or silent who would make some."""
         if len(self) >= self._most:
             if not self._told:
                 self._told = True
                 log.warning("connections_full", connections=self._most)
-            oldest = next(iter(self._new or self._idle), None)
+            oldest = next(iter(self._new or self._idle), None) or self._silent()
             if oldest is None:
                 return False
             self.gone(oldest)
@@ -77,8 +82,28 @@ class Connections:
         self._move(one, self._new)
         return True
 
+    def _silent(self) -> BoundedProtocol | None:
+        """Who lets everybody wait for a body, and has nothing before it that is worked on."""
+        before = time.monotonic() - SILENT_SECONDS
+        for one, heard in self._sending.items():
+            if heard > before:
+                return None
+            if not one.pipeline and not one.flow.read_paused:
+                return one
+        return None
+
+    def heard(self, one: BoundedProtocol) -> None:
+        """More of its body is there, or the head before it; not all of it."""
+        self._sending.pop(one, None)
+        self._sending[one] = time.monotonic()
+
+    def complete(self, one: BoundedProtocol) -> None:
+        """All of its body is there."""
+        self._sending.pop(one, None)
+
     def rest(self, one: BoundedProtocol) -> None:
         """Its requests are answered."""
+        self.complete(one)
         self._move(one, self._idle)
 
     def work(self, one: BoundedProtocol) -> None:
@@ -90,11 +115,15 @@ class Connections:
         self._move(one, self._busy)
 
     def _move(self, one: BoundedProtocol, to: dict[BoundedProtocol, float]) -> None:
-        self.gone(one)
+        self._take_out(one)
         to[one] = time.monotonic()
         self.meters.connections.set(len(self))
 
     def gone(self, one: BoundedProtocol) -> None:
+        self.complete(one)
+        self._take_out(one)
+
+    def _take_out(self, one: BoundedProtocol) -> None:
         for holders in self._all:
             holders.pop(one, None)
         self.meters.connections.set(len(self))
@@ -167,6 +196,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.send_400_response("")
         if self._in_head and self.head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse_head()
+        if not self._in_head and not self.transport.is_closing():
+            self.connections_open.heard(self)
 
     def _read(self, data: bytes) -> bytes:
         """What is left to read: behind a head that asks for another protocol, that head anew and all that follows."""
@@ -234,6 +265,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.parser.should_upgrade():
             return
         self._in_head = True
+        self.connections_open.complete(self)
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

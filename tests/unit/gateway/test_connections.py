@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from processor.web import connections
 from processor.web.connections import MAX_HEAD_BYTES, Times
 from tests.support.patience import patient
 from tests.unit.gateway.fakes import Sender, Served, Setup, read_all, serving
@@ -232,6 +233,54 @@ def test_when_all_connections_work_one_more_is_told_to_come_back() -> None:
         assert b"retry-after" in answer
         assert [status_of(read_all(one)) for one in working] == [503, 503]
         held.set()
+
+
+def held_up(served: Served, most: int) -> list[socket.socket]:
+    """So many connections whose bodies have begun, or not even that, and never come."""
+    opened = []
+    for at in range(most):
+        opened.append(served.connect())
+        opened[-1].sendall(HEAD + b"Content-Length: 100\r\n\r\n" + b" " * at)
+        wait(lambda: len(served.connections._busy) == len(opened))
+    return opened
+
+
+def test_bodies_that_never_come_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "SILENT_SECONDS", 0.0)
+    with serving(Sender(), Setup(most=4)) as served:
+        silent = held_up(served, 4)
+        assert status_of(served.ask(LAST)) == 202
+        assert read_all(silent[0]) == b""  # the one that was silent for longest
+        silent[1].sendall(b"x" * 99)
+        assert status_of(silent[1].recv(65536)) == 400
+        for one in silent:
+            one.close()
+
+
+def test_bodies_that_are_being_sent_are_not_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "SILENT_SECONDS", 3600.0)
+    with serving(Sender(), Setup(most=2)) as served:
+        sending = held_up(served, 2)
+        assert status_of(served.ask(b"")) == 503
+        for at, one in enumerate(sending):
+            one.sendall(b"x" * (100 - at))
+            assert status_of(one.recv(65536)) == 400
+            one.close()
+
+
+def test_who_waits_for_kafka_does_not_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even where the next request's body, behind the one that is worked on, does not come."""
+    monkeypatch.setattr(connections, "SILENT_SECONDS", 0.0)
+    sender = Sender(lambda _: None)
+    with serving(sender, Setup(most=2, delivery_s=3.0)) as served:
+        working = [served.connect() for _ in range(2)]
+        working[0].sendall(GOOD)
+        working[1].sendall(GOOD + HEAD + b"Content-Length: 100\r\n\r\n[")
+        wait(lambda: len(sender.sent) == 2)
+        assert status_of(served.ask(b"")) == 503
+        assert [status_of(one.recv(65536)) for one in working] == [503, 503]
+        for one in working:
+            one.close()
 
 
 def test_an_answer_that_nobody_reads_is_given_up() -> None:
