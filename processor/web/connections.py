@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from typing import Any, ClassVar, NamedTuple
 
@@ -30,6 +31,8 @@ MAX_HEAD_BYTES, MAX_HEADERS = 32 * 1024, 100
 MAX_PIPELINED = 16
 #: two of these are two meanings
 _ONCE = (b"content-type", b"content-encoding", b"authorization")
+#: of a target that names a host, the port that need not be named
+_PORTS = {b"http": b"80", b"https": b"443"}
 #: one that has sent nothing of its body for longer makes room for a new one; were it shorter, who comes would break off
 #: others that send
 SILENT_SECONDS = 2.0
@@ -258,6 +261,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._fail(400, "bad_request", f"HTTP {version} is not read here: send 1.1")
         if hosts != 1 and (hosts or version == "1.1"):
             self._fail(400, "bad_request", "there must be one Host")
+        if not _agrees(self.url, next((value for name, value in self.headers if name == b"host"), None)):
+            self._fail(400, "bad_request", "the address that is asked for is not that of Host")
         if any(name == b"transfer-encoding" and value.lower() != b"chunked" for name, value in self.headers):
             self._fail(400, "bad_request", "the only transfer coding is chunked")
 
@@ -296,6 +301,24 @@ class BoundedProtocol(HttpToolsProtocol):
         if not begun:
             self.transport.write(_raw_answer(status, error, details))
         self.transport.close()
+
+
+def _agrees(url: bytes, host: bytes | None) -> bool:
+    """Whether a target that names a host names that of the header.
+
+    RFC 9112, 3.2.2 has the target count, most readers (`guard` too) go by the header: of two that differ each may be
+    checked by one reader, and used by the next.
+    """
+    scheme, mark, rest = url.partition(b"://")
+    if url[:1] in (b"/", b"*") or not mark:
+        return True
+    authority = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+    port = _PORTS.get(scheme.lower())
+    return port is not None and (host is None or _named(authority, port) == _named(host, port))
+
+
+def _named(authority: bytes, port: bytes) -> bytes:
+    return authority.strip().lower().removesuffix(b":" + port)
 
 
 def _raw_answer(status: int, error: str, details: str) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 
 from processor.web import connections
 from processor.web.connections import MAX_HEAD_BYTES, Times
+from processor.web.guard import Guard
 from tests.support.patience import patient
 from tests.unit.gateway.fakes import Sender, Served, Setup, read_all, serving
 
@@ -349,3 +350,40 @@ def test_another_version_of_http_is_told(line: bytes) -> None:
 def test_what_is_no_http_is_told(raw: bytes) -> None:
     with serving(Sender()) as served:
         assert status_of(served.ask(raw + b"\r\n\r\n")) in (400, 404, 405)
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (b"http://evil.example/live", b"localhost"),
+        (b"http://localhost/live", b"evil.example"),
+        (b"http://localhost:81/live", b"localhost"),
+        (b"http://localhost@evil.example/live", b"localhost"),
+        (b"http://evil.example?/live", b"localhost"),
+        (b"HTTP://evil.example/live", b"localhost"),
+        (b"ftp://localhost/live", b"localhost"),
+    ],
+)
+def test_a_target_that_names_another_host_than_the_header_is_refused(target: bytes, host: bytes) -> None:
+    """Else one of the two is checked, and the other one meant."""
+    guard = Guard(None, frozenset(("localhost", "evil.example")))
+    head = b"POST %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n"
+    with serving(Sender(), Setup(guard=guard)) as served:
+        assert status_of(served.ask(head % (target, host))) == 400
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [
+        (b"http://localhost/live", b"localhost"),
+        (b"http://LOCALHOST:80/live", b"localhost"),
+        (b"http://localhost:8080/live?x=http://a/", b"localhost:8080"),
+        (b"https://localhost/live", b"localhost:443"),
+        (b"/live?x=http://evil.example/", b"localhost"),
+    ],
+)
+def test_a_target_that_names_the_same_host_is_read(target: bytes, host: bytes) -> None:
+    with serving(Sender()) as served:
+        head = b"GET %b HTTP/1.1\r\nHost: %b\r\nConnection: close\r\n\r\n"
+        assert status_of(served.ask(head % (target, host))) == 200
+        assert status_of(served.ask(b"GET %b HTTP/1.0\r\n\r\n" % target)) == 200
