@@ -25,7 +25,7 @@ from processor.store.migrations import check_migrated
 from processor.store.session import Session
 from processor.web.connections import Connections, Times
 from processor.web.guard import Guard, is_loopback, names_of_loopback
-from processor.web.server import BoundedServer, configure, listen, most_connections, run
+from processor.web.server import BoundedServer, address_of, configure, listen, most_connections, run
 from processor.web.tokens import DASHBOARD, Keyring
 
 log = structlog.get_logger(__name__)
@@ -131,8 +131,7 @@ async def _serve(parts: _Parts) -> None:
         config = configure(app, connections, idle_s=TIMES.idle, drain_s=settings.dashboard_drain_ms / 1000)
         server = BoundedServer(config, connections, stop.is_set, drain)
         health.watch(lambda: server.last_tick, ready)
-        host, port = parts.opened.getsockname()[:2]
-        log.info("dashboard_started", address=f"http://{f'[{host}]' if ':' in host else host}:{port}/")
+        log.info("dashboard_started", address=f"http://{address_of(parts.opened)}/")
         looking = asyncio.create_task(reach.watch())
         try:
             await server.serve(sockets=[parts.opened])

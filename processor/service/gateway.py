@@ -30,7 +30,7 @@ from processor.service.start import STUCK_SECONDS, StartWatch, keep_freed_memory
 from processor.service.wiring import make_decoder
 from processor.web.connections import Connections, Times
 from processor.web.guard import Guard, is_loopback, names_of_loopback
-from processor.web.server import BoundedServer, configure, listen, most_connections, run
+from processor.web.server import BoundedServer, address_of, configure, listen, most_connections, run
 from processor.web.tokens import GATEWAY, Keyring
 
 log = structlog.get_logger(__name__)
@@ -176,7 +176,6 @@ async def _serve(
     config = configure(app, connections, idle_s=idle_s, drain_s=settings.gateway_drain_ms / 1000)
     server = BoundedServer(config, connections, stopping, drain)
     health.watch(lambda: server.last_tick, ready)
-    host, port = opened.getsockname()[:2]
-    log.info("gateway_started", address=f"{host}:{port}", topic=settings.raw_topic)
+    log.info("gateway_started", address=address_of(opened), topic=settings.raw_topic)
     await server.serve(sockets=[opened])
     gateway.close()

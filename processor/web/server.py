@@ -88,19 +88,31 @@ def configure(app: ASGIApp, connections: Connections, *, idle_s: float, drain_s:
 
 
 def listen(address: str, setting: str) -> socket.socket:
-    """A socket that listens on `host:port`. Raises `SetupError`, which names the setting."""
+    """A socket that listens on `host:port`, `[::]:port` is IPv4 too. Raises `SetupError`, which names the setting."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     try:
         family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
         opened = socket.socket(family, socket.SOCK_STREAM)
-        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        opened.bind((host, int(port)))
-        opened.listen(BACKLOG)
+        try:
+            opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:  # what it is otherwise is the system's to say (net.ipv6.bindv6only)
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            opened.bind((host, int(port)))
+            opened.listen(BACKLOG)
+        except OSError:
+            opened.close()
+            raise
     except OSError as error:
         raise SetupError(f"{PREFIX}{setting} {address} can't be opened: {error.strerror}") from None
     opened.setblocking(False)
     return opened
+
+
+def address_of(opened: socket.socket) -> str:
+    """host:port as it stands in a URL: an IPv6 address in brackets."""
+    host, port = opened.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def most_connections(wanted: int) -> int:
