@@ -7,7 +7,8 @@ event: away      Postgres does not answer; `changed` follows once it does
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
@@ -21,6 +22,8 @@ from processor.web.refusals import NotTaken
 
 #: what a version may look like at the most
 LONGEST_VERSION = 200
+#: an entity tag of a list; whether it is weak makes no difference to who only wants what is new
+_TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
 def stream_changes(changes: Changes, method: str) -> Response:
@@ -71,7 +74,13 @@ async def for_watchers(site: Site, request: Request, show: Callable[[], Awaitabl
     path, query = request.scope["raw_path"], request.scope["query_string"]
     response: Response = await site.watched.get((path, query, version[:LONGEST_VERSION]), show)
     tag = f'"{hashlib.blake2b(response.body, digest_size=12).hexdigest()}"'
-    if request.headers.get("if-none-match") == tag:
+    if _has(tag, request.headers.getlist("if-none-match")):
         return Response(status_code=304, headers={**HEADERS, "etag": tag})
     headers = {name: value for name, value in response.headers.items() if name != "content-length"}
     return Response(response.body, response.status_code, {**headers, "etag": tag})
+
+
+def _has(tag: str, said: Sequence[str]) -> bool:
+    """Whether If-None-Match names the tag: in a list, as a weak one, or as any (RFC 9110, 13.1.2)."""
+    whole = ",".join(said).strip()
+    return whole == "*" or tag in _TAG.findall(whole)
