@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from cerebros_client import words
-from cerebros_client.errors import beside
+from cerebros_client.errors import beside, on_the_way
 
 if TYPE_CHECKING:
     from cerebros_client.reporter import TrialReporter
@@ -64,8 +64,12 @@ class TrialBlock:
         self._fields.update(_checked(fields))
 
     def progress(self, step: Any = None, **metrics: Any) -> None:
-        """Tells what has been reached at a step, at once; it is no part of the report at the end."""
-        self._reporter.progress(self.run_id, self.trial_id, step, **metrics)
+        """Tells what has been reached at a step, at once; it is no part of the report at the end.
+
+        Where that can't even be queued, a log line says so, and the training goes on.
+        """
+        with on_the_way(f"the progress of {self.run_id}/{self.trial_id}"):
+            self._reporter.progress(self.run_id, self.trial_id, step, **metrics)
 
     async def progress_async(self, step: Any = None, **metrics: Any) -> None:
         await self._reporter.call_async(self.progress, step, **metrics)
@@ -79,9 +83,10 @@ class TrialBlock:
         self._told = {"status": _PRUNED}
 
     def __enter__(self) -> Self:
-        self._reporter.start_trial(
-            self.run_id, self.trial_id, spectral_norm=self._spectral_norm, parameters=self._parameters
-        )
+        with on_the_way(f"the start of {self.run_id}/{self.trial_id}"):
+            self._reporter.start_trial(
+                self.run_id, self.trial_id, spectral_norm=self._spectral_norm, parameters=self._parameters
+            )
         self._began = time.monotonic()
         return self
 
@@ -167,7 +172,8 @@ class RunBlock:
         self._result.update(fields)
 
     def __enter__(self) -> Self:
-        self._reporter.start_run(self.run_id, **self._described)
+        with on_the_way(f"the start of {self.run_id}"):
+            self._reporter.start_run(self.run_id, **self._described)
         self._began = time.monotonic()
         return self
 

@@ -42,6 +42,15 @@ class UndeliveredError(ClientError):
 
 
 @contextmanager
+def on_the_way(what: str) -> Iterator[None]:
+    """What is told before the end, and can't even be queued, is told by the log: no training stops for it."""
+    try:
+        yield
+    except UndeliveredError as error:
+        log.error("%s is not delivered: %s", what, error)
+
+
+@contextmanager
 def beside(error: BaseException | None, what: str) -> Iterator[None]:
     """What goes wrong here while `error` is raised does not take its place: that may be what a search goes by, as
     Optuna's `TrialPruned`. It is told in the log and by a note of the error. Without an error it is raised.

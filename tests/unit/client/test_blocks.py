@@ -216,6 +216,36 @@ def test_a_report_that_fails_does_not_take_the_place_of_what_was_raised(
     assert note in caplog.text
 
 
+@pytest.mark.parametrize("in_a_loop", [False, True])
+def test_a_start_or_progress_that_can_not_be_queued_stops_no_training(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, in_a_loop: bool
+) -> None:
+    reporter, recorder = recorded(monkeypatch)
+    recorder.answer = Trouble("too large", final=True)
+
+    def search() -> None:
+        with reporter.run("run"), reporter.trial("run", 3) as trial:
+            trial.progress(1, loss=0.5)
+            recorder.answer = None
+
+    async def search_in_a_loop() -> None:
+        async with reporter.run("run"), reporter.trial("run", 3) as trial:
+            await trial.progress_async(1, loss=0.5)
+            recorder.answer = None
+
+    asyncio.run(search_in_a_loop()) if in_a_loop else search()
+    reporter.flush(1.0)
+    assert [document.get("event") for document in recorder.documents] == [
+        "ml.run.start",
+        "ml.trial.start",
+        "ml.run.metric",
+        None,
+        "ml.run.stop",
+    ]
+    for what in ("the start of run ", "the start of run/3 ", "the progress of run/3 "):
+        assert f"{what}is not delivered: 1 trial report(s) not delivered: run/" in caplog.text
+
+
 def test_without_an_exception_what_fails_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     reporter, _ = recorded(monkeypatch)
     with pytest.raises(RuntimeError, match="closed"), reporter.trial("run", 3):
