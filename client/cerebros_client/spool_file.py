@@ -161,10 +161,10 @@ class SpoolFile:
         return self._writer == threading.get_ident()
 
     def is_there(self) -> bool:
-        """SQLite would go on writing into a file that somebody has removed."""
+        """SQLite would go on writing into a file that somebody has removed, or that nobody else can reach any more."""
         try:
             return os.stat(self.path).st_ino == self._inode
-        except FileNotFoundError:
+        except OSError:
             return False
 
     def following(self, most: int) -> list[Kept]:

@@ -54,6 +54,7 @@ class Sender:
         self.refused: deque[Undelivered] = deque()  # until somebody is told
         self.sent = self.refusals = 0
         self.has_looked = False
+        self._blind = False  # told
         self._in_flight: dict[tuple[SpoolFile, int], int] = {}
         self._bytes = 0  # of what is in flight
         self._settled: deque[tuple[SpoolFile, int, Trouble | None]] = deque()
@@ -98,14 +99,21 @@ class Sender:
             self._wake.clear()
 
     def _look_for_orphans(self) -> None:
+        """A folder that can't be looked into now is looked into again later; this process's file may be fine."""
         if time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_S
-        for found in self._find():
-            reach("adopted")
-            self.files.append(found)
-            self._asked(found, _tell)
-        self.has_looked = True
+        try:
+            for found in self._find():
+                reach("adopted")
+                self.files.append(found)
+                self._asked(found, _tell)
+        except (sqlite3.Error, OSError) as error:
+            if not self._blind:
+                log.error("spool: what other processes left can't be looked for now, it is tried again: %s", error)
+            self._blind = True
+        else:
+            self.has_looked, self._blind = True, False
 
     def settle_all(self) -> None:
         """Forgets what is confirmed, marks what was refused, and takes back what may be accepted later."""

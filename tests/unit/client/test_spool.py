@@ -414,6 +414,51 @@ def test_a_spool_that_is_taken_away_is_made_anew(opened: Any, tmp_path: Path) ->
     until(lambda: len(recorder.reports) == 2)
 
 
+def test_a_folder_that_became_something_else_leaves_reports_undelivered_until_they_are_confirmed(
+    opened: Any, tmp_path: Path
+) -> None:
+    """What `stat` raises then is no `FileNotFoundError`."""
+    reporter, recorder = opened(is_down=True)
+    reporter.report("run", 1)
+    (tmp_path / "spool").rename(tmp_path / "moved")
+    (tmp_path / "spool").write_text("no folder")
+    with pytest.raises(UndeliveredError, match="run/1: no confirmation yet; its file in the spool was taken away"):
+        reporter.flush(0.1)
+    reporter.report("run", 2)  # in memory
+    recorder.is_down = False
+    reporter.flush(10)
+    assert {one.trial_id for one in recorder.confirmed} == {"1", "2"}
+    recorder.is_down = True
+    reporter.report("run", 3)
+    with pytest.raises(UndeliveredError, match="run/3"):
+        reporter.close()
+
+
+def test_a_folder_that_can_not_be_looked_into_is_told_once_and_takes_reports_all_the_same(
+    opened: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    left_behind(tmp_path / "spool", range(1))
+    looks = 0
+
+    def look(*what: Any, **how: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        if looks <= 3:
+            raise PermissionError(13, "Permission denied")
+        return orphans(*what, **how)
+
+    monkeypatch.setattr("cerebros_client.spooled.orphans", look)
+    monkeypatch.setattr(module, "LOOK_S", 0.0)
+    reporter, recorder = opened(is_down=True)
+    until(lambda: "Permission denied" in caplog.text)
+    reporter.report("run", 1)
+    assert [one.counts for one in listing(tmp_path / "spool") if one.live and one.path.stat().st_size][-1] == (1, 0)
+    recorder.is_down = False
+    until(lambda: len(recorder.confirmed) == 2)
+    assert caplog.text.count("Permission denied") == 1
+    assert "kept in memory" not in caplog.text
+
+
 @pytest.mark.parametrize("goes_on", [False, True])
 def test_what_is_in_a_file_that_was_taken_away_is_undelivered_until_it_is_confirmed(
     opened: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, goes_on: bool
