@@ -161,7 +161,11 @@ class Gateway:
 
 
 def _is_small(body: bytes) -> bool:
-    return len(body) <= AT_ONCE_BYTES and body.count(b",") + body.count(b"\n") <= AT_ONCE_SEPARATORS
+    separators = body.count(b",") + body.count(b"\n") if len(body) <= AT_ONCE_BYTES else AT_ONCE_SEPARATORS + 1
+    if separators > AT_ONCE_SEPARATORS:
+        return False
+    # what an envelope holds is judged with each of its reports: of 2 kB around 190 of them that takes 80 ms
+    return b'"trials"' not in body or len(body) * (separators + 1) <= AT_ONCE_BYTES
 
 
 def _settle(judged: Sequence[Judged], outcomes: Sequence[Outcome]) -> Settled:

@@ -50,6 +50,27 @@ def test_many_reports_are_judged_and_answered_beside_the_loop(
     assert threading.get_ident() not in answering
 
 
+@pytest.mark.parametrize("path", ["/v1/reports", "/api/events/ml"])
+@pytest.mark.parametrize("held", [b'{"a":' * 190 + b"1" + b"}" * 190, b'"' + b"x" * 8000 + b'"'])
+def test_what_stands_around_many_reports_is_judged_with_each_of_them_beside_the_loop(
+    held: bytes, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judging, _ = threads_of(monkeypatch)
+    body = b'{"run_id":' + held + b',"trials":[' + b"{}," * 180 + b"{}]}"
+    assert body.count(b",") < app.AT_ONCE_SEPARATORS
+    answer = post(Sender(), path, content=body, headers={"content-type": JSON})
+    assert answer.status_code in (400, 422)
+    assert judging
+    assert threading.get_ident() not in judging
+
+
+def test_an_envelope_of_a_report_is_judged_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    judging, _ = threads_of(monkeypatch)
+    body = b'{"run_id":"run","trials":[{"trial_id":"t1","metrics":{"accuracy":0.97,"loss":0.05},"duration_ms":840}]}'
+    assert post(Sender(), "/v1/reports", content=body, headers={"content-type": JSON}).status_code == 202
+    assert judging == {threading.get_ident()}
+
+
 def test_a_few_reports_are_judged_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     judging, answering = threads_of(monkeypatch)
     body = "[" + ",".join([GOOD] * 50) + "]"
