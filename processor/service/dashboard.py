@@ -23,8 +23,8 @@ from processor.service.health import Health, serve_health
 from processor.service.start import STUCK_SECONDS, StartWatch, spare_collections
 from processor.store.migrations import check_migrated
 from processor.store.session import Session
-from processor.web.connections import Connections, Times
 from processor.web.guard import Guard, is_loopback, names_of_loopback
+from processor.web.places import Connections, Times
 from processor.web.server import BoundedServer, address_of, configure, listen, most_connections, run
 from processor.web.tokens import DASHBOARD, Keyring
 

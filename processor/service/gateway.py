@@ -28,8 +28,8 @@ from processor.kafka.topics import check_topics
 from processor.service.health import Health, serve_health
 from processor.service.start import STUCK_SECONDS, StartWatch, keep_freed_memory, spare_collections
 from processor.service.wiring import make_decoder
-from processor.web.connections import Connections, Times
 from processor.web.guard import Guard, is_loopback, names_of_loopback
+from processor.web.places import Connections, Times
 from processor.web.server import BoundedServer, address_of, configure, listen, most_connections, run
 from processor.web.tokens import GATEWAY, Keyring
 

@@ -18,7 +18,8 @@ from starlette.types import ASGIApp
 
 from processor.core.errors import SetupError
 from processor.core.settings import PREFIX
-from processor.web.connections import Connections, bounded
+from processor.web.connections import bounded
+from processor.web.places import Connections
 
 log = structlog.get_logger(__name__)
 

@@ -21,8 +21,9 @@ from processor.gateway.judging import Judge
 from processor.gateway.sending import Dispatch
 from processor.gateway.values import Outcome
 from processor.kafka.confirmed import Failure, Receipt
-from processor.web.connections import BoundedProtocol, Connections, Times
+from processor.web.connections import BoundedProtocol
 from processor.web.guard import Guard
+from processor.web.places import Connections, Times
 from processor.web.server import BoundedServer, configure, listen, run
 from processor.web.unread import Unread
 

@@ -10,9 +10,10 @@ import time
 
 import pytest
 
-from processor.web import connections
-from processor.web.connections import MAX_HEAD_BYTES, Times
+from processor.web import places
+from processor.web.connections import MAX_HEAD_BYTES
 from processor.web.guard import Guard
+from processor.web.places import Times
 from tests.support.patience import patient
 from tests.unit.gateway.fakes import Sender, Served, Setup, read_all, serving
 
@@ -247,7 +248,7 @@ def held_up(served: Served, most: int) -> list[socket.socket]:
 
 
 def test_bodies_that_never_come_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(places, "SILENT_SECONDS", 0.0)
     with serving(Sender(), Setup(most=4)) as served:
         silent = held_up(served, 4)
         assert status_of(served.ask(LAST)) == 202
@@ -259,7 +260,7 @@ def test_bodies_that_never_come_keep_nobody_out(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_bodies_that_are_being_sent_are_not_broken_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "SILENT_SECONDS", 3600.0)
+    monkeypatch.setattr(places, "SILENT_SECONDS", 3600.0)
     with serving(Sender(), Setup(most=2)) as served:
         sending = held_up(served, 2)
         assert status_of(served.ask(b"")) == 503
@@ -271,7 +272,7 @@ def test_bodies_that_are_being_sent_are_not_broken_off(monkeypatch: pytest.Monke
 
 def test_who_waits_for_kafka_does_not_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even where the next request's body, behind the one that is worked on, does not come."""
-    monkeypatch.setattr(connections, "SILENT_SECONDS", 0.0)
+    monkeypatch.setattr(places, "SILENT_SECONDS", 0.0)
     sender = Sender(lambda _: None)
     with serving(sender, Setup(most=2, delivery_s=3.0)) as served:
         working = [served.connect() for _ in range(2)]

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from processor.web.connections import Times
+from processor.web.places import Times
 from processor.web.unread import Unread
 from tests.support.patience import patient
 from tests.unit.gateway.fakes import Sender, Served, Setup, read_all, serving
