@@ -9,7 +9,7 @@ import msgspec
 
 from processor.core.errors import UsageError
 from processor.dashboard.asked import Asked, write_asked
-from processor.dashboard.comparing import compare_arms, read_path
+from processor.dashboard.comparing import SPECTRAL_NORM, compare_arms, read_path
 from processor.dashboard.filters.terms import paths_in
 from processor.dashboard.filters.text import called, write_path
 from processor.dashboard.filters.tree import FilterError
@@ -55,6 +55,8 @@ async def show_comparison(site: Site, question: Question) -> View:
         "metric_usual": bool(usual),
         "metrics": metrics_of(keys, metric),
         "parameters": _parameters(keys, asked.parameter),
+        # only this column has a default; what a link asks for can be taken back all the same
+        "may_leave_out": asked.defaulted == "out" or read_path(asked.parameter).place == SPECTRAL_NORM.place,
         "kept": kept,
         "arms": arms,
         "sentences": sentences,
