@@ -51,7 +51,7 @@ def _contrast(one: Contrast, adjusted: float | None) -> Iterator[Row]:
         yield _interval(name, interval, note)
     yield _row("p", one.effect.p, "Brunner-Munzel")
     yield from _texts("warning", one.warnings)
-    yield _row("adjusted_p", adjusted, "Benjamini-Hochberg, over the comparisons")
+    yield _row("adjusted_p", adjusted, f"Benjamini-Hochberg, over the comparisons, of the {one.decided_by}' p")
     yield _row("verdict", note=one.verdict)
     yield _row("estimand", note=one.estimand)
     yield _row("leading", note=one.leading)

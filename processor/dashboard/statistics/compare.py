@@ -118,9 +118,9 @@ def _chosen(sample: Sample, leave_out_defaulted: bool) -> tuple[Sample, list[Lef
 
 
 def _adjusted(contrasts: Sequence[Contrast]) -> tuple[float | None, ...]:
-    known = [one.effect.p for one in contrasts if one.effect.p is not None]
-    found = iter(adjusted(known))
-    return tuple(None if one.effect.p is None else next(found) for one in contrasts)
+    known = [one.deciding_p for one in contrasts]
+    found = iter(adjusted([p for p in known if p is not None]))
+    return tuple(None if p is None else next(found) for p in known)
 
 
 def _pair(sample: Sample, reference: int, other: int) -> Sample:

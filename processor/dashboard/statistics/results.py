@@ -225,11 +225,19 @@ class Contrast(msgspec.Struct, frozen=True):
     balance: tuple[Imbalance, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def deciding_p(self) -> float | None:
+        """Of what the verdict goes by: the runs together, or all trials; None where that has none."""
+        if self.decided_by == "trials":
+            return self.effect.p
+        return None if self.per_run.pooled is None else self.per_run.pooled.p
+
 
 class Comparison(msgspec.Struct, frozen=True):
     """All arms of a parameter, and each other one beside the reference.
 
-    `adjusted_p` are the contrasts' p values by Benjamini and Hochberg, in their order; None where there is none.
+    `adjusted_p` are the p values that the contrasts' verdicts go by (`deciding_p`), as Benjamini and Hochberg adjust
+    them, in their order; None where there is none.
     """
 
     parameter: str

@@ -83,10 +83,23 @@ def test_a_contrast_is_the_same_to_the_last_digit_whatever_other_arms_there_are(
     alone = compared(trials.of((arm == 0) | (arm == 2)), reference="a", better="higher")
     (among,) = (one for one in everything.contrasts if one.other == "c")
     assert among == alone.contrasts[0]
-    assert alone.adjusted_p == (alone.contrasts[0].effect.p,)
-    known = [one.effect.p for one in everything.contrasts if one.effect.p is not None]
+    assert alone.adjusted_p == (alone.contrasts[0].deciding_p,)
+    known = [one.deciding_p for one in everything.contrasts if one.deciding_p is not None]
     assert all(one is not None and one >= p for one, p in zip(everything.adjusted_p, known, strict=True))
     assert max(known) == max(one for one in everything.adjusted_p if one is not None)
+
+
+def test_several_comparisons_are_counted_in_the_p_values_that_their_verdicts_go_by() -> None:
+    """Where the runs decide that is theirs: as if of one run, three thousand trials are as good as certain."""
+    random = np.random.default_rng(3)
+    arm, run = random.integers(0, 3, 3000), random.integers(0, 6, 3000)
+    of_run = random.normal(0, 0.5, (3, 6))
+    found = compared(sample(arm, random.normal(size=3000) + of_run[arm, run], run=run, arms=("a", "b", "c")))
+    assert [one.decided_by for one in found.contrasts] == ["runs", "runs"]
+    pooled = [one.per_run.pooled.p for one in found.contrasts if one.per_run.pooled is not None]
+    smaller, larger = sorted(p for p in pooled if p is not None)
+    expected = {larger: larger, smaller: min(2 * smaller, larger)}
+    assert found.adjusted_p == tuple(expected[p] for p in pooled if p is not None)
 
 
 def test_swapped_arms_give_the_mirrored_effect() -> None:
