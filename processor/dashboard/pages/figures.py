@@ -88,7 +88,7 @@ def _runs(per_run: PerRun) -> Iterator[Row]:
         yield _row("run_other_finite", one.other_finite, of=one.run)
     if per_run.pooled is not None:
         yield _row("pooled_over_runs_method", note=per_run.pooled.method)
-        for name in ("runs", "tau2", "i2", "p", "detectable"):
+        for name in ("runs", "tau2", "i2", "p", "detectable", "freedom"):
             yield _row(f"pooled_over_runs_{name}", getattr(per_run.pooled, name))
     yield from _texts("run note", per_run.notes)
 

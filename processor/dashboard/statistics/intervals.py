@@ -48,16 +48,16 @@ class Confidence:
         spread = trials * self._rho2
         return math.sqrt(2 * (spread + 1) / spread * math.log(math.sqrt(spread + 1) / self.alpha))
 
-    def multiplier_of_runs(self, runs: int, trials: int) -> float:
-        """For an estimate over runs that differ among each other, so many `trials` in all.
+    def multiplier_of_runs(self, runs: int, trials: int, freedom: float) -> float:
+        """For an estimate over runs that differ among each other, so many `trials` in all; `freedom` is Student's.
 
         One that holds at every look must hold at each number of runs there has been: a share 1 / (k (k - 1)) of what
         may go wrong is spent on k of them, and all of these come to one.
         """
         if self.fixed:
-            return self.multiplier(trials, runs - 1)
+            return self.multiplier(trials, freedom)
         spent = self.alpha / (runs * (runs - 1))
-        return max(self.multiplier(trials), float(stdtrit(runs - 1, 1 - spent / 2)))
+        return max(self.multiplier(trials), float(stdtrit(freedom, 1 - spent / 2)))
 
     def error_of(self, interval: Interval, trials: int) -> float:
         """The standard error that an interval over so many trials rests on; infinite where it has no bounds."""

@@ -1,8 +1,11 @@
 """The effects of runs as one: runs are the unit of replication.
 
-Random effects by DerSimonian and Laird; the interval is the wider one of Hartung's and Knapp's and the plain one
-(hybrid 2 of Jackson, Law, Ruecker and Schwarzer, Statistics in Medicine 36, 2017). Hartung's and Knapp's counts that
-runs are few; where those agree by chance it has next to no width, and the plain one is what is left.
+Random effects by DerSimonian and Laird; the interval is the wider one of the robust one and the plain one. The robust
+one has the variance of Bell and McCaffrey (CR2) with Satterthwaite's degrees of freedom (Tipton, Psychological Methods
+20, 2015): it takes the spread of the runs from the runs themselves, and counts how few they are where some weigh most.
+For runs of one weight it is that of Hartung and Knapp, which for runs of very different sizes is too narrow by far: how
+much runs differ is hardly seen in small ones. Where runs agree by chance it has next to no width, and the plain one is
+what is left.
 """
 
 from __future__ import annotations
@@ -13,36 +16,61 @@ import numpy as np
 
 from processor.dashboard.statistics.intervals import Confidence, power_of, two_sided, within
 from processor.dashboard.statistics.results import Interval, Pooled
+from processor.dashboard.statistics.sample import Floats
 
 
 def pool(
     effects: list[float], errors: list[float], confidence: Confidence, trials: int
 ) -> tuple[Pooled | None, list[float]]:
-    """The pooled effect of effects with standard errors, and each one's share of it; None with fewer than two, or
-    without any error.
+    """The pooled effect of effects with standard errors, and each one's share of it; None with fewer than two, without
+    any error, or where one is more precise than all others by more than a double tells apart.
     """
     count = len(effects)
+    nothing = None, [1.0 / count] * count if count else []
     if count < 2 or not min(errors) > 0:
-        return None, [1.0 / count] * count if count else []
+        return nothing
     # in units of the most precise one: squares of values near a double's end, or of tiny ones, are no numbers
     unit = min(errors)
-    effect, variance = np.array(effects) / unit, np.square(np.array(errors) / unit)
+    effect, error_of = np.array(effects) / unit, np.array(errors) / unit
+    variance = np.square(error_of)
     fixed = 1 / variance
-    spread = float(fixed @ (effect - fixed @ effect / fixed.sum()) ** 2)
-    scale = float(fixed.sum() - (fixed**2).sum() / fixed.sum())
+    spread = float((((effect - fixed @ effect / fixed.sum()) / error_of) ** 2).sum())
+    scale = float(fixed @ _others(fixed) / fixed.sum())
+    if not scale > 0:
+        return nothing
     tau2 = max(0.0, (spread - (count - 1)) / scale)
     weights = 1 / (variance + tau2)
     total = float(weights.sum())
     estimate = float(weights @ effect) / total
-    hartung = float(weights @ (effect - estimate) ** 2) / (count - 1)
-    plain, error = math.sqrt(1 / total), math.sqrt(hartung / total)
-    reach = max(confidence.multiplier_of_runs(count, trials) * error, confidence.multiplier(trials) * plain)
+    share, left = weights / total, _others(weights) / total
+    plain, error = math.sqrt(1 / total), math.sqrt(float((share * (effect - estimate)) ** 2 @ (1 / left)))
+    freedom = _freedom(share, left)
+    reach = max(confidence.multiplier_of_runs(count, trials, freedom) * error, confidence.multiplier(trials) * plain)
     shift = _scaled(within(estimate, reach), unit)
     i2 = max(0.0, 1 - (count - 1) / spread) if spread else 0.0
-    p = _p(estimate, error, plain, count) if confidence.fixed else None
-    detectable = (reach + power_of(count - 1) * max(error, plain)) * unit
-    found = Pooled(count, shift, tau2 * unit * unit, i2, p, None, "random effects", detectable)
-    return found, [float(one) / total for one in weights]
+    p = _p(estimate, error, plain, freedom) if confidence.fixed else None
+    detectable = (reach + power_of(freedom) * max(error, plain)) * unit
+    found = Pooled(count, shift, tau2 * unit * unit, i2, p, None, "random effects", detectable, freedom)
+    return found, share.tolist()
+
+
+def _others(weights: Floats) -> Floats:
+    """The sum of all but each: of the largest not by a difference, which may be of two that are the same."""
+    largest = int(weights.argmax())
+    others: Floats = weights.sum() - weights
+    others[largest] = weights[:largest].sum() + weights[largest + 1 :].sum()
+    return others
+
+
+def _freedom(share: Floats, left: Floats) -> float:
+    """Satterthwaite's degrees of freedom of the robust variance, where runs vary as their weights say.
+
+    One less than there are runs where all have one weight, and towards 1 the more a single one has. In units of the
+    plain variance the residuals' covariance is 1 / share - 1 and, of two runs, -1; the variance is their squares'
+    sum, weighted by share^2 / (1 - share).
+    """
+    by = share * share / left
+    return 1 / float(share @ share + by @ _others(by))
 
 
 def average(effects: list[float], confidence: Confidence, trials: int) -> Pooled | None:
@@ -57,16 +85,16 @@ def average(effects: list[float], confidence: Confidence, trials: int) -> Pooled
         return None
     scaled = np.array(effects) / unit
     estimate, error = float(scaled.mean()), float(scaled.std(ddof=1)) / math.sqrt(count)
-    reach = confidence.multiplier_of_runs(count, trials) * error
+    reach = confidence.multiplier_of_runs(count, trials, count - 1) * error
     shift = _scaled(within(estimate, reach), unit)
     p = two_sided(estimate / error, count - 1) if confidence.fixed else None
     detectable = (reach + power_of(count - 1) * error) * unit
-    return Pooled(count, shift, None, None, p, None, "plain average", detectable)
+    return Pooled(count, shift, None, None, p, None, "plain average", detectable, float(count - 1))
 
 
-def _p(estimate: float, error: float, plain: float, count: int) -> float:
+def _p(estimate: float, error: float, plain: float, freedom: float) -> float:
     """Of the wider interval: what it leaves out both leave out."""
-    return max(two_sided(estimate / error, count - 1) if error else 0.0, two_sided(estimate / plain))
+    return max(two_sided(estimate / error, freedom) if error else 0.0, two_sided(estimate / plain))
 
 
 def _scaled(interval: Interval, unit: float) -> Interval:

@@ -141,7 +141,8 @@ class Pooled(msgspec.Struct, frozen=True):
 
     `superiority` is there where it leads, and then the spread between runs (`tau2`, `i2` in 0..1), `p` and `detectable`
     are of it, else of the shift. A plain average knows no `tau2`, `i2`. `detectable` is the effect that so many runs
-    would show with a power of 80 %, as a difference from none.
+    would show with a power of 80 %, as a difference from none. `freedom` are the degrees of freedom: one less than as
+    many runs of one weight tell as much, from 1 (a single one weighs nearly all) to `runs` - 1.
     """
 
     runs: int
@@ -152,6 +153,7 @@ class Pooled(msgspec.Struct, frozen=True):
     superiority: Interval | None
     method: Literal["random effects", "plain average"]
     detectable: float | None
+    freedom: float
 
     @property
     def figure(self) -> Interval:

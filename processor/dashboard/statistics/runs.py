@@ -18,6 +18,8 @@ from processor.dashboard.statistics.strata import sort_by_group
 
 #: effects that are handed on one by one; the pooled one is over all
 SHOWN = 200
+#: of runs, that are worth so few of one weight, it is told
+FEW_WEIGH_MOST = 0.6
 ONE_SEARCH = "within one search: nothing here says what another run would show"
 _NOTHING = Interval(None, None, None)
 
@@ -106,6 +108,11 @@ def _pooled(
         notes.append("a run whose values are all tied counts as one of the most precise other")
     found, weights = pool(_effects(usable, leading), _floored(errors), confidence, _trials(usable))
     share = {one.run: weight for one, weight in zip(usable, weights, strict=True)}
+    if found is not None and found.runs > 2 and found.freedom + 1 < FEW_WEIGH_MOST * found.runs:
+        notes.append(
+            f"a few of these {found.runs} runs weigh most: together they tell as much of the next one as "
+            f"{found.freedom + 1:.1f} runs of the same weight, and the interval is as wide as that"
+        )
     return _in_its_unit(found, usable, leading, confidence), share, notes
 
 

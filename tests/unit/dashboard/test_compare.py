@@ -326,6 +326,29 @@ def test_one_value_that_exploded_takes_no_figure_of_the_others_away(scale: float
     assert compared(scaled, validity=validity).contrasts[0].per_run.runs_with_both == 3
 
 
+@pytest.mark.parametrize("precise", [1e-8, 1e-12, 1e-150])
+def test_a_run_that_is_precise_beyond_all_others_ends_no_comparison(precise: float) -> None:
+    """One has converged, the others jump: the share of all others was lost in the difference of two large numbers."""
+    random = np.random.default_rng(5)
+    arm, run = random.random(300) < 0.5, np.repeat(np.arange(6), 50)
+    value = random.normal(size=300) * np.where(run == 0, precise, 1.0)
+    (found,) = compared(sample(arm, value, run=run)).contrasts
+    assert found.per_run.runs_with_both == 6
+    assert all(math.isfinite(one) for one in numbers(msgspec.to_builtins(found)))
+
+
+def test_few_runs_that_weigh_most_are_told() -> None:
+    random = np.random.default_rng(6)
+    run = np.repeat(np.arange(6), (40, 40, 40, 40, 40, 2000))
+    arm, value = random.random(2200) < 0.5, random.normal(size=2200)
+    (found,) = compared(sample(arm, value, run=run)).contrasts
+    assert found.per_run.pooled is not None
+    assert 1 <= found.per_run.pooled.freedom < 3
+    assert any("a few of these 6 runs weigh most" in note for note in found.per_run.notes)
+    (even,) = compared(sample(arm[:240], value[:240], run=np.repeat(np.arange(6), 40))).contrasts
+    assert not any("weigh most" in note for note in even.per_run.notes)
+
+
 def test_the_shift_is_the_median_of_all_differences_where_values_tie_however_many_there_are() -> None:
     for count in (100, 300, 1000):
         arm = np.repeat([0, 1], count)

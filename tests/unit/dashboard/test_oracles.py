@@ -121,6 +121,29 @@ def test_shares_differ_as_by_newcombe(reference: tuple[int, int], other: tuple[i
     assert (found.low, found.high) == pytest.approx(oracle)
 
 
+def bell_and_mccaffrey(effects: Any, variances: Any) -> tuple[float, float]:
+    """The CR2 variance of a weighted mean and its degrees of freedom, as matrices of any regression have them."""
+    x, weight, cov = np.ones((len(effects), 1)), np.diag(1 / variances), np.diag(variances)
+    bread = np.linalg.inv(x.T @ weight @ x)
+    left = np.eye(len(effects)) - x @ bread @ x.T @ weight  # what makes residuals of effects
+    residual = left @ cov @ left.T
+    adjust = np.diag(np.sqrt(np.diag(cov) / np.diag(residual)))
+    score = (bread @ x.T @ weight @ adjust)[0]
+    shape = np.diag(score**2) @ residual
+    return float(((score * (left @ effects)) ** 2).sum()), float(np.trace(shape) ** 2 / np.trace(shape @ shape))
+
+
+def test_runs_of_one_weight_are_pooled_as_by_hartung_and_knapp() -> None:
+    effects = np.random.default_rng(4).normal(0.3, 0.5, 7)
+    found, _ = pool(effects.tolist(), [0.2] * 7, SURE, 700)
+    assert found is not None
+    oracle = combine_effects(effects, np.full(7, 0.04), method_re="dl")
+    assert found.freedom == pytest.approx(6)
+    assert found.shift.high == pytest.approx(
+        oracle.mean_effect_re + stats.t.ppf(0.975, 6) * math.sqrt(oracle.var_hksj_re)
+    )
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_runs_are_pooled_as_by_statsmodels(seed: int) -> None:
     random = np.random.default_rng(seed)
@@ -131,7 +154,10 @@ def test_runs_are_pooled_as_by_statsmodels(seed: int) -> None:
     assert (found.shift.estimate, found.tau2, found.i2) == pytest.approx(
         (oracle.mean_effect_re, oracle.tau2, max(0.0, oracle.i2))
     )
-    reach = max(stats.t.ppf(0.975, 8) * math.sqrt(oracle.var_hksj_re), stats.norm.ppf(0.975) * oracle.sd_eff_w_re)
+    variance, freedom = bell_and_mccaffrey(np.array(effects), np.array(variances) + oracle.tau2)
+    assert found.freedom == pytest.approx(freedom)
+    robust = stats.t.ppf(0.975, freedom) * math.sqrt(variance)
+    reach = max(robust, stats.norm.ppf(0.975) * oracle.sd_eff_w_re)
     assert found.shift.high == pytest.approx(oracle.mean_effect_re + reach)
     # of the wider one: at its confidence a bound is 0
     level = 1 - (found.p or 0)
