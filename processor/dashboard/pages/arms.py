@@ -97,6 +97,10 @@ def _forest_row(x: Scale, y: float, name: str, found: Interval, how: str, size: 
     return parts
 
 
+#: of a number of trials below the axis, with room beside it
+STEP_WIDTH = 34
+
+
 def best_of(budget: Budget, reference: str, other: str) -> Markup:
     """The median best of k trials of each arm with its band, k growing by decades."""
     height, left, bottom = 260, 70, 36
@@ -104,7 +108,7 @@ def best_of(budget: Budget, reference: str, other: str) -> Markup:
     known = [arm.estimate for point in points for arm in (point.reference, point.other) if arm.estimate is not None]
     x = Scale(0.0, math.log10(max(point.k for point in points)) or 1.0, left, WIDTH - 130)
     y = Scale(*_window(known), height - bottom, 12)
-    steps = [point.k for point in points if str(point.k)[0] in "15" or len(points) < 8]
+    steps = _apart([point.k for point in points if str(point.k)[0] in "15" or len(points) < 8], x)
     parts = [
         axis_y(y, left, x.last, [(one, number(one)) for one in ticks(y.low, y.high)]),
         axis_x(x, height - bottom, 12, [(math.log10(k), number(k)) for k in steps]),
@@ -133,6 +137,15 @@ def best_of(budget: Budget, reference: str, other: str) -> Markup:
         f"Median of the best of k trials, {axes.name(reference, NAME)} and {axes.name(other, NAME)}",
         *parts,
     )
+
+
+def _apart(steps: list[int], x: Scale) -> list[int]:
+    """Those whose numbers do not touch below the axis; the last one is always there."""
+    kept: list[int] = []
+    for k in reversed(steps):
+        if not kept or x(math.log10(kept[-1])) - x(math.log10(k)) >= STEP_WIDTH:
+            kept.append(k)
+    return kept[::-1]
 
 
 def _window(known: list[float]) -> tuple[float, float]:

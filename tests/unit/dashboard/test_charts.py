@@ -22,8 +22,10 @@ from processor.dashboard.charts.scatter import MOST as MOST_MARKS
 from processor.dashboard.charts.scatter import Scattered, scatter_picture
 from processor.dashboard.charts.spreads import spread_picture, spreads
 from processor.dashboard.filters.tree import Path
+from processor.dashboard.pages import arms
 from processor.dashboard.pages.drawing import Scale
 from processor.dashboard.queries.charts import Best, Endings, Sampled
+from processor.dashboard.statistics.results import Budget, BudgetPoint, Interval
 
 MARKUP = "</title><script>alert(1)</script>\"'>"
 numbers = st.one_of(st.floats(), st.integers(), st.none(), st.booleans(), st.text(max_size=5), st.just(10**400))
@@ -281,3 +283,16 @@ def test_one_of_a_kind_is_no_plural() -> None:
     assert parallel_picture([trial(0, 1.0, 1)], ["lr"], "accuracy")[1].startswith("1 of 1 trial drawn")
     texts = [trial(at, 1.0, f"level {at}") for at in range(13)]
     assert "1 other<" in str(parallel_picture(texts, ["lr"], "accuracy")[0])
+
+
+@pytest.mark.parametrize("last", [505, 559, 600, 999, 1000, 1001, 1500])
+def test_numbers_below_the_best_of_k_do_not_touch(last: int) -> None:
+    """The last k is how many trials there are, which may be next to a round one: 500 and 559 were one word."""
+    one = Interval(0.5, 0.4, 0.6)
+    steps = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if k < last]
+    points = tuple(BudgetPoint(k, one, one, one, None, None, 0.0, 0.0) for k in (*steps, last))
+    drawn = arms.best_of(Budget(points, ()), "false", "true")
+    found = re.findall(r'<text x="([0-9.]+)"[^>]*text-anchor="middle"[^>]*>([0-9,\u202f ]+)</text>', drawn)
+    places = sorted((float(x), len(text)) for x, text in found)
+    assert len(places) >= 5
+    assert all(right - left >= 7 * size for (left, size), (right, _) in itertools.pairwise(places))
