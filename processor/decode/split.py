@@ -6,6 +6,7 @@ reports, NaN, or so many values that a list of them all would be large. Memory i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from processor.core.messages import Reason
@@ -59,20 +60,13 @@ def _texts(text: str) -> dict[str, str] | None:
     if text[at : at + 1] != "{":
         return None
     texts: dict[str, str] = {}
-    at = past_space(text, at + 1)
-    while text[at : at + 1] != "}":
-        if text[at : at + 1] != '"':
-            raise NoJson(at)
-        name, end = scan_value(text, at)
-        begin = _past(text, past_space(text, end), ":")
+
+    def read(name: str, _: int, begin: int) -> int:
         end = _end_of_item(text, begin)
         texts[name] = text[begin:end]
-        at = past_space(text, end)
-        if text[at : at + 1] != "}":
-            at = _past(text, at, ",")
-            if text[at : at + 1] == "}":
-                raise NoJson(at)
-    check_end(text, at + 1)
+        return end
+
+    _walk(text, at, read)
     return texts
 
 
@@ -125,29 +119,41 @@ def _members(text: str, at: int, max_field_bytes: int, most: int) -> Split:
     fields: dict[str, Any] = {}
     reports: list[bytes] | None = None
     size = 0
+
+    def read(name: str, at: int, begin: int) -> int:
+        nonlocal reports, size
+        if name == "trials" and text[begin : begin + 1] == "[":
+            reports, end = _items(text, begin, most)
+            return end
+        size += _end_of_item(text, begin) - at
+        if size > max_field_bytes:
+            detail = f"what the record holds beside its reports exceeds the {max_field_bytes} bytes of a report"
+            raise Refused(Reason.TOO_LARGE, detail)
+        fields[name], end = scan_value(text, begin)
+        if name == "trials":
+            raise Refused(Reason.TRIALS_NOT_LIST, f"must be a list, not {kind_of(fields[name])}", "trials")
+        return end
+
+    _walk(text, at, read)
+    return Split(fields, reports)
+
+
+def _walk(text: str, at: int, read: Callable[[str, int, int], int]) -> None:
+    """Through the members of the object that begins here and ends the text, in order.
+
+    `read` is given a member's name, where that begins and where its value does, and says where the value ends.
+    """
     at = past_space(text, at + 1)
     while text[at : at + 1] != "}":
         if text[at : at + 1] != '"':
             raise NoJson(at)
         name, end = scan_value(text, at)
-        begin = _past(text, past_space(text, end), ":")
-        if name == "trials" and text[begin : begin + 1] == "[":
-            reports, end = _items(text, begin, most)
-        else:
-            size += _end_of_item(text, begin) - at
-            if size > max_field_bytes:
-                detail = f"what the record holds beside its reports exceeds the {max_field_bytes} bytes of a report"
-                raise Refused(Reason.TOO_LARGE, detail)
-            fields[name], end = scan_value(text, begin)
-            if name == "trials":
-                raise Refused(Reason.TRIALS_NOT_LIST, f"must be a list, not {kind_of(fields[name])}", "trials")
-        at = past_space(text, end)
+        at = past_space(text, read(name, at, _past(text, past_space(text, end), ":")))
         if text[at : at + 1] != "}":
             at = _past(text, at, ",")
             if text[at : at + 1] == "}":
                 raise NoJson(at)
     check_end(text, at + 1)
-    return Split(fields, reports)
 
 
 def _past(text: str, at: int, mark: str) -> int:

@@ -107,11 +107,11 @@ class Connections:
     def gone(self, one: BoundedProtocol) -> None:
         self.complete(one)
         self._take_out(one)
+        self.meters.connections.set(len(self))
 
     def _take_out(self, one: BoundedProtocol) -> None:
         for holders in self._all:
             holders.pop(one, None)
-        self.meters.connections.set(len(self))
 
     def sweep(self) -> None:
         """About once a second: ends what takes too long, whatever it still sends."""
