@@ -15,6 +15,7 @@ MAX_DEPTH = 200
 _REPLACEMENT = "�"
 #: NUL: Postgres text and jsonb refuse it; surrogates are not UTF-8
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_DIGITS = re.compile("([0-9]+)")
 
 
 class TooDeep(Exception):  # noqa: N818 - nobody's error: who stored the value says what becomes of it
@@ -96,3 +97,10 @@ def printable_json(text: str) -> str:
 def one_line(text: str) -> str:
     """The text without line breaks, tabs and the like: a sentence is one line of a table."""
     return " ".join(text.split())
+
+
+def natural_order(name: str) -> tuple[list[Any], str]:
+    """What to sort names by for people: without case, and numbers in them by size ("layer2" before "layer10")."""
+    parts: list[Any] = _DIGITS.split(name.casefold())  # numbers stand at the odd places, so that like meets like
+    parts[1::2] = [(len(digits), digits) for digits in (part.lstrip("0") for part in parts[1::2])]
+    return parts, name

@@ -78,6 +78,30 @@ def test_curves_are_drawn_over_each_other_and_who_has_not_ended_is_there_too(dat
     browse(database_url, work)
 
 
+def test_names_stand_as_people_read_them_and_curves_beyond_the_limit_are_counted(database_url: str) -> None:
+    numbered = {f"layer{n}": n / 100 for n in range(1, 61)}
+    steps = CURVES.replace("'loss'", "'layer' || m") + ", generate_series(1, 60) as m"
+    fill(database_url, [report("run", f"t{at}", at, metrics=numbered | {"Loss": 1}) for at in (1, 2)], steps)
+
+    async def work(client: httpx.AsyncClient) -> None:
+        told = {
+            "/runs/run/trials/t1{}": "10 more metrics have values by step: the first 50 by name",
+            "/side-by-side{}?trial=run/t1&trial=run/t2": "50 metrics by name are read of each trial: one has 10 more",
+        }
+        for address, said in told.items():
+            page = read(await client.get(address.format("")))
+            assert said in page.text
+            assert page.text.index("layer2 ") < page.text.index("layer10 ") < page.text.index("Loss ")
+            document = (await client.get(address.format(".json"))).json()
+            assert document["curves_left"] in (10, [10, 0])
+            curves = document["curves"] if document["curves_left"] == 10 else document["curves"][0]
+            assert [one["metric"] for one in curves][:3] == ["layer1", "layer2", "layer3"]
+        listed = (await client.get("/trials.json")).json()["columns"]
+        assert [name for name in listed if "layer" in name][:2] == ['metrics."layer1"', 'metrics."layer2"']
+
+    browse(database_url, work)
+
+
 def test_what_is_not_there_or_too_large_or_none_is_told(database_url: str) -> None:
     large = {f"{n:05}": "x" * 1000 for n in range(1000)}
     fill(database_url, [report("run", f"t{at}", at, parameters=large) for at in range(8)])

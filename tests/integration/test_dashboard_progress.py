@@ -44,7 +44,9 @@ def filled(database_url: str) -> str:
 
 
 def test_a_long_curve_comes_in_columns_that_hold_every_step(filled: str) -> None:
-    curves = {one.metric: one.columns for one in ask(filled, lambda pool: trial_curves(pool, "run-1", "t001"))}
+    found = ask(filled, lambda pool: trial_curves(pool, "run-1", "t001"))
+    curves = {one.metric: one.columns for one in found.shown}
+    assert found.left == 0
     assert sorted(curves) == ["accuracy", "loss", "note"]
     loss = curves["loss"]
     assert len(loss) == 400

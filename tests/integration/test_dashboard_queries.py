@@ -205,10 +205,16 @@ def test_one_trial_comes_with_what_else_of_its_record_was_rejected(filled: str) 
         "values ('raw', 0, 5, now()) returning id) insert into dead_letters (record_id, report_index, reason, detail) "
         "select id, 7, 'not_a_map', 'another record' from record",
     )
+    execute(
+        filled,
+        "insert into dead_letters (record_id, report_index, reason, detail) "
+        "select record_id, 1000 + n, 'not_a_map', 'many' from dead_letters, generate_series(1, 120) as n "
+        "where report_index = 1",
+    )
     rejected, other, none = ask(filled, work)
     assert rejected["trial"]["trial_id"] == "t005"
-    assert [letter["report_index"] for letter in rejected["letters"]] == [1, 2, 3]
-    assert other["letters"] == []
+    assert [letter["report_index"] for letter in rejected["letters"]] == [1, 2, 3, *range(1001, 1098)]
+    assert (rejected["letters_left"], other["letters"], other["letters_left"]) == (23, [], 0)
     status = other["trial"]["status"]
     expected = None if status == "skipped" else event_id("run-1", "t001", 1)
     assert (other["event"] or {}).get("id") == expected

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from processor.core.numbers import to_json
+from processor.core.text import natural_order
 from processor.dashboard.charts.axes import ARMS, Power, axis_of, counted, key, name, ordinal
 from processor.dashboard.charts.brushes import SUCCEEDED, Area, Brush, Kind, Level, brushable, kind_of
 from processor.dashboard.charts.scatter import as_number
@@ -127,8 +128,8 @@ def _by_level(values: Sequence[Any]) -> Drawn:
         if one is not None:
             found[_text(one)][to_json(one)] = one  # 1 and "1" share a place
             counts[_text(one)] += 1
-    most = sorted(found, key=lambda level: (-counts[level], level))[:LEVELS]
-    shown = sorted(most, key=lambda level: (as_number(next(iter(found[level].values()))) or 0.0, level))
+    most = sorted(found, key=lambda level: (-counts[level], natural_order(level)))[:LEVELS]
+    shown = sorted(most, key=lambda level: (as_number(next(iter(found[level].values()))) or 0.0, natural_order(level)))
     gap = (BOTTOM - TOP) / max(1, len(shown))
     places = {level: TOP + gap * (at + 0.5) for at, level in enumerate(shown)}
     left = len(found) - len(shown)

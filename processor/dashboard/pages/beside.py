@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from processor.core.errors import UsageError
-from processor.core.text import printable
+from processor.core.text import natural_order, printable
 from processor.dashboard.charts.scatter import as_number
 from processor.dashboard.filters.text import called
 from processor.dashboard.filters.tree import MAX_LENGTH, Path
@@ -87,6 +87,7 @@ async def show_beside(site: Site, question: Question) -> View:
         "query": query_of(written),
         "without": lambda place: query_of(written[:place] + written[place + 1 :]),
         "curves": curves,
+        "curves_left": max((one.curves.left for one in trials), default=0),
         "drawn": DRAWN,
         "curves_picture": curves_picture,
         "values_words": values_words,
@@ -94,7 +95,8 @@ async def show_beside(site: Site, question: Question) -> View:
     document = {
         "trials": [one.row for one in trials],
         "progress": [one.progress for one in trials],
-        "curves": [one.curves for one in trials],
+        "curves": [one.curves.shown for one in trials],
+        "curves_left": [one.curves.left for one in trials],
         "differing": [{"part": row.part, "name": row.name, "values": row.values} for row in differing],
     }
     return View(context, document, lambda: _table(written, rows))
@@ -130,7 +132,7 @@ def rows_of(trials: Sequence[Named]) -> Iterator[Row]:
     succeeded = [one["trial"]["status"] == "succeeded" for one in held]
     for part in PARTS:
         names = {name: None for one in held for name in one[part]}
-        for name in names if part in ("trial", "origin") else sorted(names):
+        for name in names if part in ("trial", "origin") else sorted(names, key=natural_order):
             values = tuple(one[part].get(name) for one in held)
             if any(value is not None for value in values):
                 differs = any(not _same(value, values[0]) for value in values)
@@ -178,9 +180,9 @@ def curves_of(trials: Sequence[Named]) -> list[tuple[str, list[tuple[int, Curve]
     """By metric, in the order of names, the curves of the trials that have one, with their numbers from 1 on."""
     found: dict[str, list[tuple[int, Curve]]] = {}
     for number, trial in enumerate(trials, 1):
-        for curve in trial.curves:
+        for curve in trial.curves.shown:
             found.setdefault(curve.metric, []).append((number, curve))
-    return sorted(found.items())
+    return sorted(found.items(), key=lambda one: natural_order(one[0]))
 
 
 def label_of(row: Row) -> str:

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from processor import __version__
 from processor.core.numbers import to_json
-from processor.core.text import printable
+from processor.core.text import natural_order, printable
 from processor.dashboard.pages import drawing
 from processor.dashboard.pages.paths import run_path, trial_path, write_name
 from processor.dashboard.statistics.results import Interval
@@ -59,6 +59,7 @@ def environment() -> Environment:
         "brief": brief,
         "sentence": sentence,
         "coded": coded,
+        "in_order": in_order,
     }
     made.globals |= {"run_path": run_path, "trial_path": trial_path, "write_name": write_name}
     made.globals |= {"draw": drawing, "version": __version__}
@@ -186,6 +187,11 @@ def coded(found: str) -> Markup:
     """A sentence of ours, in which what stands between backticks is code."""
     parts = sentence(found).split("`") if found else [NOTHING]
     return Markup("").join(Markup("<code>{}</code>" if at % 2 else "{}").format(one) for at, one in enumerate(parts))
+
+
+def in_order(held: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Names with their values, in the order that people look them up in."""
+    return sorted(held.items(), key=lambda one: natural_order(one[0]))
 
 
 def lines(found: str) -> str:

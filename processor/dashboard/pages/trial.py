@@ -25,6 +25,8 @@ _APART = frozenset({
     "id", "model_run_id", "run_state", "metrics", "parameters", "warnings", "bridge_payload", "error_message",
     "stacktrace", "error_type", "status", "spectral_norm",
 })  # fmt: skip
+#: what `trial_with_all` would say of one that is under way
+_NOT_ENDED: Mapping[str, Any] = {"trial": None, "event": None, "letters": [], "letters_left": 0}
 
 
 async def show_trial(site: Site, question: Question) -> View:
@@ -38,7 +40,8 @@ async def show_trial(site: Site, question: Question) -> View:
     curves = await trial_curves(site.pool, run_id, trial_id)
     links = await mlflow_links(site.pool, run_id, trial_id)
     trial = found["trial"] if found else None
-    document = {**(found or {"trial": None, "event": None, "letters": []}), "progress": progress, "curves": curves}
+    document = {**(found or _NOT_ENDED), "progress": progress}
+    document |= {"curves": curves.shown, "curves_left": curves.left}
     document |= {"mlflow": [_told(site.mlflow_url, link) for link in links]}
     context = {
         "run_id": run_id,
@@ -52,8 +55,10 @@ async def show_trial(site: Site, question: Question) -> View:
         "event": document["event"],
         "revisions": _revisions(trial) if trial else [],
         "letters": document["letters"],
+        "letters_left": document["letters_left"],
         "progress": progress,
-        "curves": curves,
+        "curves": curves.shown,
+        "curves_left": curves.left,
         "links": document["mlflow"],
         "words_of": words_of,
         "named": named_run(site.mlflow_url, trial["mlflow_run_id"]) if trial else None,

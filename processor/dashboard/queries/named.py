@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from processor.core.errors import UsageError
 from processor.core.text import storable
 from processor.dashboard.queries.portions import read_portion
-from processor.dashboard.queries.progress import Curve, trial_curves, trial_progress
+from processor.dashboard.queries.progress import Curves, trial_curves, trial_progress
 from processor.store.pool import Pool
 
 
@@ -20,7 +20,7 @@ class Named(NamedTuple):
     trial_id: str
     row: dict[str, Any] | None
     progress: dict[str, Any] | None
-    curves: list[Curve]
+    curves: Curves
 
 
 async def named_trials(pool: Pool, names: Sequence[tuple[str, str]], columns: int) -> list[Named]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from processor.core.text import storable
+from processor.core.text import natural_order, storable
 from processor.store.pool import Pool
 
 #: as many as a chart of a curve has pixels for
@@ -38,13 +38,22 @@ class Curve(msgspec.Struct, frozen=True):
     columns: tuple[Column, ...]
 
 
-async def trial_curves(pool: Pool, run_id: str, trial_id: str, columns: int = COLUMNS) -> list[Curve]:
+class Curves(NamedTuple):
+    """Of a trial; `left` more metrics have values by step."""
+
+    shown: tuple[Curve, ...]
+    left: int
+
+
+async def trial_curves(pool: Pool, run_id: str, trial_id: str, columns: int = COLUMNS) -> Curves:
     """The curves of a trial's metrics, the first 50 by name; a column is a single step where there are few."""
     rows = await pool.fetch("trial_curves", storable(run_id), storable(trial_id), columns)
-    return [
+    curves = [
         Curve(metric, tuple(Column(**{name: row[name] for name in Column.__struct_fields__}) for row in part))
         for metric, part in groupby(rows, key=itemgetter("metric"))
     ]
+    left = rows[0]["metrics"] - len(curves) if rows else 0
+    return Curves(tuple(sorted(curves, key=lambda one: natural_order(one.metric))), left)
 
 
 async def trial_progress(pool: Pool, run_id: str, trial_id: str) -> dict[str, Any] | None:

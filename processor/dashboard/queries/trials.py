@@ -9,7 +9,7 @@ import msgspec
 
 from processor.core.errors import TransientError, Trouble
 from processor.core.fields import COMPLETE, FAILED
-from processor.core.text import storable
+from processor.core.text import natural_order, storable
 from processor.dashboard.filters.text import called
 from processor.dashboard.filters.tree import EVERYTHING, Path
 from processor.dashboard.queries.assembling import Assembly, Scope, fetch
@@ -219,7 +219,8 @@ async def _keys_of(pool: Pool, assembly: Assembly, scope: Scope, timeout_ms: int
         assembly.put("bytes", assembly.given(LOOKED_BYTES, "bigint"), "1")
     assembly.put("most", assembly.given(MOST_KEYS, "integer"), "1")
     rows = await fetch(pool, assembly.query(), timeout_ms, STREAMED)
-    return [Key(**{**row, "keys": tuple(row["keys"])}) for row in rows]
+    keys = [Key(**{**row, "keys": tuple(row["keys"])}) for row in rows]
+    return sorted(keys, key=lambda key: (-key.trials, key.place, [natural_order(one) for one in key.keys]))
 
 
 def _newest(assembly: Assembly, runs: Sequence[str]) -> str:
@@ -232,7 +233,8 @@ def _newest(assembly: Assembly, runs: Sequence[str]) -> str:
 
 async def trial_with_all(pool: Pool, run_id: str, trial_id: str) -> dict[str, Any] | None:
     """The row of a trial under `trial`, its event's id and type under `event`, None where it has none, and under
-    `letters` what else of its record was rejected. None: there is no such trial.
+    `letters` what else of its record was rejected, the first 100 of them and `letters_left` more. None: there is no
+    such trial.
 
     What earlier revisions held is in the events topic alone, under ids that can be told (`events.headers.event_id`),
     for as long as the topic keeps them: the row is the newest.
@@ -245,7 +247,9 @@ async def trial_with_all(pool: Pool, run_id: str, trial_id: str) -> dict[str, An
     if trial["source_topic"] is not None:
         position = [trial[f"source_{name}"] for name in ("topic", "partition", "offset", "timestamp")]
         letters = await pool.fetch("letters_of_record", *position)
-    return {"trial": trial, "event": _event(trial), "letters": letters}
+    left = letters[0]["in_all"] - len(letters) if letters else 0
+    letters = [{name: held for name, held in one.items() if name != "in_all"} for one in letters]
+    return {"trial": trial, "event": _event(trial), "letters": letters, "letters_left": left}
 
 
 def _event(trial: dict[str, Any]) -> dict[str, str] | None:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from processor.core.text import natural_order
 from processor.dashboard.statistics.results import Imbalance
 from processor.dashboard.statistics.sample import Booleans, Floats, Integers, Parameter
 
@@ -19,7 +20,10 @@ def balance(parameters: list[Parameter], reference: Booleans, other: Booleans) -
     """Of each parameter, the least balanced first."""
     found = [_imbalance(one, reference, other) for one in parameters]
     return tuple(
-        sorted(found, key=lambda one: (-math.inf if one.difference is None else -one.difference, one.parameter))
+        sorted(
+            found,
+            key=lambda one: (-math.inf if one.difference is None else -one.difference, natural_order(one.parameter)),
+        )
     )
 
 

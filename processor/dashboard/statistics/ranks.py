@@ -58,7 +58,7 @@ def superiority_interval(found: Superiority, smaller: int, trials: int, confiden
     """On the logit scale, so that it stays within 0..1; `smaller` is the size of the smaller arm.
 
     Where the arms don't overlap there is no variance: the bound is the probability that `smaller` draws would with
-    luck all have shown.
+    luck all have shown. It holds at every look too: who looks while they don't overlap saw nothing else before.
     """
     p = found.probability
     if smaller < FEWEST or not math.isfinite(found.error):

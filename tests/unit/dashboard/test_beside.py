@@ -14,6 +14,7 @@ from processor.core.errors import UsageError
 from processor.dashboard.pages.beside import Row, read_names, rows_of
 from processor.dashboard.pages.views import Question
 from processor.dashboard.queries.named import Named
+from processor.dashboard.queries.progress import Curves
 
 numbers = st.floats() | st.integers() | st.decimals(allow_nan=False) | st.just(10**400)
 values: st.SearchStrategy[Any] = st.recursive(
@@ -25,7 +26,7 @@ values: st.SearchStrategy[Any] = st.recursive(
 
 def trial(name: str, metrics: Any = (), parameters: Any = (), **fields: Any) -> Named:
     row = {"status": "succeeded", "metrics": dict(metrics), "parameters": dict(parameters), **fields}
-    return Named("run", name, row, None, [])
+    return Named("run", name, row, None, Curves((), 0))
 
 
 def found(*trials: Named) -> dict[tuple[str, str], Row]:
@@ -71,7 +72,7 @@ def test_what_failed_is_the_best_of_nothing() -> None:
 
 def test_a_trial_that_has_not_ended_has_what_it_said_at_its_start() -> None:
     said = {"spectral_norm": True, "parameters": {"lr": 0.5}}
-    rows = found(Named("run", "begun", None, said, []), trial("ended", {}, {"lr": 0.5}, spectral_norm=False))
+    rows = found(Named("run", "begun", None, said, Curves((), 0)), trial("ended", {}, {"lr": 0.5}, spectral_norm=False))
     assert rows["trial", "status"].values == ("running", "succeeded")
     assert rows["trial", "spectral_norm"].values == (True, False)
     assert rows["parameters", "lr"].values == (0.5, 0.5)

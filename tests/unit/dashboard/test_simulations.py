@@ -6,6 +6,7 @@ Seeds are fixed and so are the counts. With 600 repetitions a true coverage of 9
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -127,6 +128,20 @@ def test_strata_with_levels_of_their_own_are_covered(figure: str) -> None:
         return interval
 
     assert 0.93 <= coverage(0.0 if figure == "mean_difference" else 0.5, stratified) <= 0.97
+
+
+@pytest.mark.parametrize("truth", [0.7, 0.9, 0.97])
+def test_arms_that_do_not_overlap_yet_have_a_bound_that_holds_at_every_look(truth: float) -> None:
+    """Of draws of which one is above so often, those before the first that is not are looked at one after the other."""
+
+    def is_wrong_once(random: Any) -> bool:
+        found = ranks.Superiority(1.0, 0.0, math.inf)
+        looks = range(1, int(random.geometric(1 - truth)))
+        bounds = (ranks.superiority_interval(found, draws, 2 * draws, Confidence(validity="always")) for draws in looks)
+        return any(one.low is not None and not holds(one, truth) for one in bounds)
+
+    random = np.random.default_rng(3)
+    assert np.mean([is_wrong_once(random) for _ in range(5000)]) <= 0.03
 
 
 @pytest.mark.parametrize("figure", [shift, superiority])

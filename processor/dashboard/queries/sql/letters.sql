@@ -1,7 +1,7 @@
 -- name: letters_of_record
 -- Dead letters of the record at the position of a trial's report: its neighbours that were rejected.
 select letter.id, letter.report_index, letter.reason, letter.detail, letter.path, letter.attempts, letter.first_seen,
-       letter.last_seen, letter.resolved_at
+       letter.last_seen, letter.resolved_at, count(*) over () as in_all
 from dead_letter_records record join dead_letters letter on letter.record_id = record.id
 where record.topic = $1 and record."partition" = $2 and record."offset" = $3 and record.record_timestamp = $4
 order by letter.report_index

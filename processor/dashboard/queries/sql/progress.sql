@@ -17,7 +17,7 @@ with points as (
 select metric, min(step) as first_step, max(step) as last_step, count(*) as points,
        count(*) filter (where not finite) as not_finite, min(value) filter (where finite) as least,
        max(value) filter (where finite) as greatest,
-       (array_agg(value order by place desc) filter (where finite))[1] as last, max(at) as at
+       (array_agg(value order by place desc) filter (where finite))[1] as last, max(at) as at, (select max(curve) from points) as metrics
 from points
 where curve <= 50
 group by metric, (place - 1) * least($3::integer, total) / total
