@@ -13,6 +13,8 @@ from processor.dashboard.statistics.verdicts import Decided
 
 #: less than this share of the values in strata with both arms: the adjusted figure is about few
 ENOUGH_MATCHED = 0.5
+#: parameters that a sentence names
+NAMED = 5
 
 
 def warnings_of(found: Contrast, decided: Decided, sides: Sides, alike: Sides, confidence: Confidence) -> Iterator[str]:
@@ -23,7 +25,8 @@ def warnings_of(found: Contrast, decided: Decided, sides: Sides, alike: Sides, c
         yield f"only {matched} of {sum(alike.sizes)} values are in strata with both arms: the rest is unmatched"
     uneven = [one.parameter for one in found.balance if one.marked]
     if uneven:
-        yield f"the arms differ in other parameters too: {', '.join(uneven[:5])}"
+        rest = f" and {len(uneven) - NAMED} more" if len(uneven) > NAMED else ""
+        yield f"the arms differ in other parameters too: {', '.join(uneven[:NAMED])}{rest}"
     if found.stratified.refused:
         yield found.stratified.refused
     trials = [int(mask.sum()) for mask in sides.masks]

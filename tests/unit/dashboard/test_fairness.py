@@ -43,6 +43,14 @@ def test_few_numbers_are_matched_each_for_itself(sizes: tuple[float, ...]) -> No
     assert any("among trials that are alike" in warning for warning in found.warnings)
 
 
+def test_parameters_that_differ_are_named_in_order_and_those_beyond_five_counted() -> None:
+    arm = np.arange(200) % 2
+    uneven = [Parameter(f"p{n}", arm + np.arange(200) // 2 % 2 / 2, None) for n in (10, 9, 8, 2, 1, 7, 6)]
+    found = contrast(sample(arm, np.arange(200.0), parameters=uneven))
+    assert "the arms differ in other parameters too: p1, p2, p6, p7, p8 and 2 more" in found.warnings
+    assert [one.parameter for one in found.balance] == ["p1", "p2", "p6", "p7", "p8", "p9", "p10"]
+
+
 def test_many_trials_of_runs_that_differ_are_warned_of() -> None:
     draw = np.random.default_rng(2)
     run = np.repeat(np.arange(6), 300)
