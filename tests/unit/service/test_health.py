@@ -154,8 +154,9 @@ def test_idle_connections_hold_few_threads_for_a_short_time(health: Health, monk
         one.close()
 
 
-def test_two_hundred_probes_at_once_are_all_answered(health: Health) -> None:
+def test_two_hundred_probes_at_once_are_all_answered(health: Health, monkeypatch: pytest.MonkeyPatch) -> None:
     """The backlog takes what comes faster than it is accepted."""
+    monkeypatch.setattr(http, "CONNECTION_SECONDS", patient(5.0))
     with ThreadPoolExecutor(20) as pool:
         answers = list(
             pool.map(lambda _: ask("127.0.0.1", health.port, b"GET /metrics HTTP/1.1\r\n\r\n")[9:12], range(200))
