@@ -20,6 +20,7 @@ from processor.dashboard.filters.tree import Path
 from processor.dashboard.pages.mirroring import mlflow_of_row, words_of
 from processor.dashboard.pages.names import unknown_names
 from processor.dashboard.pages.paths import Form
+from processor.dashboard.pages.values import value_at
 from processor.dashboard.pages.views import Reading, Site
 from processor.dashboard.queries.assembling import Scope
 from processor.dashboard.queries.sorting import NEWEST, Sort, read_cursor
@@ -241,19 +242,6 @@ def same_path(one: Path, other: Path) -> bool:
 
 def label_of(path: Path) -> str:
     return WORDS.get(path.place) or (".".join(path.keys))
-
-
-def value_at(row: Mapping[str, Any], path: Path) -> Any:
-    """What stands at a path of a trial's row; None where nothing does."""
-    if path.place in COLUMNS:
-        return row.get(path.place)
-    for place in ("metrics", "parameters") if path.place == "either" else (path.place,):
-        found: Any = row[place]
-        for key in path.keys:
-            found = found.get(key) if isinstance(found, dict) else None
-        if found is not None:
-            return found
-    return None
 
 
 def was_defaulted(row: Mapping[str, Any]) -> bool:
