@@ -4,13 +4,15 @@ send, figures and their pictures.
 
 from __future__ import annotations
 
+import random
 import re
+from html import unescape
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.support.pages import browse, fill, get, report
+from tests.support.pages import browse, fill, get, read, report
 
 #: a path, and what each of four trials has there
 HELD: list[tuple[str, list[str]]] = [
@@ -48,5 +50,42 @@ def test_a_column_shows_what_the_filter_and_the_order_find(database_url: str, pa
         assert await shown(client, sort="trial_id", q=f"{path} is present") == there
         assert await shown(client, sort="trial_id", q=f"{path} is missing") == ["–"] * (4 - len(there))
         assert await shown(client, sort=f"-{path}") == sorted(there, key=int, reverse=True) + ["–"] * (4 - len(there))
+
+    browse(database_url, work)
+
+
+def form_of(page: str) -> dict[str, str]:
+    """What a browser sends of the lists in a comparison's form, as they stand."""
+    sent = {}
+    for name, inside in re.findall(r'<select id="\w+" name="(\w+)">(.*?)</select>', page):
+        options = re.findall('<option value="(.*?)"( selected)?>', inside)
+        sent[name] = unescape(next((value for value, selected in options if selected), options[0][0]))
+    return sent
+
+
+def test_the_form_of_a_comparison_can_ask_for_the_arms_of_another_parameter(database_url: str) -> None:
+    draw = random.Random(1)
+    fill(
+        database_url,
+        [
+            report("run", f"t{at}", at, metrics={"loss": draw.random()}, spectral_norm=at % 2 == 0,
+                   parameters={"optimizer": ["adam", "sgd", ""][at % 3], "lr": draw.random()})
+            for at in range(30)
+        ],
+    )  # fmt: skip
+
+    async def work(client: httpx.AsyncClient) -> None:
+        sent = form_of((await client.get("/compare")).text)
+        assert sent["parameter"] == "spectral_norm"
+        assert sent["reference"] == ""
+        page = await client.get("/compare", params={**sent, "parameter": 'parameters."optimizer"'})
+        assert "optimizer = sgd" in read(page).text
+        # what was chosen stays, and can be taken back
+        page = await client.get("/compare", params={"parameter": "optimizer", "reference": "sgd"})
+        assert form_of(page.text)["reference"] == "sgd"
+        assert re.search('<select id="reference".*?<option value="">as usual</option>', page.text)
+        # an arm that no address can ask for is not offered
+        offered = re.findall('<select id="reference".*?</select>', page.text)[0]
+        assert sorted(re.findall('value="(.*?)"', offered)) == ["", "adam", "sgd"]
 
     browse(database_url, work)

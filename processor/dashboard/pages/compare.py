@@ -140,5 +140,9 @@ def choices(offered: Sequence[tuple[str, str]], chosen: str) -> list[Choice]:
 
 
 def _references(found: Comparison, asked: Asked) -> list[Choice]:
-    now = found.arms[0].arm if found.arms else ""
-    return [Choice(one.arm, one.arm, one.arm == (asked.reference or now)) for one in found.arms]
+    """The arms, but for one of blanks, which can't be asked for. First what nobody has to choose: the arms of another
+    parameter, or of other trials, have other names, and a form sends along what is chosen in it.
+    """
+    usual = f"as usual: {found.arms[0].arm}" if found.arms and asked.reference is None else "as usual"
+    named = [one.arm for one in found.arms if one.arm.strip()]
+    return [Choice("", usual, asked.reference is None), *(Choice(one, one, one == asked.reference) for one in named)]
