@@ -59,7 +59,7 @@ async def compare_arms(
     """
     arm, value = read_path(parameter), read_path(metric)
     keys = await trial_keys(pool, scope) if keys is None else keys
-    others, unseen = _others(keys, arm)
+    others, unseen = _others(keys, arm, value)
     sample = await read_sample(pool, scope, arm, value, others)
     # numpy lets others run meanwhile for the most part; the loop must not wait for what it does not
     return await asyncio.to_thread(
@@ -75,21 +75,29 @@ async def compare_arms(
     )
 
 
-def _others(keys: Sequence[Key], arm: Path) -> tuple[list[tuple[str, Path, bool]], list[str]]:
+def _others(keys: Sequence[Key], arm: Path, metric: Path) -> tuple[list[tuple[str, Path, bool]], list[str]]:
     """The parameters that vary, the most frequent first, and the names of those that are not looked at.
 
-    One is numeric that is mostly a number: a null or an "auto" among numbers is a value that is missing. What is nested
-    is no value that could be compared. `spectral_norm` is a parameter like others where it is not the arm.
+    The one that is compared is none of them: trials that are alike in it have no difference. One is numeric that is
+    mostly a number: a null or an "auto" among numbers is a value that is missing. What is nested is no value that could
+    be compared. `spectral_norm` is a parameter like others where it is not the arm: the column, also where reports say
+    it among their parameters too.
     """
-    varying = [
-        key for key in keys
-        if key.place == "parameters" and key.varies and key.keys not in ((arm.place,), arm.keys)
-    ]  # fmt: skip
+    compared = metric.keys if _is_parameter(metric, keys) else None
+    column = (SPECTRAL_NORM.place,)
+    left = ((arm.place,), arm.keys, compared, column)
+    varying = [key for key in keys if key.place == "parameters" and key.varies and key.keys not in left]
     found = [(key.name, key.path, 2 * key.numbers > key.trials) for key in varying if not key.nested]
-    if arm.place != SPECTRAL_NORM.place:
+    if column not in ((arm.place,), arm.keys):
         found = [(SPECTRAL_NORM.place, SPECTRAL_NORM, False), *found]
     unseen = [key.name for key in varying if key.nested] + [name for name, _, _ in found[MOST_PARAMETERS:]]
     return found[:MOST_PARAMETERS], unseen
+
+
+def _is_parameter(metric: Path, keys: Sequence[Key]) -> bool:
+    """Whether its values are a parameter's: a name without its place is a metric first."""
+    is_metric = any(key.place == "metrics" and key.keys == metric.keys for key in keys)
+    return metric.place == "parameters" or (metric.place == "either" and not is_metric)
 
 
 def _told(keys: Sequence[Key], unseen: Sequence[str]) -> list[str]:

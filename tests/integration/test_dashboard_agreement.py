@@ -89,3 +89,70 @@ def test_the_form_of_a_comparison_can_ask_for_the_arms_of_another_parameter(data
         assert sorted(re.findall('value="(.*?)"', offered)) == ["", "adam", "sgd"]
 
     browse(database_url, work)
+
+
+@pytest.mark.parametrize(
+    ("metric", "compared"), [("parameters.width", "width"), ("width", "width"), ("parameters.in.width", "in.width")]
+)
+def test_a_parameter_that_is_compared_is_not_what_trials_are_alike_in(
+    database_url: str, metric: str, compared: str
+) -> None:
+    draw = random.Random(1)
+
+    def width(arm: bool) -> float:
+        return draw.gauss(1.0 if arm else 0.0, 1.0)
+
+    fill(
+        database_url,
+        [
+            report("run", f"t{at}", at, spectral_norm=(arm := at % 2 == 0), metrics={"loss": 1.0},
+                   parameters={"width": width(arm), "in": {"width": width(arm)}, "lr": draw.random()})
+            for at in range(400)
+        ],
+    )  # fmt: skip
+    found = get(database_url, f"/compare.json?metric={metric}").json()["comparison"]
+    (contrast,) = found["contrasts"]
+    assert contrast["effect"]["shift"]["low"] > 0
+    assert {one["parameter"] for one in contrast["balance"]} == {"width", "in.width", "lr"} - {compared}
+    assert compared not in contrast["stratified"]["by"]
+
+
+def test_a_metric_has_the_parameter_of_its_name_beside_it(database_url: str) -> None:
+    draw = random.Random(1)
+    fill(
+        database_url,
+        [
+            report("run", f"t{at}", at, spectral_norm=at % 2 == 0, metrics={"width": draw.random()},
+                   parameters={"width": draw.random(), "lr": draw.random()})
+            for at in range(40)
+        ],
+    )  # fmt: skip
+    for metric in ("width", "metrics.width"):
+        (contrast,) = get(database_url, f"/compare.json?metric={metric}").json()["comparison"]["contrasts"]
+        assert {one["parameter"] for one in contrast["balance"]} == {"width", "lr"}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "others"),
+    [
+        ("spectral_norm", ["optimizer"]),
+        ("parameters.spectral_norm", ["optimizer"]),
+        ("optimizer", ["spectral_norm"]),
+    ],
+)
+def test_spectral_norm_that_is_reported_as_a_parameter_too_is_one_parameter(
+    database_url: str, parameter: str, others: list[str]
+) -> None:
+    draw = random.Random(1)
+    fill(
+        database_url,
+        [
+            report("run", f"t{at}", at, spectral_norm=(arm := at % 2 == 0), metrics={"loss": draw.gauss(arm, 1.0)},
+                   parameters={"spectral_norm": arm, "optimizer": ["adam", "sgd"][at // 2 % 2]})
+            for at in range(80)
+        ],
+    )  # fmt: skip
+    found = get(database_url, f"/compare.json?metric=loss&parameter={parameter}").json()["comparison"]
+    (contrast,) = found["contrasts"]
+    assert [one["parameter"] for one in contrast["balance"]] == others
+    assert not [text for text in contrast["warnings"] if "spectral_norm" in text]
