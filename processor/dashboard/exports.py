@@ -6,6 +6,7 @@ and a trial that comes meanwhile may or may not be among them.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
@@ -85,8 +86,10 @@ def _quoted(text: str) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value as it stands in CSV: empty for none, a text as it is unless it would be a formula, else JSON."""
-    if value is None:
+    """A value as it stands in CSV: empty for none and for a figure beyond all doubles, a text as it is unless it would
+    be a formula, else JSON.
+    """
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, datetime):
         return value.isoformat()

@@ -4,6 +4,8 @@ send, figures and their pictures.
 
 from __future__ import annotations
 
+import csv
+import io
 import random
 import re
 from html import unescape
@@ -156,3 +158,26 @@ def test_spectral_norm_that_is_reported_as_a_parameter_too_is_one_parameter(
     (contrast,) = found["contrasts"]
     assert [one["parameter"] for one in contrast["balance"]] == others
     assert not [text for text in contrast["warnings"] if "spectral_norm" in text]
+
+
+def test_figures_of_values_near_the_end_of_doubles_are_numbers_or_none(database_url: str) -> None:
+    def metrics(at: int) -> dict[str, float]:
+        return {"far": (1.7e308 - at * 1e306) * (1 if at % 2 else -1), "apart": 1.7e308 * (-1) ** (at // 2)}
+
+    fill(
+        database_url,
+        [report("run", f"t{at}", at, spectral_norm=at % 2 == 0, metrics=metrics(at)) for at in range(40)],
+    )
+
+    async def work(client: httpx.AsyncClient) -> None:
+        for metric in ("far", "apart"):
+            page = await client.get(f"/compare?metric={metric}")
+            assert not re.findall('[a-z0-9]+="[^"]*(?:nan|inf)\\b[^"]*"', page.text.replace("nan empty", ""))
+            table = csv.reader(io.StringIO((await client.get(f"/compare.csv?metric={metric}")).text))
+            assert not [row for row in table if "null" in row]
+        arms = (await client.get("/compare.json?metric=far")).json()["comparison"]["arms"]
+        assert [arm["median"] for arm in arms] == pytest.approx([1.5e308, -1.51e308], rel=0.02)
+        arms = (await client.get("/compare.json?metric=apart")).json()["comparison"]["arms"]
+        assert [arm["median"] for arm in arms] == [0.0, 0.0]
+
+    browse(database_url, work)

@@ -32,12 +32,19 @@ def describe(name: str, sample: Sample, mine: Booleans, values: Floats, confiden
         not_finite=numbers - count,
         missing=succeeded - numbers,
         mean=_mean(values, sd, confidence),
-        median=float(np.median(values)) if count else None,
+        median=_median(values) if count else None,
         sd=sd,
         least=float(values[0]) if count else None,
         greatest=float(values[-1]) if count else None,
         quantiles=tuple(zip(SHARES, quantiles, strict=True)) if count else (),
     )
+
+
+def _median(values: Floats) -> float:
+    """Of values in order; the sum of the two in the middle may be beyond a double's end, their halves are not."""
+    low, high = float(values[(len(values) - 1) // 2]), float(values[len(values) // 2])
+    found = (low + high) / 2
+    return found if math.isfinite(found) else low / 2 + high / 2
 
 
 def _mean(values: Floats, sd: float | None, confidence: Confidence) -> Interval:
