@@ -326,17 +326,22 @@ def test_pages_are_only_read(database_url: str) -> None:
 
 
 def test_find_leads_to_a_run_to_a_trial_or_to_a_search(database_url: str) -> None:
-    fill(database_url, [report("a/b", "1"), report("run", "x/y")])
+    under_way = (
+        "insert into cerebros_trial_progress (model_run_id, trial_id, last_seen) "
+        "select id, 'begun/1', now() from cerebros_model_runs where run_id = 'run'"
+    )
+    fill(database_url, [report("a/b", "1"), report("run", "x/y/z")], under_way)
 
     async def work(client: httpx.AsyncClient) -> list[str]:
-        wanted = ["a/b", "a/b/1", "run/x/y", "nothing", 'say "no"', ""]
+        wanted = ["a/b", "a/b/1", "run/x/y/z", "run/begun/1", "nothing", 'say "no"', ""]
         answers = [await client.get("/go", params={"to": one}) for one in wanted]
         assert {answer.status_code for answer in answers} == {303}
         return [answer.headers["location"] for answer in answers]
 
     found = browse(database_url, work)
     assert found[:2] == [run_path("a/b"), trial_path("a/b", "1")]
-    assert found[3:] == ["/trials?q=%22nothing%22", "/trials?q=%22say%20%5C%22no%5C%22%22", "/trials"]
+    assert found[2:4] == [trial_path("run", "x/y/z"), trial_path("run", "begun/1")]
+    assert found[4:] == ["/trials?q=%22nothing%22", "/trials?q=%22say%20%5C%22no%5C%22%22", "/trials"]
 
 
 def test_a_trial_shows_its_links_events_and_the_dead_letters_of_its_record(database_url: str) -> None:

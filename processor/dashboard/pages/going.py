@@ -19,11 +19,21 @@ async def find(site: Site, question: Question) -> str:
         return "/trials"
     if await _is_run(site.pool, text):
         return run_path(text)
-    run_id, slash, trial_id = text.rpartition("/")
-    if slash and await site.pool.fetch("trial_by_name", storable(run_id), storable(trial_id)):
-        return trial_path(run_id, trial_id)
+    if trial := await _trial(site.pool, text):
+        return trial_path(*trial)
     return f"/trials?q={quote(write(Search(str(storable(text)))), safe='')}"
 
 
 async def _is_run(pool: Pool, text: str) -> bool:
     return bool(await pool.fetch("run_by_name", storable(text)))
+
+
+async def _trial(pool: Pool, text: str) -> tuple[str, str] | None:
+    """The run and the trial, which may be under way; either id may have slashes of its own, and those of the run come
+    first.
+    """
+    places = [at for at, character in enumerate(text) if character == "/"]
+    names = [(text[:at], text[at + 1 :]) for at in reversed(places)]
+    wanted = [[storable(one[part]) for one in names] for part in (0, 1)]
+    found = await pool.fetch("trial_that_is", *wanted) if names else []
+    return (found[0]["run_id"], found[0]["trial_id"]) if found else None

@@ -42,6 +42,20 @@ join cerebros_model_runs run on run.run_id = wanted.run_id
 join cerebros_model_trials trial on trial.model_run_id = run.id and trial.trial_id = wanted.trial_id
 order by wanted.place
 
+-- name: trial_that_is
+-- The first of the trials $2 of the runs $1, each of its own run, that has ended or is under way.
+select wanted.run_id, wanted.trial_id
+from unnest($1::text[], $2::text[]) with ordinality as wanted (run_id, trial_id, place)
+join cerebros_model_runs run on run.run_id = wanted.run_id
+where exists (
+    select from cerebros_model_trials trial where trial.model_run_id = run.id and trial.trial_id = wanted.trial_id
+) or exists (
+    select from cerebros_trial_progress progress
+    where progress.model_run_id = run.id and progress.trial_id = wanted.trial_id
+)
+order by wanted.place
+limit 1
+
 -- name: trial_ids
 -- Keys of a page: who comes next in an order, with what that order compares. Numbers become text outside, lest they be ordered as such. Filled in by `trials`.
 select id::text as id, sort_kind, sort_number::text as sort_number, sort_text
