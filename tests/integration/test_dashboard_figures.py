@@ -179,6 +179,10 @@ def test_an_export_has_every_trial_of_the_filter_and_every_digit(filled: str, mo
 def test_adoption_is_counted_by_span_with_those_that_could_not_say(filled: str) -> None:
     spans = ask(filled, lambda pool: adoption(pool, START, START + timedelta(hours=2)))
     assert [(span.trials, span.adopted, span.defaulted) for span in spans] == [(60, 30, 6), (60, 30, 6)]
+    for seconds in (300, 1800):  # of the rows, and of what is counted
+        since, until = START + timedelta(seconds=299), START + timedelta(hours=2)
+        first, *_ = ask(filled, partial(adoption, since=since, until=until, seconds=seconds))
+        assert (first.at, first.trials) == (START, seconds // 60)
     with pytest.raises(UsageError, match="at most 2000 spans"):
         ask(filled, lambda pool: adoption(pool, START, START + timedelta(days=365), 60))
 

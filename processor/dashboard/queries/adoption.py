@@ -31,25 +31,21 @@ class Adoption(msgspec.Struct, frozen=True):
 
 
 def first_span(since: datetime, seconds: int) -> datetime:
-    """When the first span begins, which is whole where trials are counted already."""
-    if seconds % COUNTED_SECONDS:
-        return since
+    """When the first span begins, which is whole: a part of one would be told as all of it."""
     return since - timedelta(seconds=since.timestamp() % seconds)
 
 
 async def adoption(pool: Pool, since: datetime, until: datetime, seconds: int = 3600) -> list[Adoption]:
     """Spans of so many seconds that hold trials; raises `UsageError` where the window has more than 2,000 of them.
 
-    Spans of whole half hours are read from what is counted already; then the first is whole, too, and may begin before
-    `since`.
+    The first is whole, too, and may begin before `since`. Spans of whole half hours are read from what is counted
+    already.
     """
     if seconds < 1 or (until - since).total_seconds() / seconds > MOST_BUCKETS:
         raise UsageError(f"a window has at most {MOST_BUCKETS} spans: choose longer spans or a shorter window")
-    name = "adoption"
-    if seconds % COUNTED_SECONDS == 0:
-        name, since = "adoption_counted", first_span(since, seconds)
+    name = "adoption" if seconds % COUNTED_SECONDS else "adoption_counted"
     confidence = Confidence()
     return [
         Adoption(share=wilson(row["adopted"], row["trials"], confidence), **row)
-        for row in await pool.fetch(name, seconds, since)
+        for row in await pool.fetch(name, seconds, first_span(since, seconds))
     ]
