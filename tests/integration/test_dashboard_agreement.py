@@ -160,6 +160,27 @@ def test_spectral_norm_that_is_reported_as_a_parameter_too_is_one_parameter(
     assert not [text for text in contrast["warnings"] if "spectral_norm" in text]
 
 
+@pytest.mark.parametrize("window", ["1h", "24h"])  # counted from rows, and while they are written
+def test_what_another_program_wrote_is_no_default_where_it_is_true(database_url: str, window: str) -> None:
+    written = [
+        report("run", f"t{at}", at, metrics={"loss": at}, spectral_norm=at % 4 > 0, schema_version=None)
+        for at in range(40)
+    ]
+    fill(database_url, written, "update cerebros_model_trials set inserted_at = now() - interval '1 minute'")
+
+    async def work(client: httpx.AsyncClient) -> None:
+        (span,) = (await client.get(f"/adoption.json?window={window}")).json()["spans"]
+        assert (span["trials"], span["adopted"], span["defaulted"]) == (40, 30, 10)
+        assert "10 did not say, and count as without it" in read(await client.get(f"/adoption?window={window}")).text
+        found = (await client.get("/trials.json?q=spectral_norm_reported = false")).json()
+        assert found["count"]["count"] == 10
+        assert not any(trial["spectral_norm_reported"] or trial["spectral_norm"] for trial in found["trials"])
+        found = (await client.get("/compare.json?metric=loss&defaulted=out")).json()["comparison"]
+        assert [(arm["arm"], arm["trials"]) for arm in found["arms"]] == [("true", 30)]
+
+    browse(database_url, work)
+
+
 def test_figures_of_values_near_the_end_of_doubles_are_numbers_or_none(database_url: str) -> None:
     def metrics(at: int) -> dict[str, float]:
         return {"far": (1.7e308 - at * 1e306) * (1 if at % 2 else -1), "apart": 1.7e308 * (-1) ** (at // 2)}

@@ -41,7 +41,7 @@ def trials() -> list[dict[str, Any]]:
             "metrics": {} if place % 7 == 0 else {"score": draw.choice(VALUES), "accuracy": draw.random()},
             "parameters": {"optimizer": draw.choice(["adam", "sgd"]), "lr": draw.random(), "same": 1},
             "spectral_norm": place % 2 == 0, "duration_ms": draw.choice([None, 5, 1000]),
-            "schema_version": 1 if place % 10 == 0 else 3,
+            "schema_version": 1 if place % 10 == 1 else 3,
         }
         for place in range(120)
     ]  # fmt: skip

@@ -20,8 +20,9 @@ _MLFLOW_STATE = (
     "(select link.state from mlflow_links link where link.run_id = run.run_id and link.trial_id = trial.trial_id "
     "order by link.updated_at desc, link.server limit 1)"
 )
-#: of rows from before that was kept, whether the version of the schema has it
-_REPORTED = "coalesce(trial.spectral_norm_reported, trial.schema_version >= 2, false)"
+#: of rows from before that was kept, or of another program, whether the version of the schema has it; the default is
+#: false, so true was said
+_REPORTED = "coalesce(trial.spectral_norm_reported, trial.spectral_norm or trial.schema_version >= 2, false)"
 _TEXTS = ("status", "mlflow_run_id", "artifact_uri", "candidate_id", "pulse_id", "error_message", "error_type")
 #: by the names that a filter uses, which are those of the columns; `run_id` is the run's own
 COLUMNS: Mapping[str, Column] = {

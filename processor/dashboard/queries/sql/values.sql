@@ -30,8 +30,8 @@ select id::text as id, run_id from cerebros_model_runs where run_id = any($1::te
 select run_id, uuid_hash_extended(id, 0) as code from cerebros_model_runs where uuid_hash_extended(id, 0) = any($1::bigint[])
 
 -- fragment: spectral_norm_reported
--- Whether a report said spectral_norm; of rows from before that was kept, whether the version of its schema has it. As `filters.fields` has it.
-coalesce(trial.spectral_norm_reported, trial.schema_version >= 2, false)
+-- Whether a report said spectral_norm; of rows from before that was kept, whether the version of its schema has it, or it is none of its default. As `filters.fields` has it.
+coalesce(trial.spectral_norm_reported, trial.spectral_norm or trial.schema_version >= 2, false)
 
 -- name: adoption
 -- Trials by time in buckets of $1 seconds since $2: with spectral_norm, without, and those that did not say.
@@ -45,10 +45,10 @@ order by 1
 limit 2000
 
 -- name: adoption_counted
--- The same in buckets of whole half hours, in which trials are counted while they are written.
+-- The same in buckets of whole half hours, in which trials are counted while they are written; what has it is counted as defaulted there where another program wrote it.
 select date_bin(make_interval(secs => $1), at, timestamptz 'epoch') as at, sum(trials)::bigint as trials,
        coalesce(sum(trials) filter (where spectral_norm), 0)::bigint as adopted,
-       coalesce(sum(trials) filter (where defaulted), 0)::bigint as defaulted
+       coalesce(sum(trials) filter (where defaulted and not spectral_norm), 0)::bigint as defaulted
 from (select at, spectral_norm, defaulted, trials from cerebros_time_counts where at >= $2
       union all
       select at, spectral_norm, defaulted, trials from cerebros_count_changes where at >= $2) as counted
