@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -37,14 +39,20 @@ def read_run(found: Any) -> Run:
     )
 
 
-def own_words(data: bytes) -> str:
-    """The server's own words, in one short line; what a proxy says is no JSON."""
+def own_words(data: bytes) -> tuple[str, bool]:
+    """What the server says, in one short line, and whether it is MLflow: what a proxy says is no such JSON."""
     try:
         read = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        read, text = None, data[:200].decode("utf-8", "replace")
+    else:
         text = f"{read.get('error_code', '')} {read.get('message', '')}" if isinstance(read, dict) else ""
-    except msgspec.DecodeError:
-        text = data[:200].decode("utf-8", "replace")
-    return " ".join(text.split())[:300]
+    return " ".join(text.split())[:300], isinstance(read, dict) and "error_code" in read
+
+
+def same_request(path: str, fields: Mapping[str, str], body: bytes | None) -> str:
+    """What a request is recognised by when it comes again."""
+    return f"{path} {sorted(fields.items())} {zlib.crc32(body or b'')}"
 
 
 def retry_after(header: str | None) -> float:

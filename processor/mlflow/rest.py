@@ -3,7 +3,8 @@
 Not MLflow's own client: one `create_run()` of it made four runs while the server's database stalled. Each call here is
 one request; who calls decides what is tried again.
 
-    TransientError   no connection, too slow, 408, 425, 429, 502, 503, 504, an answer that is not MLflow's
+    TransientError   no connection, too slow, 408, 425, 429, 502, 503, 504, an answer that is not MLflow's (200, 404,
+                     405, 410)
     Doubtful         500 and other 5xx: the server is broken, or this request breaks it
     SetupError       401, 403 (Forbidden), a redirect: a person has to act
     Refused          any other 4xx: this request will never be taken
@@ -12,10 +13,9 @@ one request; who calls decides what is tried again.
 from __future__ import annotations
 
 import socket
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlsplit
 
 import msgspec
@@ -23,14 +23,17 @@ import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from processor.core.errors import ProcessorError, SetupError, TransientError
-from processor.mlflow.answers import as_pairs, own_words, read_experiment, read_run, retry_after, why
+from processor.mlflow.answers import as_pairs, own_words, read_experiment, read_run, retry_after, same_request, why
 from processor.mlflow.content import Metric
 from processor.mlflow.ports import Busy, Doubtful, Experiment, Forbidden, Refused, Run
 
+T = TypeVar("T")
 API = "/api/2.0/mlflow/"
 ARTIFACTS = "/api/2.0/mlflow-artifacts/artifacts/"
 CONNECT_SECONDS = 10.0
 _WAIT = frozenset({408, 425, 429, 502, 503, 504})
+#: what a proxy says while there is no server behind it: only MLflow's own word is taken for it
+_NOT_THERE = frozenset({404, 405, 410})
 
 
 class Access(NamedTuple):
@@ -110,12 +113,12 @@ class RestTracking:
 
     def experiment(self, name: str) -> Experiment | None:
         try:
-            found = self._get("experiments/get-by-name", experiment_name=name)["experiment"]
+            found = self._get("experiments/get-by-name", experiment_name=name)
         except Refused as error:
             if error.status != 404:
                 raise
             return None
-        return read_experiment(found)
+        return self._understood(found, lambda said: read_experiment(said["experiment"]))
 
     def create_experiment(self, name: str, tags: Mapping[str, str]) -> Experiment:
         try:
@@ -125,7 +128,7 @@ class RestTracking:
             if found is None:
                 raise error from None
             return found
-        return Experiment(str(made["experiment_id"]), True, dict(tags))
+        return Experiment(self._understood(made, lambda said: str(said["experiment_id"])), True, dict(tags))
 
     def tag_experiment(self, experiment_id: str, key: str, value: str) -> None:
         self._post("experiments/set-experiment-tag", experiment_id=experiment_id, key=key, value=value)
@@ -134,15 +137,16 @@ class RestTracking:
         answer = self._post(
             "runs/create", experiment_id=experiment_id, run_name=name, start_time=start_ms, tags=as_pairs(tags.items())
         )
-        return read_run(answer["run"])
+        return self._understood(answer, lambda said: read_run(said["run"]))
 
     def run(self, run_id: str) -> Run | None:
         try:
-            return read_run(self._get("runs/get", run_id=run_id)["run"])
+            found = self._get("runs/get", run_id=run_id)
         except Refused as error:
             if error.status != 404:
                 raise
             return None
+        return self._understood(found, lambda said: read_run(said["run"]))
 
     def search(
         self,
@@ -162,7 +166,8 @@ class RestTracking:
             run_view_type="ALL" if deleted else "ACTIVE_ONLY",
             **({"page_token": page} if page else {}),
         )
-        return [read_run(one) for one in answer.get("runs", ())], answer.get("next_page_token", "")
+        runs = self._understood(answer, lambda said: [read_run(one) for one in said.get("runs", ())])
+        return runs, answer.get("next_page_token", "")
 
     def log(
         self, run_id: str, metrics: Sequence[Metric], params: Sequence[tuple[str, str]], tags: Sequence[tuple[str, str]]
@@ -209,22 +214,28 @@ class RestTracking:
         except urllib3.exceptions.HTTPError as error:
             raise TransientError(f"MLflow at {self.where} does not answer ({why(error)})") from None
         if answer.status != 200:
-            raise self._sorted(answer, path, _same(path, fields, body))
+            raise self._sorted(answer, path, same_request(path, fields, body))
         return self._read(answer.data)
 
     def _read(self, data: bytes) -> Any:
         try:
             read = msgspec.json.decode(data or b"{}")
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             read = None
         if not isinstance(read, dict):  # a proxy's page, or the wrong address
             raise TransientError(f"what answers at {self.where} does not speak MLflow's REST interface")
         return read
 
+    def _understood(self, said: Any, read: Callable[[Any], T]) -> T:
+        try:
+            return read(said)
+        except (AttributeError, KeyError, TypeError, ValueError):  # JSON of something else
+            raise TransientError(f"what answers at {self.where} does not speak MLflow's REST interface") from None
+
     def _sorted(self, answer: Any, path: str, request: str) -> ProcessorError:
-        status, said = answer.status, own_words(answer.data)
+        status, (said, is_mlflow) = answer.status, own_words(answer.data)
         words = f"MLflow at {self.where}: HTTP {status} to {path.rpartition('/mlflow/')[2]}{said and f': {said}'}"
-        if status in _WAIT:
+        if status in _WAIT or (status in _NOT_THERE and path.startswith(API) and not is_mlflow):
             return Busy(words, retry_after(answer.headers.get("retry-after")))
         if status >= 500:
             return Doubtful(words, request)
@@ -234,11 +245,6 @@ class RestTracking:
         if status < 400:
             return SetupError(f"{words}; PROCESSOR_MLFLOW_TRACKING_URI must be where the server itself is")
         return Refused(words, status)
-
-
-def _same(path: str, fields: Mapping[str, str], body: bytes | None) -> str:
-    """What a request is recognised by when it comes again."""
-    return f"{path} {sorted(fields.items())} {zlib.crc32(body or b'')}"
 
 
 def _authorization(access: Access) -> dict[str, str]:
