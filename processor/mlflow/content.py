@@ -16,6 +16,8 @@ KEY_TAG = "cerebros.key"
 REVISION_TAG, TIME_TAG, SHAPE_TAG = "cerebros.revision", "cerebros.time_ms", "cerebros.shape"
 PARENT_TAG = "mlflow.parentRunId"
 RUN_TAG, TRIAL_TAG = "cerebros.run_id", "cerebros.trial_id"
+#: in every run that the mirror filled, and in none that a report names
+SOURCE_TAG, SOURCE = "mlflow.source.name", "cerebros"
 #: trial id of the Cerebros run itself, which no trial has
 WHOLE_RUN = ""
 _RANKED = "+ranked"

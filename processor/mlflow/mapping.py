@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from processor.core.numbers import to_json
+from processor.core.numbers import LONG_MAX, to_json
 from processor.mlflow.content import (
     NOTHING,
     REVISION_TAG,
     RUN_TAG,
     SHAPE_TAG,
+    SOURCE,
+    SOURCE_TAG,
     TIME_TAG,
     TRIAL_TAG,
     Content,
@@ -23,7 +25,7 @@ from processor.mlflow.content import (
     shape,
 )
 from processor.mlflow.leaves import Leaf, keyed, leaves, number, series, text_of
-from processor.mlflow.names import MAX_KEY, MAX_PARAM, MAX_TAG, cut, digest_of, legal_key
+from processor.mlflow.names import MAX_KEY, MAX_PARAM, MAX_TAG, cut, digest_of, file_name, legal_key
 from processor.mlflow.notes import note
 
 #: of one trial; a run of more is slow to open, and each hundred is a request of its own
@@ -81,7 +83,7 @@ def _params(body: Mapping[str, Any], files: dict[str, bytes], bent: list[str]) -
         inside = list(leaves(value, (name,)))
         whole = to_json(value)
         if len(inside) > MAX_ENTRY_VALUES or (len(whole) > MAX_PARAM and isinstance(value, (dict, list))):
-            path = f"cerebros/parameters/{legal_key(name).replace('/', '_')}.json"
+            path = f"cerebros/parameters/{file_name(name)}.json"
             files[path] = whole
             bent.append(f"parameter {name[:80]} is the file {path}")
             inside = [Leaf((name,), f"{path} ({len(inside)} values, sha256 {digest_of(whole.decode(), 16)})")]
@@ -114,7 +116,8 @@ def _metrics(event: Happening, progress: Progress, bent: list[str]) -> _Metrics:
         if value is not None:
             # behind the curve of that name: the last step is what MLflow shows
             behind = max((step for step, _, _ in curves.get(key, ())), default=0)
-            _add(made, key, [(behind + revision, value, time_ms)])
+            # a step beyond a long MLflow answers with 200, and drops it with all that follows
+            _add(made, key, [(min(behind + revision, LONG_MAX), value, time_ms)])
             # one that stops to be a number could not be taken back
             names.append((key, math.isfinite(value)))
         elif points is not None:
@@ -183,7 +186,7 @@ def _tags(event: Happening, made: str) -> dict[str, str]:
         SHAPE_TAG: made,
         "cerebros.event_id": event.event_id,
         "spectral_norm": "true" if body.get("spectral_norm") else "false",
-        "mlflow.source.name": "cerebros",
+        SOURCE_TAG: SOURCE,
     }
     said: dict[str, Any] = {f"cerebros.{name}": body.get(name) for name in _TAGGED}
     said["cerebros.warnings"] = "\n".join(body.get("warnings") or ()) or None

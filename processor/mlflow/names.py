@@ -8,6 +8,8 @@ from hashlib import sha256
 
 #: MLflow refuses more, and answers 400 for the whole request
 MAX_KEY = 250
+#: in bytes, as file systems count them: 255 with an ending of five
+MAX_FILE = 250
 #: MLflow cuts params beyond 6000 and tags beyond 8000 without a word; a tag of more than 5000 is refused elsewhere
 MAX_PARAM, MAX_TAG = 6000, 5000
 #: MLflow checks for 500, and its PostgreSQL and MySQL tables have 256
@@ -30,6 +32,15 @@ def legal_key(name: str) -> str:
 def with_digest(key: str, name: str) -> str:
     """A key that stands for `name` where the key alone is taken, or is not the name."""
     return f"{key[: MAX_KEY - 9]}-{digest_of(name)}"
+
+
+def file_name(name: str) -> str:
+    """The key as the name of a file, before its ending: without slashes, and no two names have the same."""
+    legal = legal_key(name)
+    flat = legal.replace("/", "_")
+    if flat == legal and len(flat.encode()) <= MAX_FILE:
+        return flat
+    return f"{flat.encode()[: MAX_FILE - 9].decode(errors='ignore')}-{digest_of(name)}"
 
 
 def cut(text: str, limit: int) -> str:

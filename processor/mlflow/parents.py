@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from processor.mlflow.content import RUN_TAG, TIME_TAG, Content, Happening, Metric, Moment
+from processor.mlflow.content import RUN_TAG, SOURCE, SOURCE_TAG, TIME_TAG, Content, Happening, Metric, Moment
 from processor.mlflow.leaves import keyed, leaves, text_of
 from processor.mlflow.names import MAX_KEY, MAX_TAG, cut, legal_key
 
@@ -53,6 +53,6 @@ def run_content(event: Happening) -> Content:
         end_ms=None if status == "RUNNING" else time_ms,
         params={},
         metrics=points,
-        tags={**tags, "mlflow.source.name": "cerebros"},
+        tags={**tags, SOURCE_TAG: SOURCE},
         shape="",
     )

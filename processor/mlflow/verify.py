@@ -1,7 +1,9 @@
 """Does the tracking server hold what the tables say? Page by page, in memory that does not grow; writes nothing.
 
 A run of ours is compared in status, params and the newest value of each metric; a trainer's own run only in its key.
-Runs with a key of ours that no link names are told as `doubled`. Tags and files are not compared.
+Runs that the mirror made for a trial whose link names another run are told as `doubled`. Tags and files are not
+compared, and runs of trials that these tables know nothing of are somebody else's: another processor may mirror into
+the same experiment.
 """
 
 from __future__ import annotations
@@ -13,7 +15,19 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from processor.mlflow.content import KEY_TAG, NOTHING, Content, Happening, Progress
+from processor.mlflow.content import (
+    KEY_TAG,
+    NOTHING,
+    RUN_TAG,
+    SOURCE,
+    SOURCE_TAG,
+    TRIAL_TAG,
+    WHOLE_RUN,
+    Content,
+    Happening,
+    Progress,
+    key_of,
+)
 from processor.mlflow.mapping import trial_content
 from processor.mlflow.ports import LinkState, Run, Tracking, Trial
 from processor.mlflow.rows import event_of
@@ -29,7 +43,7 @@ BEGINNING = "00000000-0000-0000-0000-000000000000"
 class Tables(Protocol):
     def page(self, after: str, limit: int) -> list[dict[str, Any]]: ...
 
-    def linked(self, mlflow_run_ids: Sequence[str]) -> set[str]: ...
+    def doubled(self, runs: Sequence[tuple[str, str, str, bool]]) -> set[str]: ...
 
     def experiments(self) -> list[str]: ...
 
@@ -58,14 +72,8 @@ class Findings(msgspec.Struct):
             self.shown.append(difference)
 
 
-#: kinds that applying the trial's event again mends; a run that a person deleted stays so
-MENDABLE = frozenset(
-    {
-        "no_run",
-        "behind",
-        *(one.value for one in (LinkState.REFUSED, LinkState.FORBIDDEN, LinkState.FAILING, LinkState.PENDING)),
-    }
-)
+#: kinds that applying the trial's event again may mend; a run that a person deleted stays so until it is restored
+MENDABLE = frozenset({"no_run", "behind", *(one.value for one in LinkState if one is not LinkState.LINKED)})
 
 
 class Verification:
@@ -148,16 +156,27 @@ class Verification:
 
     def _look_for_doubles(self, experiment: str) -> None:
         page, more = "", True
+        doomed: list[str] = []
         while more:
             runs, page = self._tracking.search([experiment], f"tags.`{KEY_TAG}` != ''", page=page)
-            ours = self._tables.linked([run.run_id for run in runs])
+            doubled = self._tables.doubled([_named(run) for run in runs])
             for run in runs:
-                if run.run_id not in ours:
-                    trial = run.tags.get("cerebros.run_id", ""), run.tags.get("cerebros.trial_id", "")
-                    self.findings.add(Difference("doubled", *trial, run.run_id, "no link names this run"))
-                    if self._mend is not None:
-                        self._tracking.delete_run(run.run_id)
+                if run.run_id in doubled:
+                    self.findings.add(Difference("doubled", *_trial(run), run.run_id, "the trial's link names another"))
+                    doomed.append(run.run_id)
             more = bool(page)
+        if self._mend is not None:  # not between two pages: MLflow's token counts runs, and would pass over as many
+            for run_id in doomed:
+                self._tracking.delete_run(run_id)
+
+
+def _trial(run: Run) -> Trial:
+    return run.tags.get(RUN_TAG, ""), run.tags.get(TRIAL_TAG, WHOLE_RUN)
+
+
+def _named(run: Run) -> tuple[str, str, str, bool]:
+    """As `Tables.doubled` wants it."""
+    return run.run_id, key_of(*_trial(run)), run.tags[KEY_TAG], run.tags.get(SOURCE_TAG) == SOURCE
 
 
 def _differs(run: Run, content: Content) -> tuple[str, str]:

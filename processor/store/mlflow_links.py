@@ -97,8 +97,15 @@ class MlflowLinks:
         """Trials that MLflow shall hold, with their links; `after` is the last page's last `row_id`."""
         return self._store.fetch("trials_to_mirror", self._server, after, limit)
 
-    def linked(self, mlflow_run_ids: Sequence[str]) -> set[str]:
-        rows = self._store.fetch("linked_runs", self._server, list(mlflow_run_ids))
+    def doubled(self, runs: Sequence[tuple[str, str, str, bool]]) -> set[str]:
+        """Of (MLflow run, id of its trial's link, key, whether the mirror filled it) those that take another's place.
+
+        Not where the link has no run yet: its run is just being made. Nor where a report names the run: then the
+        others are those that reports named before, which are their trainers'.
+        """
+        columns = list(zip(*runs, strict=True)) or [()] * 4
+        ids = [uuid.UUID(one) for one in columns[1]]
+        rows = self._store.fetch("doubled_runs", self._server, *map(list, (columns[0], ids, columns[2], columns[3])))
         return {row["mlflow_run_id"] for row in rows}
 
     def experiments(self) -> list[str]:

@@ -7,12 +7,13 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from processor.core.errors import SetupError, TransientError
 from processor.core.settings import Settings
 from processor.local.mlflow import MlflowServer
-from processor.mlflow.content import Metric, Moment
+from processor.mlflow.content import KEY_TAG, RUN_TAG, TRIAL_TAG, Metric, Moment, key_of
 from processor.mlflow.experiments import identify
 from processor.mlflow.memory import Memory
 from processor.mlflow.ports import Link, LinkState, Refused
@@ -54,8 +55,8 @@ def test_what_is_written_is_what_is_read_however_odd(tracking: RestTracking) -> 
         tracking.log(run.run_id, [], [], [("t", "z")])
 
 
-ANSWERS = [(401, SetupError), (403, SetupError), (302, SetupError), (404, Refused), (400, Refused)]
-WAITS = [(status, TransientError) for status in (408, 429, 500, 502, 503, 504)]
+ANSWERS = [(401, SetupError), (403, SetupError), (302, SetupError), (413, Refused), (400, Refused)]
+WAITS = [(status, TransientError) for status in (404, 405, 408, 410, 429, 500, 502, 503, 504)]
 
 
 @pytest.mark.parametrize(("status", "kind"), [*ANSWERS, *WAITS])
@@ -88,6 +89,29 @@ def test_an_intent_is_written_once_and_a_run_is_remembered_once(memory: Memory) 
     assert memory.doubtful(0.0, 10)[0].mlflow_run_id == "r1"  # it was there without a run once
     memory.trust([made])
     assert memory.doubtful_count() == 0
+
+
+def test_a_run_that_another_mirror_has_remembered_before_its_maker_is_the_makers_too(memory: Memory) -> None:
+    trial = ("run", "t")
+    memory.begin({trial: "key"})
+    made = Link(*trial, "key", experiment_id="1", mlflow_run_id="r1", state=LinkState.LINKED, shape="as it is")
+    assert memory.record([made]) == memory.record([msgspec.structs.replace(made, shape=None)]) == {trial}
+    assert memory.begin({trial: "key"})[trial].shape == "as it is"
+
+
+def test_a_double_is_what_was_made_for_a_trial_whose_link_names_another_run(store: Session) -> None:
+    links = MlflowLinks(store, "s" * 32)
+    memory = Memory(links)
+    for name, run_id, reported in (("own", "r1", False), ("named", "r2", True)):
+        memory.begin({("run", name): name})
+        memory.record([Link("run", name, name, experiment_id="1", mlflow_run_id=run_id, reported=reported)])
+    memory.begin({("run", "pending"): "pending"})
+    others = {"r1": ("own", "own"), "twin": ("own", "own"), "former": ("own", "k"), "once named": ("own", "k")}
+    others |= {"r2": ("named", "named"), "before": ("named", "named"), "being made": ("pending", "pending")}
+    others |= {"theirs": ("who", "who")}
+    runs = [(run, key_of("run", trial), key, run == "former") for run, (trial, key) in others.items()]
+    assert links.doubled(runs) == {"twin", "former"}
+    assert links.doubled([]) == set()
 
 
 def test_a_link_never_goes_back(memory: Memory) -> None:
@@ -215,11 +239,14 @@ def test_what_was_never_mirrored_is_made_from_the_tables_and_what_is_doubled_is_
     assert run_command(command, "mlflow", "verify").returncode == 0
     found = tracking.experiment(f"{settings.group_id}/run-1")
     assert found is not None
-    twin = tracking.create_run(found.id, "twin", 1, {"cerebros.key": "0" * 32})
+    tags = {KEY_TAG: key_of("run-1", "t1"), RUN_TAG: "run-1", TRIAL_TAG: "t1"}
+    twin = tracking.create_run(found.id, "twin", 1, tags)
+    theirs = tracking.create_run(found.id, "theirs", 1, {**tags, KEY_TAG: "0" * 32, TRIAL_TAG: "another processor's"})
     assert "doubled 1" in run_command(command, "mlflow", "verify").stdout
     run_command(command, "mlflow", "verify", "--mend")
     assert run_command(command, "mlflow", "verify").returncode == 0
-    assert twin.run_id not in {one.run_id for one in all_runs(tracking, [found.id])}
+    left = {one.run_id for one in all_runs(tracking, [found.id])}
+    assert (twin.run_id in left, theirs.run_id in left) == (False, True)
 
 
 def wait_rows(settings: Settings, number: int) -> None:

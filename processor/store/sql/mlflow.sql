@@ -19,15 +19,16 @@ select id, run_id, trial_id, key, experiment_id, mlflow_run_id, reported, state,
 from mlflow_links where server = $1 and id = any($2::uuid[])
 
 -- name: record_links
--- Remembers runs where none is remembered yet under that key; the links for which it is this one.
+-- Remembers runs where none is remembered yet under that key, or this very one, which another mirror found; the links for which it is this one.
 update mlflow_links link
 set mlflow_run_id = given.mlflow_run_id, experiment_id = given.experiment_id, reported = given.reported,
     synced_ms = coalesce(given.synced_ms, link.synced_ms),
     synced_revision = coalesce(given.synced_revision, link.synced_revision),
-    shape = given.shape, updated_at = clock_timestamp()
+    shape = coalesce(given.shape, link.shape), updated_at = clock_timestamp()
 from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::boolean[], $7::bigint[], $8::bigint[], $9::text[])
      as given (id, key, mlflow_run_id, experiment_id, reported, synced_ms, synced_revision, shape)
-where link.server = $1 and link.id = given.id and link.key = given.key and link.mlflow_run_id is null
+where link.server = $1 and link.id = given.id and link.key = given.key
+  and coalesce(link.mlflow_run_id, given.mlflow_run_id) is not distinct from given.mlflow_run_id
 returning link.run_id, link.trial_id
 
 -- name: replace_link
@@ -151,9 +152,12 @@ order by link.updated_at limit $3
 -- How many trials MLflow shall hold.
 select count(*) as number from cerebros_model_trials where status in ('succeeded', 'failed') and revision > 0
 
--- name: linked_runs
--- Which of these MLflow runs are linked on a server.
-select mlflow_run_id from mlflow_links where server = $1 and mlflow_run_id = any($2::text[])
+-- name: doubled_runs
+-- Which of these MLflow runs the mirror made for a trial whose link on a server names another one of its own.
+select given.mlflow_run_id
+from unnest($2::text[], $3::uuid[], $4::text[], $5::boolean[]) as given (mlflow_run_id, id, key, filled)
+join mlflow_links link on link.server = $1 and link.id = given.id
+where link.mlflow_run_id <> given.mlflow_run_id and not link.reported and (given.filled or link.key = given.key)
 
 -- name: linked_experiments
 -- Experiments that hold linked runs of a server.

@@ -137,7 +137,7 @@ class FakeLinks:
         ours = set()
         for link in made:
             held = self.links[link.trial]
-            if held.mlflow_run_id is None and held.key == link.key:
+            if held.mlflow_run_id in (None, link.mlflow_run_id) and held.key == link.key:
                 self.links[link.trial] = msgspec.structs.replace(link, fresh=False)
                 ours.add(link.trial)
         return ours

@@ -113,6 +113,15 @@ METRICS: list[tuple[str, dict[str, Any], set[tuple[str, float, int]]]] = [
 ]
 
 
+def test_each_large_parameter_is_a_file_of_its_own_whatever_its_name() -> None:
+    """Names that differ only where a file's name can't, and such as a file system does not take: 255 bytes."""
+    names = ["a/b", "a_b", "参" * 90, "参" * 91, "x" * 250, "/", "_"]
+    made = content(parameters={name: ["x" * 7000, n] for n, name in enumerate(names)})
+    held = {path: body for path, body in made.files.items() if path != EVENT_FILE}
+    assert sorted(int(body.rpartition(b",")[2].rstrip(b"]")) for body in held.values()) == list(range(len(names)))
+    assert all(len(path.rpartition("/")[2].encode()) <= 255 and path.count("/") == 2 for path in held)
+
+
 @pytest.mark.parametrize(("metrics", "expected"), [one[1:] for one in METRICS], ids=[one[0] for one in METRICS])
 def test_metrics(metrics: dict[str, Any], expected: set[tuple[str, float, int]]) -> None:
     made = content(revision=2, metrics=metrics, duration_ms=None)
@@ -137,6 +146,12 @@ def test_a_curve_comes_before_the_final_value_of_its_name_which_is_what_mlflow_s
     assert max(found) == ("val loss", 9.0, 1)
     assert sorted(one for one in found if one[0] == "accuracy")[-1] == ("accuracy", 0.2, 1)
     assert ("accuracy", 0.15, 8) in found
+
+
+def test_no_step_is_beyond_what_mlflow_takes() -> None:
+    """It answers with 200, and drops that point and all behind it: params, tags and so on."""
+    made = content({"loss": [(2**63 - 1, 1.0, 5)]}, metrics={"loss": 0.5})
+    assert max(one.step for one in made.metrics) == 2**63 - 1
 
 
 def test_points_beyond_what_a_page_shows_are_thinned_and_the_last_stays() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from processor.core.errors import TransientError
 from processor.mlflow.content import KEY_TAG, TIME_TAG, key_of
+from processor.mlflow.once import Mirror
 from processor.mlflow.ports import LinkState, Refused
 from tests.unit.mlflow.fakes import Down, FakeLinks, FakeTracking, make_mirror, of_run, trial
 
@@ -77,25 +79,35 @@ def test_any_request_whose_answer_is_lost_is_made_up_for(
     assert (first.metrics["accuracy"], first.tags["cerebros.revision"]) == (0.7, "2")
 
 
-def test_a_mirror_that_was_slower_deletes_its_own_run(tracking: FakeTracking, links: FakeLinks) -> None:
-    """Two at one trial: both have seen no run, both have made one; the memory takes the first."""
-    other = make_mirror(tracking, links)
+def meanwhile(other: Mirror) -> Callable[[str, Any], None]:
+    """Another mirror comes to the trial while the first request to make a run is under way."""
     raced: list[bool] = []
 
-    def race(name: str, _: Any) -> None:
+    def come(name: str, _: Any) -> None:
         if name == "create_run" and not raced:
             raced.append(True)
-            links.links["run", "t1"] = links.links["run", "t1"]
             other.apply([trial()])
 
-    tracking.after = race
+    return come
+
+
+def test_a_run_that_another_mirror_has_found_and_linked_is_kept(tracking: FakeTracking, links: FakeLinks) -> None:
+    """The one has made it and not remembered it yet, the other finds it by its key: whose it is both know."""
+    tracking.after = meanwhile(make_mirror(tracking, links))
+    make_mirror(tracking, links).apply([trial()])
+    [run] = tracking.active
+    assert links.links["run", "t1"].mlflow_run_id == run.run_id
+
+
+def test_a_mirror_that_was_slower_deletes_its_own_run(tracking: FakeTracking, links: FakeLinks) -> None:
+    """Two at one trial: both have seen no run, both make one; the memory takes the first."""
+    tracking.before = meanwhile(make_mirror(tracking, links))
     with pytest.raises(TransientError, match="another mirror"):
         make_mirror(tracking, links).apply([trial()])
-    # the second one searched, and took the run that the first had made: it is kept, and nothing was doubled
     make_mirror(tracking, links).apply([trial()])
-    assert len(tracking.active) <= 1
-    tracking.after = lambda name, args: None
-    assert links.links["run", "t1"].mlflow_run_id in {run.run_id for run in tracking.runs.values()}
+    [run] = tracking.active
+    assert links.links["run", "t1"].mlflow_run_id == run.run_id
+    assert len(tracking.runs) == 2
 
 
 def test_a_revision_that_mlflow_cant_write_takes_the_place_of_the_run(tracking: FakeTracking, links: FakeLinks) -> None:

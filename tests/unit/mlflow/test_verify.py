@@ -8,9 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from processor.mlflow.content import Progress
+from processor.mlflow.content import (
+    KEY_TAG,
+    RUN_TAG,
+    SOURCE,
+    SOURCE_TAG,
+    TRIAL_TAG,
+    Happening,
+    Progress,
+    key_of,
+)
 from processor.mlflow.memory import row_of
-from processor.mlflow.ports import Run
+from processor.mlflow.ports import LinkState, Run
 from processor.mlflow.verify import BEGINNING, Findings, Verification
 from tests.unit.mlflow.fakes import FakeLinks, FakeTracking, make_mirror, trial
 
@@ -44,8 +53,15 @@ class Tables:
         }
         return [{**held, **row, **self.row}]
 
-    def linked(self, mlflow_run_ids: Sequence[str]) -> set[str]:
-        return {link.mlflow_run_id for link in self.links.links.values()} & set(mlflow_run_ids)  # type: ignore[return-value]
+    def doubled(self, runs: Sequence[tuple[str, str, str, bool]]) -> set[str]:
+        """As the SQL does, whose own test is in the integration tests."""
+        links = {key_of(*trial): link for trial, link in self.links.links.items()}
+        found = set()
+        for run_id, id_, key, filled in runs:
+            link = links.get(id_)
+            if link is not None and link.mlflow_run_id not in (None, run_id) and (filled or key == link.key):
+                found.add(run_id)
+        return found
 
     def experiments(self) -> list[str]:
         return ["1"]
@@ -59,10 +75,16 @@ OTHER.begin({("a", "b"): "k"})
 
 
 class Searchable(FakeTracking):
+    """All runs, so many a page; as MLflow does it, the token says how many came before."""
+
+    page = 1000
+
     def search(
         self, experiment_ids: Sequence[str], filter_: str, *, page: str = "", most: int = 1000, deleted: bool = False
     ) -> tuple[list[Run], str]:
-        return self.active, ""
+        start = int(page or 0)
+        end = start + self.page
+        return self.active[start:end], str(end) if end < len(self.active) else ""
 
 
 @pytest.fixture
@@ -121,14 +143,45 @@ def test_a_trial_without_a_link_is_told(tracking: Searchable) -> None:
     assert dict(look(tracking, Tables(FakeLinks())).kinds) == {"no_run": 1}
 
 
-def test_a_run_that_no_link_names_is_told_and_deleted_where_that_is_asked_for(
+def tags(links: FakeLinks, trial_id: str = "t1", run_id: str = "run") -> dict[str, str]:
+    """Of a run that was made for the trial."""
+    key = links.links["run", "t1"].key
+    return {KEY_TAG: key, RUN_TAG: run_id, TRIAL_TAG: trial_id}
+
+
+def test_runs_that_take_anothers_place_are_told_and_deleted_where_that_is_asked_for(
     tracking: Searchable, links: FakeLinks
 ) -> None:
-    twin = tracking.create_run("1", "twin", 1, {"cerebros.key": "x"})
+    """However many pages they are, also such as were made for another revision."""
+    tracking.page = 2
+    twins = [tracking.create_run("1", "twin", 1, tags(links)) for _ in range(5)]
+    twins.append(tracking.create_run("1", "former", 1, {**tags(links), KEY_TAG: "f", SOURCE_TAG: SOURCE}))
     tables = Tables(links)
-    assert dict(look(tracking, tables).kinds) == {"doubled": 1}
+    assert dict(look(tracking, tables).kinds) == {"doubled": 6}
     Verification(tracking, tables, lambda event: True, mend=lambda events: None).run()
-    assert not tracking.runs[twin.run_id].active
+    assert not any(tracking.runs[twin.run_id].active for twin in twins)
+    assert look(tracking, tables).shown == []
+
+
+def test_runs_of_others_are_no_doubles(tracking: Searchable, links: FakeLinks) -> None:
+    """Of trials that another processor mirrors into the same experiment, of ones that are just being made, and a
+    trainer's own run that the trial named once."""
+    links.begin({("run", "t2"): "k2"})
+    for held in (tags(links, "t1", "theirs"), tags(links, "t2"), {**tags(links), KEY_TAG: "once"}):
+        tracking.create_run("1", "other", 1, {**held, SOURCE_TAG: SOURCE if held[KEY_TAG] != "once" else "train.py"})
+    Verification(tracking, Tables(links), lambda event: True, mend=lambda events: None).run()
+    assert look(tracking, Tables(links)).shown == []
+    assert len(tracking.active) == 4
+
+
+@pytest.mark.parametrize("state", [one for one in LinkState if one is not LinkState.LINKED])
+def test_a_trial_that_was_put_aside_is_tried_again_whatever_for(
+    state: LinkState, tracking: Searchable, links: FakeLinks
+) -> None:
+    """A run that was deleted may be restored, one that was missing be made."""
+    tried: list[Happening] = []
+    Verification(tracking, Tables(links, state=state.value), lambda event: True, mend=tried.extend).run()
+    assert [one.trial_id for one in tried] == ["t1"]
 
 
 def test_a_trial_that_is_not_to_be_mirrored_is_no_difference(tracking: Searchable) -> None:
