@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import msgspec
 from markupsafe import Markup
 
 from processor.dashboard.charts import axes
@@ -80,9 +79,6 @@ def _forest_row(x: Scale, y: float, name: str, found: Interval, how: str, size: 
     """A square of a run's weight, or without a size the diamond of all."""
     cls = "one" if size else "pooled"
     parts = [element("text", name, x=0, y=y + 4, cls="name")]
-    # a difference of values near a double's end is none
-    ends = msgspec.structs.astuple(found)
-    found = Interval(*(None if end is None or not math.isfinite(end) else end for end in ends))
     if found.estimate is None:
         return parts
     if found.low is not None or found.high is not None:

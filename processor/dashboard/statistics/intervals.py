@@ -83,6 +83,18 @@ class Confidence:
         return within(estimate, self.multiplier(trials, freedom) * error)
 
 
+def number_or_none(value: float | None) -> float | None:
+    """None where it is no number: what is made of values near a double's end may be beyond it."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def finite(estimate: float, low: float | None, high: float | None) -> Interval:
+    """An interval of numbers only; no bounds without an estimate."""
+    if number_or_none(estimate) is None:
+        return Interval(None, None, None)
+    return Interval(estimate, number_or_none(low), number_or_none(high))
+
+
 def within(estimate: float, reach: float) -> Interval:
     """estimate -+ reach; no bounds that are no numbers."""
     if not (math.isfinite(estimate - reach) and math.isfinite(estimate + reach)):

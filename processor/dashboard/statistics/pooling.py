@@ -14,7 +14,14 @@ import math
 
 import numpy as np
 
-from processor.dashboard.statistics.intervals import Confidence, power_of, two_sided, within
+from processor.dashboard.statistics.intervals import (
+    Confidence,
+    finite,
+    number_or_none,
+    power_of,
+    two_sided,
+    within,
+)
 from processor.dashboard.statistics.results import Interval, Pooled
 from processor.dashboard.statistics.sample import Floats
 
@@ -49,8 +56,9 @@ def pool(
     shift = _scaled(within(estimate, reach), unit)
     i2 = max(0.0, 1 - (count - 1) / spread) if spread else 0.0
     p = _p(estimate, error, plain, freedom) if confidence.fixed else None
-    detectable = (reach + power_of(freedom) * max(error, plain)) * unit
-    found = Pooled(count, shift, tau2 * unit * unit, i2, p, None, "random effects", detectable, freedom)
+    detectable = number_or_none((reach + power_of(freedom) * max(error, plain)) * unit)
+    spread_of_runs = number_or_none(tau2 * unit * unit)
+    found = Pooled(count, shift, spread_of_runs, i2, p, None, "random effects", detectable, freedom)
     return found, share.tolist()
 
 
@@ -88,7 +96,7 @@ def average(effects: list[float], confidence: Confidence, trials: int) -> Pooled
     reach = confidence.multiplier_of_runs(count, trials, count - 1) * error
     shift = _scaled(within(estimate, reach), unit)
     p = two_sided(estimate / error, count - 1) if confidence.fixed else None
-    detectable = (reach + power_of(count - 1) * error) * unit
+    detectable = number_or_none((reach + power_of(count - 1) * error) * unit)
     return Pooled(count, shift, None, None, p, None, "plain average", detectable, float(count - 1))
 
 
@@ -99,6 +107,6 @@ def _p(estimate: float, error: float, plain: float, freedom: float) -> float:
 
 def _scaled(interval: Interval, unit: float) -> Interval:
     estimate, low, high = (
-        None if one is None else one * unit for one in (interval.estimate, interval.low, interval.high)
+        math.nan if one is None else one * unit for one in (interval.estimate, interval.low, interval.high)
     )
-    return Interval(estimate, low, high)
+    return finite(estimate, low, high)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from scipy.special import expit, gammaln, logit
 
-from processor.dashboard.statistics.intervals import FEWEST, Confidence, two_sided
+from processor.dashboard.statistics.intervals import FEWEST, Confidence, finite, two_sided
 from processor.dashboard.statistics.pairs import Tried, both_sides, select_differences
 from processor.dashboard.statistics.results import Interval
 from processor.dashboard.statistics.sample import Floats
@@ -86,14 +86,17 @@ def superiority_p(found: Superiority, sizes: tuple[int, int]) -> float | None:
 
 
 def shift_interval(x: Floats, y: Floats, found: Superiority, confidence: Confidence) -> Interval:
-    """The median of all y - x of two sorted samples; no bounds where an arm has fewer than `FEWEST` values."""
+    """The median of all y - x of two sorted samples; no bounds where an arm has fewer than `FEWEST` values.
+
+    None of it is where a difference is beyond all doubles.
+    """
     pairs = len(x) * len(y)
     if not pairs:
         return Interval(None, None, None)
     tried: list[Tried] = []
     shift = _middle(x, y, tried)
-    if min(len(x), len(y)) < FEWEST:
-        return Interval(shift, None, None)
+    if min(len(x), len(y)) < FEWEST or not math.isfinite(shift):
+        return finite(shift, None, None)
     # the variance where neither arm is larger: arms that hardly overlap have next to none where they are
     centred = superiority_of(x, y - shift) if shift else found
     reach = confidence.multiplier(len(x) + len(y), centred.freedom) * centred.error
@@ -101,7 +104,7 @@ def shift_interval(x: Floats, y: Floats, found: Superiority, confidence: Confide
     if below < 0:  # an interval for every look reaches beyond all differences of a small arm
         return Interval(shift, None, None)
     low, high = select_differences(x, y, [below, pairs - 1 - below], tried)
-    return Interval(shift, min(low, shift), max(high, shift))
+    return finite(shift, min(low, shift), max(high, shift))
 
 
 def holding_none(shift: Interval, found: Superiority, trials: int, confidence: Confidence) -> Interval:
