@@ -11,15 +11,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from processor.core.errors import FatalError, ProcessorError, SetupError, TransientError, UsageError
 from processor.core.numbers import read_count
 from processor.core.settings import KafkaSettings
-
-log = structlog.get_logger(__name__)
 
 #: waiting does not help with these; a person has to act
 _SETUP_CODES = {
@@ -185,14 +182,3 @@ def translate(error: KafkaException, where: str) -> ProcessorError:
 def ends_client(error: KafkaError, where: str) -> bool:
     """For a consumer's `error_cb`: whether it can never go on."""
     return error.fatal() or isinstance(explain(error, where), SetupError)
-
-
-def send_commit(consumer: Consumer, offsets: list[TopicPartition], where: str, *, wait: bool) -> None:
-    """A failure is logged, not raised: what is written is written, and recognised when it is read again."""
-    try:
-        if wait:  # the client's types tell the two calls apart
-            consumer.commit(offsets=offsets, asynchronous=False)
-        else:
-            consumer.commit(offsets=offsets, asynchronous=True)
-    except KafkaException as error:
-        log.warning("commit_failed", cause=str(translate(error, where)))

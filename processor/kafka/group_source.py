@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 import structlog
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -19,7 +19,7 @@ from processor.core.messages import TopicPartition as Partition
 from processor.core.settings import KafkaSettings
 from processor.core.times import Seldom
 from processor.kafka.brokers import Brokers
-from processor.kafka.client import ends_client, explain, send_commit, translate
+from processor.kafka.client import ends_client, explain, translate
 from processor.kafka.hanging import run_bounded
 from processor.kafka.intake import Intake
 from processor.kafka.membership import Subscription, consumer_properties
@@ -27,6 +27,7 @@ from processor.kafka.refused import Refusals, is_refused
 from processor.kafka.stalls import Stalls
 from processor.kafka.standing import ASK_SECONDS, Standing
 from processor.kafka.topic_watch import TopicWatch
+from processor.kafka.unconfirmed import Unconfirmed
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +37,6 @@ LAG_SECONDS = 5.0
 #: how often an offset is committed that no record brings: one behind markers and aborted records
 REACHED_SECONDS = 1.0
 KAFKA_ERROR_SECONDS = 10.0
-COMMIT_AGAIN_SECONDS = 0.5
 #: so long after a rebalance or a pause the client is kept awake (see `_wake`)
 WAKE_SECONDS = 2.0
 
@@ -54,10 +54,9 @@ class GroupSource:
         self._ever_assigned = False
         self._paused: frozenset[int] | None = frozenset()  # None: all
         self._failure: KafkaError | None = None
-        self._uncommitted: dict[Partition, int] = {}
+        self._unconfirmed = Unconfirmed()
         self._held: set[Partition] = set()
         self._wake_until = 0.0
-        self._commit_again_at: float | None = None
         self._lag_at = self._reached_at = 0.0
         self._brokers = Brokers(self._where)
         self._refusals = Refusals()
@@ -67,7 +66,7 @@ class GroupSource:
         self._consumer = self._join()
 
     def _join(self) -> Consumer:
-        callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
+        callbacks = {"error_cb": self._on_error, "on_commit": self._unconfirmed.answered}
         consumer = Consumer({**consumer_properties(self._settings, self._subscription), **callbacks})
         self._intake = Intake(consumer, self._keep)
         self._standing = Standing(consumer, self._watch, start_latest=self._subscription.start == "latest")
@@ -121,8 +120,7 @@ class GroupSource:
         self._brokers.seek(self._consumer, self._subscription.topic, self._watch.heard_at)
         self._measure_lag()
         self._keep_place()
-        if self._commit_again_at is not None and time.monotonic() > self._commit_again_at:
-            self._commit_again_at = time.monotonic() + COMMIT_AGAIN_SECONDS
+        if self._unconfirmed.due:
             self._send({}, wait=False)
         try:
             records = self._intake.take(limit, timeout_s)
@@ -209,18 +207,6 @@ class GroupSource:
         if ends_client(error, self._where):
             self._failure = error
 
-    def _on_commit(self, error: KafkaError | None, offsets: Sequence[TopicPartition]) -> None:
-        """A commit that failed (a rebalance under way, a broker down) is sent again: else lag would stay in sight."""
-        if error is not None and error.code() != KafkaError._NO_OFFSET:
-            if self._commit_again_at is None:  # one line, not a thousand
-                log.warning("commit_failed", cause=error.str(), code=error.name())
-            self._commit_again_at = time.monotonic() + COMMIT_AGAIN_SECONDS
-            return
-        self._commit_again_at = None
-        for one in offsets:
-            if self._uncommitted.get((one.topic, one.partition), -1) <= one.offset:
-                self._uncommitted.pop((one.topic, one.partition), None)
-
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         numbers = [partition.partition for partition in partitions]
         log.info("assigned", partitions=numbers, protocol=self._subscription.protocol)
@@ -261,17 +247,16 @@ class GroupSource:
         self._send(self._standing.write(next_offsets), wait=wait)
 
     def _send(self, next_offsets: NextOffsets, *, wait: bool) -> None:
-        self._uncommitted.update(next_offsets)
-        offsets = self._standing.commits(self._uncommitted)
-        if offsets:
-            send_commit(self._consumer, offsets, self._where, wait=wait)
+        self._unconfirmed.add(next_offsets)
+        offsets = self._standing.commits(self._unconfirmed.offsets)
+        self._unconfirmed.send(self._consumer, offsets, wait=wait)
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], *, lost: bool) -> None:
         names = named(partitions)
         self._release(names, lost=lost)
         self._intake.gone |= names
+        self._unconfirmed.forget(names)
         for name in names:
-            self._uncommitted.pop(name, None)
             with contextlib.suppress(KeyError):
                 metrics.LAG.remove(str(name[1]))
         with self._no_raising():

@@ -18,11 +18,12 @@ from processor.core.errors import FatalError, TransientError
 from processor.core.messages import NextOffsets, RawRecord
 from processor.core.settings import KafkaSettings
 from processor.kafka.brokers import Brokers
-from processor.kafka.client import ends_client, explain, send_commit, translate
+from processor.kafka.client import ends_client, explain, translate
 from processor.kafka.intake import Intake
 from processor.kafka.offsets import held_offsets
 from processor.kafka.ranges import Range, open_consumer
 from processor.kafka.refused import is_refused, why_refused
+from processor.kafka.unconfirmed import Unconfirmed
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,7 @@ class RangeSource:
         self._handed: dict[int, int] = {}
         self._safe: dict[int, int] = {}
         self._brokers = Brokers(self._where)
+        self._unconfirmed = Unconfirmed()
         self._paused = False
         self._held_back: set[int] = set()
         self._failure: KafkaError | None = None
@@ -59,7 +61,7 @@ class RangeSource:
             settings,
             progress_group or f"{settings.group_id}-reader",
             error_cb=self._on_error,
-            on_commit=self._on_commit,
+            on_commit=self._unconfirmed.answered,
         )
         self._intake = Intake(self._consumer, self._keep)
         self._consumer.assign([TopicPartition(self._topic, one.partition, one.at) for one in self._left.values()])
@@ -87,6 +89,8 @@ class RangeSource:
         if not self._left:
             return None
         self._brokers.seek(self._consumer, self._topic)
+        if self._unconfirmed.due:
+            self._send(wait=False)
         if self._paused:
             time.sleep(min(timeout_s, 0.02))
             return []
@@ -163,18 +167,17 @@ class RangeSource:
         if ends_client(error, self._where):
             self._failure = error
 
-    def _on_commit(self, error: KafkaError | None, _: Sequence[TopicPartition]) -> None:
-        if error is not None and error.code() != KafkaError._NO_OFFSET:
-            log.warning("commit_failed", cause=error.str(), code=error.name())
-
     def commit(self, next_offsets: NextOffsets, *, wait: bool) -> None:
         """Remembers progress; a failure is logged, not raised: what is written is recognised when read again."""
         self._safe.update({partition: offset for (_, partition), offset in next_offsets.items()})
         self._tell(self.done)
-        if not self._remember:
-            return
-        offsets = [TopicPartition(topic, partition, offset) for (topic, partition), offset in next_offsets.items()]
-        send_commit(self._consumer, offsets, self._where, wait=wait)
+        if self._remember:
+            self._unconfirmed.add(next_offsets)
+            self._send(wait=wait)
+
+    def _send(self, *, wait: bool) -> None:
+        offsets = [TopicPartition(*place, offset) for place, offset in self._unconfirmed.offsets.items()]
+        self._unconfirmed.send(self._consumer, offsets, wait=wait)
 
     def pause(self, partitions: Collection[int] | None) -> None:
         """Reading of all just stops: what was prefetched stays, and there is no group membership to keep."""
