@@ -31,7 +31,7 @@ from processor.dashboard.queries.mlflow import mlflow_health, mlflow_links
 from processor.dashboard.queries.runs import run_page
 from processor.dashboard.queries.samples import read_sample
 from processor.dashboard.queries.sorting import read_sort
-from processor.dashboard.queries.trials import trial_page, trial_with_all
+from processor.dashboard.queries.trials import count_trials, trial_page, trial_with_all
 from processor.dashboard.statistics.compare import compare
 from processor.decode.decoder import Decoder
 from processor.events.bodies import EventWriter
@@ -107,6 +107,21 @@ def sizes(filled: str, text: str) -> tuple[int, int, list[int]]:
         names.setdefault(int(optimizers[at]), set()).add(stored[place]["parameters"]["optimizer"])
     assert all(len(one) == 1 for one in names.values())
     return len(sample.arm), int(looked.sum()), read
+
+
+@pytest.mark.parametrize(
+    "text", ["run_id != run-0", "not run_id in (run-0)", "mlflow_state = mirrored", "spectral_norm = true"]
+)
+@pytest.mark.parametrize("arm", [Path("spectral_norm"), Path("run_id")])
+def test_trials_are_read_with_their_runs_where_these_are_asked_for(filled: str, text: str, arm: Path) -> None:
+    async def both(pool: Pool) -> tuple[int, int]:
+        scope = Scope(None, parse(text))
+        sample = await read_sample(pool, scope, arm, Path("metrics", ("accuracy",)))
+        return len(sample.arm), (await count_trials(pool, scope)).count
+
+    read, counted = ask(filled, both)
+    assert read == counted
+    assert (read == 0) == (text == "mlflow_state = mirrored")
 
 
 def test_of_many_trials_the_parameters_of_a_sample_are_read(filled: str) -> None:

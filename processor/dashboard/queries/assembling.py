@@ -54,6 +54,7 @@ class Assembly:
     def __init__(self, name: str, scope: Scope) -> None:
         self._text = queries()[name]
         self._args: list[Any] = []
+        self._put: list[str] = []
         #: whether an index may tell some of the filter
         self.served = False
         self.put("filter", self.condition(scope), "true")
@@ -79,6 +80,11 @@ class Assembly:
         if not found:
             raise KeyError(mark)
         self._text = before + text + after
+        self._put.append(text)
+
+    def names(self, table: str) -> bool:
+        """Whether a column of this table, by its name in the query, stands in what was put so far."""
+        return any(f"{table}." in text for text in self._put)
 
     def query(self) -> Query:
         return Query(self._text, tuple(self._args))

@@ -29,6 +29,8 @@ _FORMS = {"smallint": ("int2send", ">i2"), "bigint": ("int8send", ">i8"), "doubl
           "uuid": ("uuid_send", "V16"), "time": ("timestamptz_send", ">i8")}  # fmt: skip
 
 
+#: a hash table that is probed for each of a million trials
+_RUNS = "join cerebros_model_runs run on run.id = trial.model_run_id"
 #: the columns of a `Choice` in one, and whether a trial has them
 _SOME, _CHOSEN = "some_of_them", "chosen"
 
@@ -75,6 +77,7 @@ async def read_columns(
     assembly.put("columns", ", ".join(f"{sql} as {name}" for name, (sql, *_) in columns.items()), "null as nothing")
     sent = (f", string_agg({send}({name}), ''::bytea) as {name}" for name, (_, send, _) in columns.items())
     assembly.put("packed", "".join(sent), "")
+    assembly.put("joined", _RUNS if assembly.names("run") else "", _RUNS)
     for _ in range(2):
         assembly.put("most", assembly.given(MOST_TRIALS, "bigint"), "1")
     rows = await fetch(pool, assembly.query(), settings=SHARED)

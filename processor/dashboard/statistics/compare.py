@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from processor.dashboard.statistics.results import (
     LeftOut,
     Validity,
 )
-from processor.dashboard.statistics.sample import BEYOND, LACKING, MOST_LEVELS, Sample
-from processor.dashboard.statistics.sides import sides_of
+from processor.dashboard.statistics.sample import BEYOND, LACKING, MOST_LEVELS, Floats, Sample
+from processor.dashboard.statistics.sides import Sides, sides_of
 
 #: arms beyond so many, the smallest ones, are counted and not compared: a parameter with more is no choice but a number
 MOST_ARMS = 8
@@ -69,12 +69,14 @@ def compare(
     finite = chosen.finite
     # a sum of values near a double's end is none, and is told as none
     with np.errstate(over="ignore", invalid="ignore"):
+        masks = {one: chosen.arm == one for one in arms}
+        values = {one: np.sort(chosen.value[mine & finite]) for one, mine in masks.items()}
         summaries = [
-            describe(chosen.arms[one], chosen, mine := chosen.arm == one, np.sort(chosen.value[mine & finite]), sure)
+            describe(chosen.arms[one], chosen, masks[one], values[one], sure)
             for one in sorted(arms, key=lambda one: (one != base, one))
         ]
         contrasts = [
-            contrast(sides_of(_pair(chosen, base, one), base, one), direction.better, sure, matched)
+            contrast(_sides(chosen, base, one, values), direction.better, sure, matched)
             for one in sorted(arms)
             if one != base
         ]
@@ -123,10 +125,11 @@ def _adjusted(contrasts: Sequence[Contrast]) -> tuple[float | None, ...]:
     return tuple(None if p is None else next(found) for p in known)
 
 
-def _pair(sample: Sample, reference: int, other: int) -> Sample:
+def _sides(sample: Sample, reference: int, other: int, values: Mapping[int, Floats]) -> Sides:
     """The trials of two arms alone: no figure of them may depend on a third."""
     keep = (sample.arm == reference) | (sample.arm == other)
-    return sample if keep.all() else sample.of(keep)
+    pair = sample if keep.all() else sample.of(keep)
+    return sides_of(pair, reference, other, (values[reference], values[other]))
 
 
 def _reference(names: Sequence[str], arms: list[int], wanted: str | None) -> int:

@@ -31,7 +31,7 @@ from processor.dashboard.statistics.results import (
     RateDifference,
 )
 from processor.dashboard.statistics.runs import leading_within, per_run, runs_of
-from processor.dashboard.statistics.sample import FAILED, OTHER, SUCCEEDED, Booleans, Parameter
+from processor.dashboard.statistics.sample import FAILED, OTHER, SUCCEEDED, Booleans, Floats, Parameter
 from processor.dashboard.statistics.sides import Sides, sides_of
 from processor.dashboard.statistics.strata import Strata, stratified_rates, stratify
 from processor.dashboard.statistics.verdicts import decide, estimand
@@ -86,7 +86,10 @@ def _by_values(sides: Sides, better: Better, confidence: Confidence) -> tuple[Le
     """What both arms' values in order say, and how many trials of each ended with none."""
     without = [int((mask & ~sides.finite & (sides.sample.ending != OTHER)).sum()) for mask in sides.masks]
     arms = list(zip(sides.values, without, strict=True))
-    return leading_of(*sides.values), _effect(sides, better, confidence), best_of(arms[0], arms[1], better, confidence)
+    found = ranks.superiority_of(*sides.values) if all(sides.sizes) else None
+    worst = None if found is None else _worst_rank(arms, found, better, confidence)
+    leading, effect = leading_of(*sides.values, found), _effect(sides, found, worst, confidence)
+    return leading, effect, best_of(arms[0], arms[1], better, confidence)
 
 
 def _to_match(
@@ -99,35 +102,39 @@ def _to_match(
     return [one for one in parameters if one.name in matched]
 
 
-def _effect(sides: Sides, better: Better, confidence: Confidence) -> Effect:
+def _effect(sides: Sides, found: ranks.Superiority | None, worst: Interval | None, confidence: Confidence) -> Effect:
+    """`found`: what ranks say of the values, where both arms have some; `worst`: of those that have none as well."""
     x, y = sides.values
     mean = ranks.mean_difference(x, y, confidence)
-    if not (len(x) and len(y)):
+    if found is None:
         nothing = Interval(None, None, None)
         return Effect(nothing, nothing, mean, None, None, None)
-    found = ranks.superiority_of(x, y)
     enough = min(sides.sizes) >= FEWEST
     shift = ranks.shift_interval(x, y, found, confidence)
     return Effect(
         shift=ranks.holding_none(shift, found, sum(sides.sizes), confidence),
         superiority=superiority_between(x, y, found, confidence),
         mean_difference=mean,
-        worst_rank=_worst_rank(sides, better, confidence),
+        worst_rank=worst,
         detectable=confidence.detectable(shift, sum(sides.sizes)),
         p=ranks.superiority_p(found, sides.sizes) if confidence.fixed and enough else None,
     )
 
 
-def _worst_rank(sides: Sides, better: Better, confidence: Confidence) -> Interval | None:
-    """P(other better), every trial that failed or has no finite value being worse than all that have one."""
+def _worst_rank(
+    arms: Sequence[tuple[Floats, int]], found: ranks.Superiority, better: Better, confidence: Confidence
+) -> Interval | None:
+    """P(other better), every trial that failed or has no finite value being worse than all that have one.
+
+    `arms` are (finite values in order, trials that ended with none), `found` what the values alone say.
+    """
     if better == "unknown":
         return None
-    sample, sign = sides.sample, 1.0 if better == "higher" else -1.0
-    score = np.where(sides.finite, sign * np.where(sides.finite, sample.value, 0.0), -np.inf)
-    x, y = (np.sort(score[mask & (sample.ending != OTHER)]) for mask in sides.masks)
-    if not (len(x) and len(y)):
-        return None
-    return superiority_between(x, y, ranks.superiority_of(x, y), confidence)
+    x, y = (
+        np.r_[np.full(without, -np.inf), values if better == "higher" else -values[::-1]] for values, without in arms
+    )
+    alone = better == "higher" and not any(without for _, without in arms)
+    return superiority_between(x, y, found if alone else ranks.superiority_of(x, y), confidence)
 
 
 class _Rate(NamedTuple):

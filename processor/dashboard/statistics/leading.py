@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 
 from processor.dashboard.statistics.intervals import FEWEST, Confidence
-from processor.dashboard.statistics.pairs import both_sides
 from processor.dashboard.statistics.ranks import Superiority, superiority_interval
 from processor.dashboard.statistics.rates import difference, wilson
 from processor.dashboard.statistics.results import Interval, Leading
@@ -22,12 +21,12 @@ FEW_VALUES = 10
 TIED = 0.1
 
 
-def leading_of(x: Floats, y: Floats) -> Leading:
-    """Of two sorted samples."""
-    if not (len(x) and len(y)):
+def leading_of(x: Floats, y: Floats, found: Superiority | None) -> Leading:
+    """Of two sorted samples, and of what ranks say of them where both hold values."""
+    if found is None:
         return "shift"
     most = min(FEW_VALUES, (len(x) + len(y)) // 2)
-    return "superiority" if _are_at_most(most, x, y) or share_tied(x, y) >= TIED else "shift"
+    return "superiority" if found.tied >= TIED or _are_at_most(most, x, y) else "shift"
 
 
 def none_of(leading: Leading) -> float:
@@ -39,12 +38,6 @@ def _are_at_most(most: int, *sides: Floats) -> bool:
     """Whether they hold so few different values in all; two that hold more are known by each for itself."""
     each = [side[np.r_[True, side[1:] != side[:-1]]] for side in sides]
     return all(len(one) <= most for one in each) and len(np.unique(np.concatenate(each))) <= most
-
-
-def share_tied(x: Floats, y: Floats) -> float:
-    """Of all pairs of two sorted samples."""
-    below, up_to = both_sides(x, y)
-    return float((up_to - below).mean()) / len(x)
 
 
 def superiority_between(x: Floats, y: Floats, found: Superiority, confidence: Confidence) -> Interval:

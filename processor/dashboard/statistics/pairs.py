@@ -1,8 +1,9 @@
 """The k-th smallest of all differences between two samples, in n log n time and memory of n.
 
 A million values make 250,000,000,000 differences. They are never made: how many are below a number is counted on the
-sorted samples, numbers to try come from differences drawn at random between the bounds that are known, and when few
-are left between the bounds those few are made and sorted. The answer is exact, whatever is drawn.
+sorted samples, numbers to try come from the same question of a sixteenth of each sample, then from differences drawn at
+random between the bounds that are known, and when few are left between the bounds those few are made and sorted. The
+answer is exact, whatever was tried.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from processor.dashboard.statistics.sample import Floats, Integers
 FEW, LEFT = 1 << 16, 1 << 20
 #: differences drawn in a round; the bounds come closer by about the square root of it
 FEWEST_DRAWN, MOST_DRAWN = 1 << 10, 1 << 16
+#: the share of a sample by which the first numbers to try are told, and the least values that it has
+THINNED, LEAST_THINNED = 16, 1 << 12
 #: rounds after which bounds are halved instead, which always ends
 ROUNDS = 40
 #: numbers that are remembered for the next rank: 4 MB each for a million values
@@ -38,9 +41,24 @@ class Tried(NamedTuple):
 def both_sides(among: Floats, values: Floats) -> tuple[Integers, Integers]:
     """For each value how many of `among`, sorted, are below it, and how many are not above it."""
     below = np.searchsorted(among, values, "left")
+    return below, not_above(among, values, below)
+
+
+def not_above(among: Floats, values: Floats, below: Integers) -> Integers:
+    """For each value how many of `among` are not above it, where it is known how many are below."""
     tied = np.flatnonzero(among[np.minimum(below, len(among) - 1)] == values)
     up_to = below.copy()
     up_to[tied] = np.searchsorted(among, values[tied], "right")
+    return up_to
+
+
+def turned(places: tuple[Integers, Integers], among: int) -> tuple[Integers, Integers]:
+    """For each of so many `among` how many values are below it, and how many are not above it.
+
+    `places` are those of the values, `both_sides` of them: a value is below the i-th where at most i are not above it.
+    Counting is three times as fast as searching once more.
+    """
+    below, up_to = (np.cumsum(np.bincount(one, minlength=among + 1))[:among] for one in reversed(places))
     return below, up_to
 
 
@@ -78,6 +96,9 @@ class _Selection:
             self._take(one)
 
     def find(self) -> float:
+        for pivot in self._guessed():
+            if self._low < pivot < self._high and self._try(pivot):
+                return pivot
         for _ in range(ROUNDS):
             count = np.maximum(self._last - self._first, 0)
             total = int(count.sum())
@@ -86,6 +107,20 @@ class _Selection:
             if (found := self._narrow(self._draw(count, total), total)) is not None:
                 return found
         return self._halve()
+
+    def _guessed(self) -> list[float]:
+        """Two numbers that most likely enclose the answer, and hardly more differences than may be made at once.
+
+        Of every sixteenth value, the same rank is off by about the power -3/2 of how many they are: what lies between
+        two of them is even, and the values there differ from that as chance has it. Nothing where that saves nothing.
+        """
+        x, y = _thinned(self._x), _thinned(self._y)
+        pairs, fewer = len(self._x) * len(self._y), len(x) * len(y)
+        if 2 * fewer > pairs:
+            return []
+        off = math.ceil(2 * fewer * (len(x) ** -1.5 + len(y) ** -1.5))
+        rank = (2 * self._rank + 1) * fewer // (2 * pairs)
+        return select_differences(x, y, [max(rank - off, 0), min(rank + off, fewer - 1)])
 
     @property
     def _below(self) -> int:
@@ -120,9 +155,11 @@ class _Selection:
 
     def _try(self, pivot: float) -> bool:
         """Whether this is the answer; else it is a bound from now on."""
-        less, at_most = both_sides(self._y, self._x + pivot)
+        asked = self._x + pivot
+        less = np.searchsorted(self._y, asked, "left")
         if (below := int(less.sum())) > self._rank:
             return self._remember(Tried(pivot, False, less, below))
+        at_most = not_above(self._y, asked, less)
         if (below := int(at_most.sum())) > self._rank:
             return True
         return self._remember(Tried(pivot, True, at_most, below))
@@ -148,3 +185,9 @@ class _Selection:
                 return middle
             low, high = max(low, self._low), min(high, self._high)
         return high
+
+
+def _thinned(values: Floats) -> Floats:
+    """Every sixteenth, or as many as are enough, each from the middle of parts that are alike in size."""
+    count = max(len(values) // THINNED, min(len(values), LEAST_THINNED))
+    return values[(2 * np.arange(count) + 1) * len(values) // (2 * count)]

@@ -11,33 +11,36 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 from scipy.special import expit, gammaln, logit
 
 from processor.dashboard.statistics.intervals import FEWEST, Confidence, finite, two_sided
-from processor.dashboard.statistics.pairs import Tried, both_sides, select_differences
+from processor.dashboard.statistics.pairs import Tried, both_sides, select_differences, turned
 from processor.dashboard.statistics.results import Interval
-from processor.dashboard.statistics.sample import Floats
+from processor.dashboard.statistics.sample import Floats, Integers
 
 #: squares that an arm's placements add up to at the least: where all are alike, as if half of one trial were not
 LEAST_SPREAD = 0.5
 
 
 class Superiority(NamedTuple):
-    """P(y > x) + P(y = x) / 2, its standard error, and the degrees of freedom of that."""
+    """P(y > x) + P(y = x) / 2, its standard error, and the degrees of freedom of that; `tied` is P(y = x)."""
 
     probability: float
     error: float
     freedom: float
+    tied: float = 0.0
 
 
 def superiority_of(x: Floats, y: Floats) -> Superiority:
     """Of two sorted samples; the error is infinite where one has fewer than two values."""
-    placed_y, placed_x = _placements(x, y), _placements(y, x)
-    probability = float(placed_y.mean())
+    places = both_sides(x, y)
+    placed_y, placed_x = _placements(places, len(x)), _placements(turned(places, len(x)), len(y))
+    probability, tied = float(placed_y.mean()), float((places[1] - places[0]).mean()) / len(x)
     if min(len(x), len(y)) < 2:
-        return Superiority(probability, math.inf, math.inf)
+        return Superiority(probability, math.inf, math.inf, tied)
     parts = [float(one.var(ddof=1)) / len(one) for one in (placed_x, placed_y)]
-    return Superiority(probability, math.sqrt(sum(parts)), _freedom(parts, (len(x), len(y))))
+    return Superiority(probability, math.sqrt(sum(parts)), _freedom(parts, (len(x), len(y))), tied)
 
 
 def _freedom(parts: Sequence[float], sizes: Sequence[int]) -> float:
@@ -48,10 +51,9 @@ def _freedom(parts: Sequence[float], sizes: Sequence[int]) -> float:
     return 1 / sum((part / variance) ** 2 / (size - 1) for part, size in zip(parts, sizes, strict=True))
 
 
-def _placements(among: Floats, values: Floats) -> Floats:
-    """For each value the share of `among` that is below it, those equal to it by half."""
-    below, up_to = both_sides(among, values)
-    return (below + up_to) / (2.0 * len(among))
+def _placements(places: tuple[Integers, Integers], among: int) -> Floats:
+    """For each value the share of so many that is below it, those equal to it by half."""
+    return np.asarray((places[0] + places[1]) / (2.0 * among))
 
 
 def superiority_interval(found: Superiority, smaller: int, trials: int, confidence: Confidence) -> Interval:

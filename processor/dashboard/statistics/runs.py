@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from processor.dashboard.statistics.intervals import FEWEST, REPLICATED, Confidence
-from processor.dashboard.statistics.leading import TIED, none_of, share_tied, superiority_between
+from processor.dashboard.statistics.leading import TIED, none_of, superiority_between
 from processor.dashboard.statistics.pooling import average, pool
 from processor.dashboard.statistics.ranks import shift_interval, superiority_of
 from processor.dashboard.statistics.results import Effect, Interval, Leading, PerRun, Pooled, RunEffect, figure_of
@@ -91,7 +91,7 @@ def _runs(run: Integers, arm: Booleans, value: Floats, confidence: Confidence) -
 def _run(run: int, x: Floats, y: Floats, confidence: Confidence) -> Run:
     found = superiority_of(x, y)
     shift, superiority = shift_interval(x, y, found, confidence), superiority_between(x, y, found, confidence)
-    return Run(run, (len(x), len(y)), shift, superiority, share_tied(x, y))
+    return Run(run, (len(x), len(y)), shift, superiority, found.tied)
 
 
 def _pooled(

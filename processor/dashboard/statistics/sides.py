@@ -24,8 +24,10 @@ class Sides(NamedTuple):
         return len(self.values[0]), len(self.values[1])
 
 
-def sides_of(sample: Sample, reference: int, other: int) -> Sides:
+def sides_of(sample: Sample, reference: int, other: int, values: tuple[Floats, Floats] | None = None) -> Sides:
+    """`values` are the finite ones of both in order, where they are known."""
     finite = sample.finite
     masks = sample.arm == reference, sample.arm == other
-    values = np.sort(sample.value[masks[0] & finite]), np.sort(sample.value[masks[1] & finite])
+    if values is None:
+        values = np.sort(sample.value[masks[0] & finite]), np.sort(sample.value[masks[1] & finite])
     return Sides(sample, finite, reference, other, masks, values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -28,6 +29,37 @@ def test_both_sides_of_a_value_are_those_of_two_searches(among: list[float], val
     below, up_to = pairs.both_sides(ordered, asked)
     assert below.tolist() == np.searchsorted(ordered, asked, "left").tolist()
     assert up_to.tolist() == np.searchsorted(ordered, asked, "right").tolist()
+
+
+@given(numbers, numbers)
+def test_places_are_turned_round_as_by_searching_once_more(among: list[float], values: list[float]) -> None:
+    ordered, asked = np.sort(among), np.sort(values)
+    turned = pairs.turned(pairs.both_sides(ordered, asked), len(ordered))
+    assert [one.tolist() for one in turned] == [one.tolist() for one in pairs.both_sides(asked, ordered)]
+
+
+@given(numbers, numbers, st.data())
+def test_a_rank_is_the_same_whatever_a_part_of_the_values_says(x: list[float], y: list[float], data: Any) -> None:
+    """With so few values the guesses are mostly wrong: nothing but time may depend on them."""
+    ones, others = (np.sort(np.clip(one, -1e9, 1e9)) for one in (x, y))
+    rank = data.draw(st.integers(0, len(ones) * len(others) - 1))
+    every = np.sort(np.subtract.outer(others, ones).ravel())
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pairs, "LEAST_THINNED", data.draw(st.sampled_from([1, 3, 10])))
+        patched.setattr(pairs, "FEW", 4)
+        assert pairs.select_differences(ones, others, [rank])[0] == pytest.approx(every[rank], rel=1e-9, abs=1e-6)
+
+
+@pytest.mark.parametrize(("first", "second"), [(70_000, 90_001), (200_000, 900)])
+def test_a_sixteenth_of_the_values_tells_nearly_where_a_rank_is(first: int, second: int) -> None:
+    random = np.random.default_rng(3)
+    x, y = np.sort(random.normal(size=first)), np.sort(random.standard_cauchy(second))
+    for share in (0.02, 0.5, 0.9):
+        rank = int(share * first * second)
+        guessed = pairs._Selection(x, y, rank)._guessed()
+        off = [int(np.searchsorted(y, x + one).sum()) - rank for one in guessed]
+        assert off[0] < off[1]
+        assert max(map(abs, off)) < first * second / 5000
 
 
 @given(st.lists(st.integers(0, 40) | st.integers(0, 1 << 40), max_size=50))

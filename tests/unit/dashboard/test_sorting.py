@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from processor.core.errors import UsageError
+from processor.dashboard.filters.parser import parse
 from processor.dashboard.filters.tree import Path
 from processor.dashboard.queries.assembling import Assembly, Scope
 from processor.dashboard.queries.pool import queries
@@ -85,6 +86,16 @@ def test_every_question_has_its_filter_order_and_limit_in_their_places() -> None
         assert sql.count("$") >= len(args)
     with pytest.raises(KeyError):
         Assembly("trial_count", Scope()).put("nothing", "", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [("spectral_norm = true", False), ("'run.' = accuracy", False), ("run_id != x", True), ("", False)],
+)
+def test_a_question_knows_whether_it_asks_anything_of_runs(text: str, named: bool) -> None:
+    assembly = Assembly("packed_columns", Scope("run.x", parse(text)))
+    assert assembly.names("trial")
+    assert assembly.names("run") == named
 
 
 def test_every_question_has_a_purpose() -> None:

@@ -11,11 +11,11 @@ order by trials desc, level
 limit /*most*/ 1
 
 -- name: packed_columns
--- Columns of all trials of a filter, each as the binary form of its values one after the other: a million rows are read in one row; no row where there are as many as may be read. What makes a value of a row stands inside, where workers share it; no aggregate has an order of its own, so all see the trials in the same one. A time is sent as it is held, in microseconds since 2000.
+-- Columns of all trials of a filter, each as the binary form of its values one after the other: a million rows are read in one row; no row where there are as many as may be read. What makes a value of a row stands inside, where workers share it; no aggregate has an order of its own, so all see the trials in the same one. Runs are looked up where something is asked of them. A time is sent as it is held, in microseconds since 2000.
 select count(*) as count/*packed*/
 from (
     select /*columns*/ null as nothing
-    from cerebros_model_trials trial join cerebros_model_runs run on run.id = trial.model_run_id
+    from cerebros_model_trials trial /*joined*/ join cerebros_model_runs run on run.id = trial.model_run_id
     where /*filter*/ true
     limit /*most*/ 1
 ) as taken
